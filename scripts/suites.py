@@ -1,0 +1,136 @@
+"""Run the suites of `make test`, `make ci`, `make nightly` and `make bench`, one after the other, and sum them up.
+
+The one table of suites is below; docs/testing.md shows it with measured minutes. A suite that needs something the
+machine lacks (Kubo, a browser) skips visibly; where it is required (`make ci`) a skipped test fails the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / "reports"
+PYTEST = [".venv/app/bin/python", "-m", "pytest", "-q"]
+BROWNIE = ["python3", "scripts/brownie.py"]
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    command: list[str]
+    where: str
+    """test, ci, nightly or bench: the make target that runs it."""
+    counts: bool = True
+    """True when it is pytest and leaves a JUnit file to count."""
+    may_skip: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+
+
+SUITES = [
+    Suite("contracts", [*BROWNIE, "test", "tests/contracts", "--network", "development"], "test"),
+    Suite("backend and indexer", [*PYTEST, "-m", "not slow and not nightly and not kubo and not browser"], "test"),
+    Suite("lint", ["make", "lint"], "ci", counts=False),
+    Suite("types", ["make", "types"], "ci", counts=False),
+    Suite("contracts, longer", [*BROWNIE, "test", "tests/contracts", "--network", "development", "-k", "stateful"], "ci",
+          env={"TROUPE_STATEFUL_EXAMPLES": "200"}),
+    Suite("faults and slow tests", [*PYTEST, "-m", "slow and not nightly"], "ci"),
+    Suite("kubo", [*PYTEST, "-m", "kubo", "tests/backend/content"], "ci"),
+    Suite("pages", [*PYTEST, "-m", "browser", "tests/web"], "ci"),
+    Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),
+    Suite("nightly", [*PYTEST, "-m", "nightly"], "nightly"),
+]
+
+
+@dataclass
+class Outcome:
+    suite: Suite
+    seconds: float
+    exit_code: int
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @property
+    def ok(self) -> bool:
+        if self.exit_code or self.failed:
+            return False
+        if self.suite.counts and not self.passed:
+            return False  # a suite that ran nothing has shown nothing
+        return not self.skipped or self.suite.may_skip
+
+
+def counted(report: Path) -> tuple[int, int, int]:
+    """Passed, failed, skipped of a JUnit file; zeros when the suite died before writing it."""
+    if not report.exists():
+        return 0, 0, 0
+    total = failed = skipped = 0
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        total += 1
+        kinds = {child.tag for child in case}
+        failed += bool(kinds & {"failure", "error"})
+        skipped += "skipped" in kinds
+    return total - failed - skipped, failed, skipped
+
+
+def run(suite: Suite, extra: Iterable[str] = ()) -> Outcome:
+    REPORTS.mkdir(exist_ok=True)
+    report = REPORTS / f"{suite.name.replace(' ', '-').replace(',', '')}.xml"
+    report.unlink(missing_ok=True)
+    command = [*suite.command, *extra]
+    if suite.counts:
+        command.append(f"--junitxml={report}")
+    print(f"\n=== {suite.name}: {' '.join(command)}", flush=True)
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | suite.env)
+    outcome = Outcome(suite, time.monotonic() - started, done.returncode)
+    if suite.counts:
+        outcome.passed, outcome.failed, outcome.skipped = counted(report)
+    return outcome
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    lines = ["", f"{'suite':<26}{'seconds':>9}{'passed':>8}{'failed':>8}{'skipped':>9}  result"]
+    for o in outcomes:
+        result = "ok" if o.ok else ("skipped tests are not allowed here" if o.skipped and not o.failed else "FAILED")
+        lines.append(f"{o.suite.name:<26}{o.seconds:>9.1f}{o.passed:>8}{o.failed:>8}{o.skipped:>9}  {result}")
+    passed = sum(o.passed if o.suite.counts else o.ok for o in outcomes)
+    failed = sum(max(o.failed, not o.ok) for o in outcomes)
+    skipped = sum(o.skipped for o in outcomes)
+    return "\n".join([*lines, "", f"{passed} passed, {failed} failed, {skipped} skipped"])
+
+
+def benchmarks() -> int:
+    worst = 0
+    for file in sorted((ROOT / "bench").glob("[a-z]*.py")):
+        print(f"# {file.relative_to(ROOT)}", file=sys.stderr, flush=True)
+        worst |= subprocess.run([".venv/app/bin/python", "-m", f"bench.{file.stem}"], cwd=ROOT).returncode
+    return worst
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("where", choices=["test", "ci", "nightly", "bench"])
+    arguments.add_argument("--only", help="the name of one suite")
+    options = arguments.parse_args()
+    if options.where == "bench":
+        return benchmarks()
+    chosen = [s for s in SUITES if s.where == options.where and options.only in (None, s.name)]
+    if not chosen:
+        names = ", ".join(s.name for s in SUITES if s.where == options.where)
+        print(f"no suite {options.only!r} in {options.where}: there is {names}", file=sys.stderr)
+        return 2
+    outcomes = [run(suite) for suite in chosen]
+    print(summary(outcomes), flush=True)
+    return 0 if all(o.ok for o in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
