@@ -65,7 +65,10 @@ def write(path: Path, header: list[str], lines: list[list[object]]) -> None:
 def main(folder: Path) -> None:
     films = {int(row["movie"]): row for row in rows(folder / "movies.csv.gz")}
     by_title = {row["title"]: number for number, row in films.items()}
-    ratings = [tuple(int(row[k]) for k in ("user", "movie", "rating", "ts")) for row in rows(folder / "ratings.csv.gz")]
+    ratings = [
+        tuple(int(row[k]) for k in ("user", "movie", "rating", "ts"))
+        for row in rows(folder / "ratings.csv.gz")
+    ]
     count = Counter(movie for _, movie, _, _ in ratings)
     ranked = sorted(films, key=lambda movie: (-count[movie], movie))
     chosen = {by_title[first] for first in FIRST_FILM.values()}
@@ -75,16 +78,23 @@ def main(folder: Path) -> None:
         chosen.add(movie)
     per_person = Counter(user for user, movie, _, _ in ratings if movie in chosen)
     people = set(sorted(per_person, key=lambda user: (-per_person[user], user))[:PEOPLE])
-    kept = sorted((ts, user, movie, rating) for user, movie, rating, ts in ratings if movie in chosen and user in people)
+    kept = sorted(
+        (ts, user, movie, rating) for user, movie, rating, ts in ratings if movie in chosen and user in people
+    )
     first = {by_title[a]: by_title[b] for a, b in FIRST_FILM.items() if by_title[a] in chosen}
     # first films before their sequels: a parent is registered before its derivation
     order = sorted(chosen, key=lambda movie: (movie in first, movie))
     TARGET.mkdir(parents=True, exist_ok=True)
-    write(TARGET / "films.csv.gz", ["film", "title", "genres", "first_film"],
-          [[m, films[m]["title"], films[m]["genres"], first.get(m, "")] for m in order])
+    write(
+        TARGET / "films.csv.gz",
+        ["film", "title", "genres", "first_film"],
+        [[m, films[m]["title"], films[m]["genres"], first.get(m, "")] for m in order],
+    )
     write(TARGET / "ratings.csv.gz", ["ts", "person", "film", "rating"], [list(row) for row in kept])
     shutil.copyfile(folder / "LICENSE", TARGET / "LICENSE")
-    print(f"{len(order)} films, {len(people)} people, {len(kept)} ratings, {len(first)} sequels of {len(set(first.values()))}")
+    print(
+        f"{len(order)} films, {len(people)} people, {len(kept)} ratings, {len(first)} sequels of {len(set(first.values()))}"
+    )
 
 
 if __name__ == "__main__":

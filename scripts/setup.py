@@ -44,12 +44,16 @@ def run(command: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = No
     """Run a command with its output in .tools/setup.log; on failure raise with its last lines."""
     with LOG.open("a") as log:
         log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} $ {' '.join(command)}\n")
-    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     with LOG.open("a") as log:
         log.write(done.stdout)
     if done.returncode:
         tail = "\n".join("    " + line for line in done.stdout.strip().splitlines()[-15:])
-        raise SetupError(f"`{' '.join(command[:4])} ...` ended with {done.returncode}:\n{tail}\n  (all of it: .tools/setup.log)")
+        raise SetupError(
+            f"`{' '.join(command[:4])} ...` ended with {done.returncode}:\n{tail}\n  (all of it: .tools/setup.log)"
+        )
 
 
 def need(program: str, why: str) -> str:
@@ -64,7 +68,14 @@ def python_environment(name: str) -> Callable[[], None]:
         target = ROOT / ".venv" / name
         shutil.rmtree(target, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(target)])
-        pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [
+            str(target / "bin" / "python"),
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+        ]
         run([*pip, "--no-deps", "--require-hashes", "-r", f"requirements/{name}.lock"])
 
     return install
@@ -100,14 +111,19 @@ def page_assets() -> None:
 
 
 def kubo() -> None:
-    go = need("go", "the tests against a real IPFS daemon need Go (or an `ipfs` on PATH); the others do without")
+    go = need(
+        "go", "the tests against a real IPFS daemon need Go (or an `ipfs` on PATH); the others do without"
+    )
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "troupe"
     binary = cache / f"ipfs-{KUBO_VERSION}"
     if not binary.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = binary.with_suffix(".partial")
-        run([go, "build", "-o", str(partial), "github.com/ipfs/kubo/cmd/ipfs"],
-            cwd=ROOT / "scripts" / "toolchain" / "kubo", env=os.environ | {"CGO_ENABLED": "0"})
+        run(
+            [go, "build", "-o", str(partial), "github.com/ipfs/kubo/cmd/ipfs"],
+            cwd=ROOT / "scripts" / "toolchain" / "kubo",
+            env=os.environ | {"CGO_ENABLED": "0"},
+        )
         partial.replace(binary)
     link = TOOLS / "ipfs"
     link.unlink(missing_ok=True)
@@ -163,24 +179,43 @@ def main() -> int:
     print("set-up", flush=True)
     try:
         in_parallel(
-            lambda: step("python app", digest([requirements / "app.lock"], version, str(ROOT)),
-                         ROOT / ".venv/app/bin/python", python_environment("app")),
+            lambda: step(
+                "python app",
+                digest([requirements / "app.lock"], version, str(ROOT)),
+                ROOT / ".venv/app/bin/python",
+                python_environment("app"),
+            ),
             lambda: (
-                step("npm tools", digest([ROOT / "package-lock.json"]), ROOT / "node_modules/solc", npm_tools),
-                step("python chain", digest([requirements / "chain.lock"], version, str(ROOT)),
-                     ROOT / ".venv/chain/bin/python", python_environment("chain")),
+                step(
+                    "npm tools", digest([ROOT / "package-lock.json"]), ROOT / "node_modules/solc", npm_tools
+                ),
+                step(
+                    "python chain",
+                    digest([requirements / "chain.lock"], version, str(ROOT)),
+                    ROOT / ".venv/chain/bin/python",
+                    python_environment("chain"),
+                ),
             )[-1],
         )
         step("compiler", digest([ROOT / "scripts/toolchain/solc.js"]), TOOLS / "solcx/solc-v0.8.30", compiler)
         step("contracts", digest(solidity()), ROOT / "build/contracts", contracts)
         pages = [p for p in (ROOT / "backend/web/client").rglob("*") if p.is_file()]
-        step("page assets", digest([*pages, ROOT / "package-lock.json", ROOT / "scripts/toolchain/bundle.js"]),
-             ROOT / "backend/web/static/vendor/wallet.js", page_assets)
+        step(
+            "page assets",
+            digest([*pages, ROOT / "package-lock.json", ROOT / "scripts/toolchain/bundle.js"]),
+            ROOT / "backend/web/static/vendor/wallet.js",
+            page_assets,
+        )
         if options.kubo:
             if system := shutil.which("ipfs"):
                 print(f"  {'kubo':<24} ready ({system})")
             else:
-                step("kubo", digest([ROOT / "scripts/toolchain/kubo/go.sum"], KUBO_VERSION), TOOLS / "ipfs", kubo)
+                step(
+                    "kubo",
+                    digest([ROOT / "scripts/toolchain/kubo/go.sum"], KUBO_VERSION),
+                    TOOLS / "ipfs",
+                    kubo,
+                )
     except SetupError as error:
         print(f"set-up stopped: {error}", file=sys.stderr)
         return 1

@@ -36,11 +36,20 @@ class Suite:
 
 SUITES = [
     Suite("contracts", [*BROWNIE, "test", "tests/contracts", "--network", "development"], "test"),
-    Suite("backend and indexer", [*PYTEST, "-m", "not slow and not nightly and not kubo and not browser"], "test"),
+    Suite(
+        "backend and indexer",
+        [*PYTEST, "-m", "not slow and not nightly and not browser"],
+        "test",
+        may_skip=True,
+    ),
     Suite("lint", ["make", "lint"], "ci", counts=False),
     Suite("types", ["make", "types"], "ci", counts=False),
-    Suite("contracts, longer", [*BROWNIE, "test", "tests/contracts", "--network", "development", "-k", "stateful"], "ci",
-          env={"TROUPE_STATEFUL_EXAMPLES": "200"}),
+    Suite(
+        "contracts, longer",
+        [*BROWNIE, "test", "tests/contracts", "--network", "development", "-k", "stateful"],
+        "ci",
+        env={"TROUPE_STATEFUL_EXAMPLES": "200"},
+    ),
     Suite("faults and slow tests", [*PYTEST, "-m", "slow and not nightly"], "ci"),
     Suite("kubo", [*PYTEST, "-m", "kubo", "tests/backend/content"], "ci"),
     Suite("pages", [*PYTEST, "-m", "browser", "tests/web"], "ci"),
@@ -99,7 +108,11 @@ def run(suite: Suite, extra: Iterable[str] = ()) -> Outcome:
 def summary(outcomes: list[Outcome]) -> str:
     lines = ["", f"{'suite':<26}{'seconds':>9}{'passed':>8}{'failed':>8}{'skipped':>9}  result"]
     for o in outcomes:
-        result = "ok" if o.ok else ("skipped tests are not allowed here" if o.skipped and not o.failed else "FAILED")
+        result = (
+            "ok"
+            if o.ok
+            else ("skipped tests are not allowed here" if o.skipped and not o.failed else "FAILED")
+        )
         lines.append(f"{o.suite.name:<26}{o.seconds:>9.1f}{o.passed:>8}{o.failed:>8}{o.skipped:>9}  {result}")
     passed = sum(o.passed if o.suite.counts else o.ok for o in outcomes)
     failed = sum(max(o.failed, not o.ok) for o in outcomes)
