@@ -88,9 +88,7 @@ def main(argv: list[str]) -> int:
             sys.exit(f"TROUPE_RPC_URL is {rpc_url!r}: give an http or https address")
         (home / ".brownie").mkdir()
         (home / ".brownie" / "network-config.yaml").write_text(
-            NETWORKS.format(
-                port=free_port(), rpc_url=rpc_url, chain_id=os.environ.get("TROUPE_CHAIN_ID", "31337")
-            )
+            NETWORKS.format(port=free_port(), rpc_url=rpc_url, chain_id=os.environ.get("TROUPE_CHAIN_ID", "31337"))
         )
         command = [str(python.parent / "brownie"), *argv]
         return subprocess.run(command, cwd=ROOT, env=environment(home)).returncode

@@ -65,10 +65,7 @@ def write(path: Path, header: list[str], lines: list[list[object]]) -> None:
 def main(folder: Path) -> None:
     films = {int(row["movie"]): row for row in rows(folder / "movies.csv.gz")}
     by_title = {row["title"]: number for number, row in films.items()}
-    ratings = [
-        tuple(int(row[k]) for k in ("user", "movie", "rating", "ts"))
-        for row in rows(folder / "ratings.csv.gz")
-    ]
+    ratings = [tuple(int(row[k]) for k in ("user", "movie", "rating", "ts")) for row in rows(folder / "ratings.csv.gz")]
     count = Counter(movie for _, movie, _, _ in ratings)
     ranked = sorted(films, key=lambda movie: (-count[movie], movie))
     chosen = {by_title[first] for first in FIRST_FILM.values()}

@@ -41,11 +41,7 @@ def claims(source: str, name: str) -> list[Claim]:
     found: list[Claim] = []
 
     def marks(node: ast.expr) -> list[ast.Call]:
-        return [
-            c
-            for c in ast.walk(node)
-            if isinstance(c, ast.Call) and ast.unparse(c.func).endswith("mark.feature")
-        ]
+        return [c for c in ast.walk(node) if isinstance(c, ast.Call) and ast.unparse(c.func).endswith("mark.feature")]
 
     def collect(calls: list[ast.Call], test: str) -> None:
         for call in calls:
@@ -68,12 +64,8 @@ def claims(source: str, name: str) -> list[Claim]:
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(
-        description="The rows of the specification and the tests that hold them."
-    )
-    arguments.add_argument(
-        "--check", action="store_true", help="fail on a test that names an unknown row or door"
-    )
+    arguments = argparse.ArgumentParser(description="The rows of the specification and the tests that hold them.")
+    arguments.add_argument("--check", action="store_true", help="fail on a test that names an unknown row or door")
     arguments.add_argument("--tests", action="store_true", help="name every test, not only how many")
     options = arguments.parse_args()
     rows = spec_rows((ROOT / "docs" / "spec.md").read_text())
@@ -100,9 +92,7 @@ def main() -> int:
         table.add_row(row, name, state, *(str(n) if n else "[dim]-[/]" for n in counts))
         if options.tests:
             for claim in held:
-                table.add_row(
-                    "", f"[dim]{claim.test}[/]", "", *("•" if claim.door == d else "" for d in DOORS)
-                )
+                table.add_row("", f"[dim]{claim.test}[/]", "", *("•" if claim.door == d else "" for d in DOORS))
     Console(width=None if sys.stdout.isatty() else 110).print(table)
     held_rows = sum(row in by_row for row in rows)
     print(f"{len(rows)} rows: {len(full)} full, {held_rows - len(full)} part, {len(rows) - held_rows} open")

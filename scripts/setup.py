@@ -44,9 +44,7 @@ def run(command: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = No
     """Run a command with its output in .tools/setup.log; on failure raise with its last lines."""
     with LOG.open("a") as log:
         log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} $ {' '.join(command)}\n")
-    done = subprocess.run(
-        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with LOG.open("a") as log:
         log.write(done.stdout)
     if done.returncode:
@@ -111,9 +109,7 @@ def page_assets() -> None:
 
 
 def kubo() -> None:
-    go = need(
-        "go", "the tests against a real IPFS daemon need Go (or an `ipfs` on PATH); the others do without"
-    )
+    go = need("go", "the tests against a real IPFS daemon need Go (or an `ipfs` on PATH); the others do without")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "troupe"
     binary = cache / f"ipfs-{KUBO_VERSION}"
     if not binary.exists():
@@ -186,9 +182,7 @@ def main() -> int:
                 python_environment("app"),
             ),
             lambda: (
-                step(
-                    "npm tools", digest([ROOT / "package-lock.json"]), ROOT / "node_modules/solc", npm_tools
-                ),
+                step("npm tools", digest([ROOT / "package-lock.json"]), ROOT / "node_modules/solc", npm_tools),
                 step(
                     "python chain",
                     digest([requirements / "chain.lock"], version, str(ROOT)),

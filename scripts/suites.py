@@ -108,11 +108,7 @@ def run(suite: Suite, extra: Iterable[str] = ()) -> Outcome:
 def summary(outcomes: list[Outcome]) -> str:
     lines = ["", f"{'suite':<26}{'seconds':>9}{'passed':>8}{'failed':>8}{'skipped':>9}  result"]
     for o in outcomes:
-        result = (
-            "ok"
-            if o.ok
-            else ("skipped tests are not allowed here" if o.skipped and not o.failed else "FAILED")
-        )
+        result = "ok" if o.ok else ("skipped tests are not allowed here" if o.skipped and not o.failed else "FAILED")
         lines.append(f"{o.suite.name:<26}{o.seconds:>9.1f}{o.passed:>8}{o.failed:>8}{o.skipped:>9}  {result}")
     passed = sum(o.passed if o.suite.counts else o.ok for o in outcomes)
     failed = sum(max(o.failed, not o.ok) for o in outcomes)
