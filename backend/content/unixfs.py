@@ -238,7 +238,8 @@ def import_folder(entries: Mapping[str, Link], emit: Emit, version: int = 1) -> 
     """Bind named files and folders into one folder; names sort by their UTF-8 bytes.
 
     Raises:
-        ValueError: a name is empty, `.`, `..` or holds a slash or NUL, or the folder is so large that Kubo would shard it.
+        ValueError: a name is empty, `.`, `..` or holds a slash or NUL; or the folder is so large that Kubo would
+            shard it.
     """
     for name in entries:
         if name in ("", ".", "..") or "/" in name or "\0" in name:

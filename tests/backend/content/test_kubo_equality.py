@@ -40,7 +40,9 @@ def bytes_of(length: int) -> tuple[bytes, ...]:
 def layout_of(row: dict[str, Any]) -> Layout:
     version, leaves = row["layout"].split("-")
     return Layout(
-        chunk_bytes=int(row["chunker"].removeprefix("size-")), version=int(version[1]), raw_leaves=leaves == "raw",
+        chunk_bytes=int(row["chunker"].removeprefix("size-")),
+        version=int(version[1]),
+        raw_leaves=leaves == "raw",
         max_links=RECORD["max_file_links"],
     )
 
