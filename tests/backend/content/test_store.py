@@ -192,7 +192,7 @@ except ContentUnavailable as error:
 
 
 def test_a_write_that_is_cut_short_never_becomes_a_block(store: BlockStore) -> None:
-    """F2, full disk (a file size limit stands in for it): half of the block is written, then the write fails; nothing half stays, and the error says so."""
+    """F2, full disk (a file size limit stands in): half a block is written, then no more; nothing half stays."""
     command = [sys.executable, "-c", FULL_DISK, str(store.root)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
