@@ -1,0 +1,42 @@
+"""What can go wrong, in two kinds: what time may heal, and what only a person can."""
+
+from __future__ import annotations
+
+
+class IndexerError(Exception):
+    """The root of this package's errors. The text says what happened and, where a person is needed, what to do."""
+
+
+class Retryable(IndexerError):
+    """The node or the network failed us, or the chain changed while it was read: the same step may succeed later.
+
+    `after_s` is the wait that the node asked for (Retry-After), if it did.
+    """
+
+    def __init__(self, message: str, *, after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class RangeTooLarge(Retryable):
+    """The node will not answer for so many blocks or logs at once."""
+
+
+class Fatal(IndexerError):
+    """Going on would give a wrong mirror, or cannot work at all: the process ends with this sentence."""
+
+
+class WrongChain(Fatal):
+    """The node, the deployment manifest and the mirror do not speak of the same chain."""
+
+
+class StaleMirror(Fatal):
+    """The mirror was made for other ABIs or another deployment."""
+
+
+class BelowFinality(Fatal):
+    """The chain replaced a block that its network promised never to replace."""
+
+
+class AbiMismatch(Fatal):
+    """A contract's log does not have the form that its committed ABI gives to it."""

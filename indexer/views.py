@@ -1,0 +1,331 @@
+"""What is current, and what money is where: views over the event tables, in the words of research/contracts.md part B.
+
+Order in time is (block_number, log_index) everywhere. Amounts are base units, the native coin is the zero address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy.types import TypeEngine
+
+from indexer.db import Uint256
+from indexer.models import SCHEMA, event, view_metadata
+
+BYTES = LargeBinary()
+NUMBER = Uint256()
+SMALL = BigInteger()
+FLAG = Boolean()
+TEXT = Text()
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of schema `chain`: its columns in order with their types, and its query."""
+
+    name: str
+    columns: Mapping[str, TypeEngine[Any]]
+    query: str
+
+
+def _latest(table: str, key: str, value: str, column: str) -> str:
+    """A lateral join for the last event of `table` about `key`; an index in LOOKUPS carries it."""
+    return (
+        f"LEFT JOIN LATERAL (SELECT e.{column} FROM chain.{table} e WHERE e.{key} = {value}"
+        f" ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1) {table} ON true"
+    )
+
+
+WORK = View(
+    "work",
+    {
+        "work_id": NUMBER,
+        "owner": BYTES,
+        "creator": BYTES,
+        "content_hash": BYTES,
+        "cid_digest": BYTES,
+        "kind": SMALL,
+        "ai_label": SMALL,
+        "licence_id": SMALL,
+        "status": SMALL,
+        "block_number": SMALL,
+        "block_time": SMALL,
+        "tx_hash": BYTES,
+    },
+    f"""
+    -- a registered work as it is now; block and transaction are those of its registration
+    SELECT r.work_id,
+           coalesce(work_registry_transfer.to_, r.owner) AS owner,
+           r.owner AS creator,
+           r.content_hash,
+           coalesce(work_registry_metadata_changed.cid_digest, r.cid_digest) AS cid_digest,
+           r.kind,
+           coalesce(work_registry_ai_label_changed.label, r.ai_label) AS ai_label,
+           r.licence_id,
+           coalesce(work_registry_work_status_changed.status, 0) AS status,
+           r.block_number, r.block_time, r.tx_hash
+    FROM chain.work_registry_work_registered r
+    {_latest("work_registry_transfer", "token_id", "r.work_id", "to_")}
+    {_latest("work_registry_metadata_changed", "work_id", "r.work_id", "cid_digest")}
+    {_latest("work_registry_ai_label_changed", "work_id", "r.work_id", "label")}
+    {_latest("work_registry_work_status_changed", "work_id", "r.work_id", "status")}
+    """,
+)
+
+DERIVATION = View(
+    "derivation",
+    {
+        "work_id": NUMBER,
+        "parent_id": NUMBER,
+        "share_bps": SMALL,
+        "absolute": FLAG,
+        "licence_id": SMALL,
+        "block_number": SMALL,
+        "block_time": SMALL,
+        "tx_hash": BYTES,
+    },
+    """
+    SELECT work_id, parent_id, share_bps, absolute, licence_id, block_number, block_time, tx_hash
+    FROM chain.work_registry_derivation_recorded
+    """,
+)
+
+LICENCE = View(
+    "licence",
+    {
+        "licence_id": SMALL,
+        "creator": BYTES,
+        "min_share_bps": SMALL,
+        "commercial": FLAG,
+        "derivatives": FLAG,
+        "approval_required": FLAG,
+        "share_alike": FLAG,
+        "attribution": FLAG,
+        "fan_fiction": FLAG,
+        "relative": FLAG,
+        "ai_training": FLAG,
+        "expires": SMALL,
+        "terms_hash": BYTES,
+        "block_number": SMALL,
+        "block_time": SMALL,
+    },
+    """
+    SELECT licence_id, creator, terms_min_share_bps AS min_share_bps, terms_commercial AS commercial,
+           terms_derivatives AS derivatives, terms_approval_required AS approval_required,
+           terms_share_alike AS share_alike, terms_attribution AS attribution, terms_fan_fiction AS fan_fiction,
+           terms_relative AS relative, terms_ai_training AS ai_training, terms_expires AS expires,
+           terms_terms_hash AS terms_hash, block_number, block_time
+    FROM chain.work_registry_licence_created
+    """,
+)
+
+EDGE = View(
+    "edge",
+    {"work_id": NUMBER, "edge_index": SMALL, "parent_id": NUMBER, "bps": SMALL, "relative": FLAG},
+    """
+    SELECT work_id, index AS edge_index, parent_id, bps, relative FROM chain.revenue_ledger_edge_opened
+    """,
+)
+
+SPLIT = View(
+    "split",
+    {
+        "work_id": NUMBER,
+        "version": SMALL,
+        "root": BYTES,
+        "total_weight": NUMBER,
+        "tree_digest": BYTES,
+        "block_number": SMALL,
+        "log_index": Integer(),
+        "block_time": SMALL,
+    },
+    """
+    -- every version; the active one has the largest number
+    SELECT work_id, version, root, total_weight, tree_digest, block_number, log_index, block_time
+    FROM chain.revenue_ledger_split_activated
+    """,
+)
+
+CREDIT = View(
+    "credit",
+    {
+        "work_id": NUMBER,
+        "token": BYTES,
+        "version": SMALL,
+        "block_number": SMALL,
+        "log_index": Integer(),
+        "block_time": SMALL,
+        "direct": NUMBER,
+        "inherited": NUMBER,
+        "kind": SMALL,
+        "source": TEXT,
+        "source_work_id": NUMBER,
+        "payer": BYTES,
+        "tx_hash": BYTES,
+    },
+    """
+    -- what arrived at a work, and in which version of its split: of a payment the net amount ('payment'), its fee at
+    -- work 0 ('fee'), and what a derivation passed on ('royalty'). `kind` is the payment's, none for a royalty;
+    -- `source_work_id` is the work that was paid, or the derivation.
+    SELECT c.work_id, c.token, coalesce(s.version, 0) AS version, c.block_number, c.log_index, c.block_time,
+           c.direct, c.inherited, c.kind, c.source, c.source_work_id, c.payer, c.tx_hash
+    FROM (
+        SELECT work_id, token, block_number, log_index, block_time, (amount - fee)::numeric(78, 0) AS direct,
+               0::numeric(78, 0) AS inherited, kind, 'payment'::text AS source, work_id AS source_work_id,
+               payer, tx_hash
+        FROM chain.revenue_ledger_payment_received
+        UNION ALL
+        SELECT 0::numeric(78, 0), token, block_number, log_index, block_time, fee,
+               0::numeric(78, 0), kind, 'fee'::text, work_id, payer, tx_hash
+        FROM chain.revenue_ledger_payment_received WHERE fee > 0
+        UNION ALL
+        SELECT parent_id, token, block_number, log_index, block_time, 0::numeric(78, 0),
+               amount, NULL::bigint, 'royalty'::text, work_id, NULL::bytea, tx_hash
+        FROM chain.revenue_ledger_edge_settled
+    ) c
+    LEFT JOIN LATERAL (
+        SELECT a.version FROM chain.revenue_ledger_split_activated a
+        WHERE a.work_id = c.work_id AND (a.block_number, a.log_index) < (c.block_number, c.log_index)
+        ORDER BY a.block_number DESC, a.log_index DESC LIMIT 1
+    ) s ON true
+    """,
+)
+
+VERSION_ACCRUAL = View(
+    "version_accrual",
+    {
+        "work_id": NUMBER,
+        "token": BYTES,
+        "version": SMALL,
+        "direct_before": NUMBER,
+        "inherited_before": NUMBER,
+        "direct_after": NUMBER,
+        "inherited_after": NUMBER,
+    },
+    """
+    -- the work's counters when the version got its first credit, and when it got its last so far. A version without a
+    -- credit has no row: it is due nothing. Versions only grow, so sums by version are the counters themselves.
+    SELECT work_id, token, version,
+           (sum(direct) OVER past - direct)::numeric(78, 0) AS direct_before,
+           (sum(inherited) OVER past - inherited)::numeric(78, 0) AS inherited_before,
+           (sum(direct) OVER past)::numeric(78, 0) AS direct_after,
+           (sum(inherited) OVER past)::numeric(78, 0) AS inherited_after
+    FROM (
+        SELECT work_id, token, version, sum(direct) AS direct, sum(inherited) AS inherited
+        FROM chain.credit GROUP BY work_id, token, version
+    ) v
+    WINDOW past AS (PARTITION BY work_id, token ORDER BY version)
+    """,
+)
+
+SETTLED = View(
+    "settled",
+    {"work_id": NUMBER, "edge_index": SMALL, "parent_id": NUMBER, "token": BYTES, "amount": NUMBER},
+    """
+    SELECT work_id, index AS edge_index, parent_id, token, sum(amount)::numeric(78, 0) AS amount
+    FROM chain.revenue_ledger_edge_settled GROUP BY work_id, index, parent_id, token
+    """,
+)
+
+WITHDRAWN = View(
+    "withdrawn",
+    {"work_id": NUMBER, "token": BYTES, "version": SMALL, "position": NUMBER, "account": BYTES, "amount": NUMBER},
+    """
+    SELECT work_id, token, version, position, account, sum(amount)::numeric(78, 0) AS amount
+    FROM chain.revenue_ledger_withdrawn GROUP BY work_id, token, version, position, account
+    """,
+)
+
+LEDGER_BALANCE = View(
+    "ledger_balance",
+    {"token": BYTES, "received": NUMBER, "withdrawn": NUMBER, "balance": NUMBER},
+    """
+    -- what the ledger must hold of each token: all that was paid less all that was paid out
+    SELECT token, sum(received)::numeric(78, 0) AS received, sum(withdrawn)::numeric(78, 0) AS withdrawn,
+           (sum(received) - sum(withdrawn))::numeric(78, 0) AS balance
+    FROM (
+        SELECT token, amount AS received, 0 AS withdrawn FROM chain.revenue_ledger_payment_received
+        UNION ALL
+        SELECT token, 0, amount FROM chain.revenue_ledger_withdrawn
+    ) m GROUP BY token
+    """,
+)
+
+POLICY = View(
+    "policy",
+    {"fee_bps": SMALL, "fee_since_block": SMALL, "fee_since": SMALL, "royalty_bps": SMALL},
+    """
+    -- one row: the policy in force; nulls where no event has set it yet
+    SELECT f.new_bps AS fee_bps, f.block_number AS fee_since_block, f.block_time AS fee_since, r.new_bps AS royalty_bps
+    FROM (SELECT) one
+    LEFT JOIN LATERAL (SELECT * FROM chain.revenue_ledger_fee_changed
+                       ORDER BY block_number DESC, log_index DESC LIMIT 1) f ON true
+    LEFT JOIN LATERAL (SELECT * FROM chain.work_registry_royalty_changed
+                       ORDER BY block_number DESC, log_index DESC LIMIT 1) r ON true
+    """,
+)
+
+VIEWS = (
+    WORK,
+    DERIVATION,
+    LICENCE,
+    EDGE,
+    SPLIT,
+    CREDIT,
+    VERSION_ACCRUAL,
+    SETTLED,
+    WITHDRAWN,
+    LEDGER_BALANCE,
+    POLICY,
+)
+"""In an order in which they can be created."""
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Each view as a table of `view_metadata`, to select from; nothing creates these as tables."""
+    return {
+        each.name: Table(each.name, view_metadata, *(Column(name, kind) for name, kind in each.columns.items()))
+        for each in VIEWS
+    }
+
+
+LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("WorkRegistry", "WorkRegistered", ("work_id",)),
+    ("WorkRegistry", "WorkRegistered", ("owner",)),
+    ("WorkRegistry", "WorkRegistered", ("content_hash",)),
+    ("WorkRegistry", "Transfer", ("token_id",)),
+    ("WorkRegistry", "MetadataChanged", ("work_id",)),
+    ("WorkRegistry", "AiLabelChanged", ("work_id",)),
+    ("WorkRegistry", "WorkStatusChanged", ("work_id",)),
+    ("WorkRegistry", "DerivationRecorded", ("work_id",)),
+    ("WorkRegistry", "DerivationRecorded", ("parent_id",)),
+    ("WorkRegistry", "LicenceCreated", ("licence_id",)),
+    ("RevenueLedger", "EdgeOpened", ("work_id",)),
+    ("RevenueLedger", "EdgeOpened", ("parent_id",)),
+    ("RevenueLedger", "SplitActivated", ("work_id",)),
+    ("RevenueLedger", "ShareReassigned", ("work_id",)),
+    ("RevenueLedger", "PaymentReceived", ("work_id", "token")),
+    ("RevenueLedger", "EdgeSettled", ("work_id", "token")),
+    ("RevenueLedger", "EdgeSettled", ("parent_id", "token")),
+    ("RevenueLedger", "Withdrawn", ("work_id", "token")),
+    ("RevenueLedger", "Withdrawn", ("account",)),
+)
+"""(contract, event, columns): what is looked up by these columns, in the order of time."""
+
+
+def indexes() -> list[Index]:
+    """The indexes behind LOOKUPS, each ending with the row's position in the chain."""
+    found = []
+    for contract, name, columns in LOOKUPS:
+        table = event(contract, name)
+        by = [table.c[column] for column in (*columns, "block_number", "log_index")]
+        found.append(Index(f"ix_{table.name}_{'_'.join(columns)}", *by))
+    return found
+
+
+__all__ = ["SCHEMA", "VIEWS", "View", "indexes", "tables"]
