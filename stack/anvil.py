@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
 from stack import rpc
-from stack.errors import Missing
+from stack.errors import Missing, StackError
 from stack.processes import HOST, Service, require_free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +34,57 @@ def binary() -> Path:
     return found[0]
 
 
+def kept_copy(state: Path) -> Path:
+    """The last whole copy of a state file."""
+    return state.with_name(state.name + ".kept")
+
+
+def is_whole(state: bytes) -> bool:
+    """Whether a state file was written to its end."""
+    try:
+        return isinstance(orjson.loads(state), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def keep(state: Path) -> None:
+    """Copy the state file aside when it is whole and new.
+
+    anvil overwrites its file in place: killed in those milliseconds, or on a full disk, it leaves half a file.
+    """
+    copy = kept_copy(state)
+    try:
+        now = state.stat()
+        if copy.exists() and copy.stat().st_mtime_ns >= now.st_mtime_ns:
+            return
+        content = state.read_bytes()
+    except FileNotFoundError:
+        return
+    if is_whole(content):
+        partial = copy.with_suffix(".partial")
+        partial.write_bytes(content)
+        partial.replace(copy)
+
+
+def restore(state: Path) -> None:
+    """Put the kept copy in the place of a state file that is missing or was not written to its end.
+
+    Raises StackError when there is no whole copy either.
+    """
+    copy = kept_copy(state)
+    if state.exists() and is_whole(state.read_bytes()):
+        return
+    if copy.exists():
+        shutil.copyfile(copy, state.with_suffix(".partial"))
+        state.with_suffix(".partial").replace(state)
+    elif state.exists() and state.stat().st_size:
+        raise StackError(
+            f"the chain's file {state} was not written to its end and there is no older copy: start with --reset"
+        )
+    else:
+        state.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Anvil:
     """A chain on `port` of the loopback. With `state` it is kept in that file, written every 5 s and at the end.
@@ -51,11 +106,23 @@ class Anvil:
         require_free_port(self.port, "anvil", self.port_variable)
         if self.state:
             self.state.parent.mkdir(parents=True, exist_ok=True)
+            restore(self.state)
+
+    def _born(self) -> int:
+        """The genesis' time, written down: a chain killed before its first dump begins again with the same genesis."""
+        assert self.state
+        note = self.state.with_name("genesis-time")
+        if not note.exists():
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(str(int(time.time())))
+        return int(note.read_text())
 
     def service(self) -> Service:
         command: list[str | Path] = [binary(), "--host", HOST, "--port", str(self.port), *FLAGS]
         if self.state:
             command += ["--state", self.state, "--state-interval", str(DUMP_INTERVAL_S)]
+            if not self.state.exists() and not kept_copy(self.state).exists():
+                command += ["--timestamp", str(self._born())]
         if self.load:
             command += ["--load-state", self.load]
         return Service(
@@ -65,8 +132,16 @@ class Anvil:
             ready=self.answers,
             url=self.url,
             prepare=self._prepare,
+            settle=self._catch_up,
             grace_s=20,  # it writes its state
         )
+
+    def _catch_up(self) -> None:
+        """Move the clock on to the head's time: a restarted anvil would mine blocks older than their parents."""
+        head = rpc.call(self.url, "eth_getBlockByNumber", "latest", False)
+        behind = int(head["timestamp"], 16) - int(time.time())
+        if behind >= 0:
+            rpc.call(self.url, "evm_increaseTime", behind + 1)
 
     def answers(self) -> bool:
         """Whether the node answers with the chain id that it was started with."""

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,21 @@ def sources() -> list[Path]:
     return [*(ROOT / "contracts").rglob("*.sol"), *scripts, ROOT / "brownie-config.yaml", ROOT / "package-lock.json"]
 
 
-def content_hash() -> str:
-    """The hash of what decides the deployment; another hash means another set of contracts."""
+def _hash(files: Iterable[Path]) -> str:
     sha = hashlib.sha256()
-    for path in sorted(sources()):
+    for path in sorted(files):
         sha.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()
+
+
+def content_hash() -> str:
+    """The hash of what decides the deployment, its script included."""
+    return _hash(sources())
+
+
+def contracts_hash() -> str:
+    """The hash of the contracts alone; another hash means that a chain carries another set."""
+    return _hash([*(ROOT / "contracts").rglob("*.sol"), ROOT / "brownie-config.yaml"])
 
 
 def deployable() -> bool:

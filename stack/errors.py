@@ -13,6 +13,12 @@ class StackError(Exception):
     exit_code = 1
 
 
+class WrongUsage(StackError):
+    """A setting or an argument that cannot be meant; the command line ends with 2."""
+
+    exit_code = 2
+
+
 class PortInUse(StackError):
     """Another program listens on a port that a part of the stack was given."""
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -182,17 +183,18 @@ class Postgres:
 
     def _prepare(self) -> None:
         self.initialise()
-        # a killed server leaves its pid file; PostgreSQL judges it by the pid alone, which may be another's now
-        pid_file = self.data / "postmaster.pid"
-        if pid_file.exists() and not self._is_ours(int(pid_file.read_text().split("\n", 1)[0])):
-            pid_file.unlink()
+        # a killed server leaves its pid files; PostgreSQL judges it by the pid alone, which may be another's now
+        left = [self.data / "postmaster.pid", self.socket_dir / f"{SOCKET_NAME}.lock"]
+        if any(path.exists() for path in left) and not any(map(self._lives_here, psutil.process_iter(["name"]))):
+            for path in left:
+                path.unlink(missing_ok=True)
 
-    def _is_ours(self, pid: int) -> bool:
+    def _lives_here(self, process: psutil.Process) -> bool:
+        """Whether a process is a server, or a server's child, that works in this data folder."""
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
+            return process.info["name"] == "postgres" and Path(process.cwd()) == self.data.resolve()
+        except psutil.Error:
             return False
-        return os.fsencode(self.data) in command
 
     def service(self) -> Service:
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]

@@ -94,13 +94,29 @@ def spawn(
         )
 
 
-def descendants(pid: int) -> list[Identity]:
-    """The processes that a process has started, at any depth."""
+def family(leader: Identity) -> list[Identity]:
+    """The processes that a process of `spawn` has started: those below it, and those of its session.
+
+    The session is what is left of the family when the leader was killed and its children were adopted. The kernel gives
+    no new process the number of a session that still has members, so that they are the leader's.
+    """
+    found: dict[int, Identity] = {}
+    if process := leader.process():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {child.pid: identity for child in process.children(True) if (identity := Identity.of(child.pid))}
+    if process or not psutil.pid_exists(leader.pid) or _is_zombie(leader.pid):
+        for pid in psutil.pids():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if pid != leader.pid and os.getsid(pid) == leader.pid and (identity := Identity.of(pid)):
+                    found[pid] = identity
+    return list(found.values())
+
+
+def _is_zombie(pid: int) -> bool:
     try:
-        children = psutil.Process(pid).children(recursive=True)
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        return []
-    return [found for child in children if (found := Identity.of(child.pid))]
+        return True
 
 
 def end(identities: Iterable[Identity], *, how: int = signal.SIGTERM, grace_s: float = 5.0) -> list[Identity]:
@@ -125,7 +141,8 @@ def _send(process: psutil.Process, how: int) -> bool:
 
 def stop(process: subprocess.Popen[bytes], *, how: int = signal.SIGTERM, grace_s: float = 5.0) -> bool:
     """End a child and whatever it started; False when it had to be killed."""
-    below = descendants(process.pid)
+    leader = Identity.of(process.pid)
+    below = family(leader) if leader else []
     if process.poll() is None:
         process.send_signal(how)
     try:
@@ -186,6 +203,8 @@ class Service:
     """What a person would open or connect to."""
     prepare: Callable[[], None] | None = None
     """Run before each start: folders, ports."""
+    settle: Callable[[], None] | None = None
+    """Run once when it is ready, before anybody else is told."""
     stop_signal: int = signal.SIGTERM
     grace_s: float = 5.0
     ready_timeout_s: float = 30.0
@@ -211,6 +230,8 @@ def wait_ready(service: Service, process: subprocess.Popen[bytes], log: Path) ->
     deadline = time.monotonic() + service.ready_timeout_s
     while process.poll() is None:
         if is_ready(service):
+            if service.settle:
+                service.settle()
             return
         if time.monotonic() > deadline:
             raise NotReady(f"{service.name} did not answer within {service.ready_timeout_s:g} s{_quote(log)}")
