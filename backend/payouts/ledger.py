@@ -257,6 +257,32 @@ class Ledger:
         self.set_fee(fee_bps)
         self.works[PLATFORM] = Work((), {FIRST_VERSION: _whole(treasury, treasury_weight)})
 
+    @classmethod
+    def restored(
+        cls,
+        *,
+        edges: Mapping[int, Sequence[Edge]],
+        versions: Mapping[int, Mapping[int, int]],
+        accruals: Mapping[tuple[int, str, int], Accrual],
+        settled: Mapping[tuple[int, int, str], int],
+        withdrawn: Mapping[tuple[int, str, int, int], int],
+    ) -> Ledger:
+        """A ledger in the state that rows of the mirror describe, to reckon with; it may hold a part of all works.
+
+        `versions` gives each work's split versions with their total weights; the highest is live. A parent that isn't
+        among the works can't be settled to.
+        """
+        book = cls()
+        for work, weights in versions.items():
+            splits = {version: Split(total, ()) for version, total in weights.items()}
+            book.works[work] = Work(tuple(edges.get(work, ())), splits, version=max(splits))
+        book.accruals = dict(accruals)
+        for (work, token, _), accrual in accruals.items():
+            # counters never fall, so the latest version's are the largest
+            book.counters[work, token] = max(book.counters.get((work, token), accrual.after), accrual.after, key=sum)
+        book.settled, book.withdrawn = dict(settled), dict(withdrawn)
+        return book
+
     # operations
 
     def open(
@@ -431,16 +457,23 @@ class Ledger:
         edges = sum(len(work.edges) for work in self.works.values())
         return edges + sum(len(split.leaves) for work in self.works.values() for split in work.splits.values())
 
-    def settles_up_to(self, work: int, token: str) -> list[Settle]:
-        """The settlements below `work` that would move something, children first (ids grow downwards)."""
-        below = self._descendants(work)
-        trial = self.copy()
-        return [
-            Settle(child, index, token)
-            for child in sorted(below - {work}, reverse=True)
-            for index, edge in enumerate(self.works[child].edges)
-            if edge.parent in below and trial.settle(child, index, token)
-        ]
+    def below(self, works: Iterable[int]) -> set[int]:
+        """The works and all that derive from them (children have higher ids than their parents)."""
+        found = set(works)
+        for child in sorted(self.works):
+            if any(edge.parent in found for edge in self.works[child].edges):
+                found.add(child)
+        return found
+
+    def settle_below(self, works: Iterable[int], token: str) -> list[tuple[Settle, int]]:
+        """Settle everything that leads up to `works`, children first; returns what moved something, with its amount."""
+        below = self.below(works)
+        moved = []
+        for child in sorted(below, reverse=True):
+            for index, edge in enumerate(self.works[child].edges):
+                if edge.parent in below and (amount := self.settle(child, index, token)):
+                    moved.append((Settle(child, index, token), amount))
+        return moved
 
     def copy(self) -> Ledger:
         """An independent ledger in the same state (without the journal), to try operations on."""
@@ -559,13 +592,6 @@ class Ledger:
 
     def _post(self, token: str, *lines: tuple[str, int]) -> None:
         self.entries.append(tuple(Entry(account, token, amount) for account, amount in lines if amount))
-
-    def _descendants(self, work: int) -> set[int]:
-        below = {work}
-        for child in sorted(self.works):
-            if any(edge.parent in below for edge in self.works[child].edges):
-                below.add(child)
-        return below
 
 
 # --- helpers -----------------------------------------------------------------------------------------------------

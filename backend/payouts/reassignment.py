@@ -1,7 +1,7 @@
 """Planning the move of a share: the new leaves, their published file, and the proof that the contract will ask for.
 
 Pure. A holder gives its leaf, or part of it, to others; `plan` builds the node that takes its place, the tree file that
-is pinned for it, and the split as it will be (research/contracts.md, W2). The trees are those of backend/works/splits.py.
+is pinned for it, and the split as it will be (research/contracts.md, W2). The trees are those of backend.works.splits.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 from backend.rewards.merkle import MAX_PROOF_LENGTH, Node
 from backend.works.splits import Leaf, Reassigned, Share, SplitTree, tree_file
 
-MAX_RECIPIENTS = 10_000
-"""Holders that one reassignment may name; a larger circle is moved in several."""
+MAX_RECIPIENTS = 3_000
+"""Holders that one reassignment may name, so that its tree file is one raw block; a larger circle takes several."""
 
 
 class CannotMove(ValueError):

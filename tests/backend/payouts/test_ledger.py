@@ -345,17 +345,19 @@ def test_security_case_87_what_is_unsettled_goes_with_the_share_what_is_settled_
     assert moved([]) == (0, 150)
 
 
-def test_settles_up_to_lists_children_first_and_only_what_moves() -> None:
+def test_settle_below_runs_children_first_and_lists_only_what_moves() -> None:
     book = simple()
     book.open(3, [Edge(2, 2000, True)], leaves=[Leaf(1, "eve", WEIGHT)], total_weight=WEIGHT)
     book.open(4, [], leaves=[Leaf(1, "eve", WEIGHT)], total_weight=WEIGHT)
     book.pay(3, "native", 1000)
     book.pay(4, "native", 1000)
-    steps = book.settles_up_to(1, "native")
-    assert steps == [Settle(3, 0, "native"), Settle(2, 1, "native")], "the absolute edge acts on direct income only"
-    book.settle_many(steps)
+    assert book.below([1]) == {1, 2, 3}
+    moved = book.settle_below([1], "native")
+    assert moved == [(Settle(3, 0, "native"), 200), (Settle(2, 1, "native"), 10)], (
+        "absolute edges see direct income only"
+    )
     assert book.due(1, "native", 1, 1, WEIGHT) == 10
-    assert book.settles_up_to(1, "native") == []
+    assert book.settle_below([1], "native") == []
 
 
 def test_refusals_carry_the_reason() -> None:

@@ -92,7 +92,7 @@ def test_a_second_move_in_the_same_week_is_rebuilt_from_files_and_events() -> No
         ([Share("", 1)], "not an address"),
         ([Share(ACCOUNTS[1].swapcase().replace("0X", "0x"), 1)], "EIP-55"),
         ([], "1 to"),
-        ([Share(ACCOUNTS[1], 1)] * 10_001, "1 to"),
+        ([Share(ACCOUNTS[1], 1)] * 3_001, "1 to"),
     ],
 )
 def test_a_move_names_somebody_else_and_not_more_than_there_is(recipients: list[Share], reason: str) -> None:
@@ -113,3 +113,8 @@ def test_security_case_8_a_tree_never_gets_deeper_than_a_proof_may_be() -> None:
         position = position << 1 | 1
     with pytest.raises(CannotMove, match="longer than 40"):
         plan(tree, position, [Share(ACCOUNTS[5], 1)])
+
+
+def test_the_largest_tree_file_is_one_raw_block() -> None:
+    tree = SplitTree.of([Share(ACCOUNTS[0], 10**30)])
+    assert len(plan(tree, 1, [Share(ACCOUNTS[1], 10**17)] * 3_000).file) < 256 * 1024
