@@ -25,6 +25,7 @@ from stack.processes import Command, Identity, Service, end, family, is_ready, l
 LOG_LIMIT = 20 * 2**20
 """Bytes; a longer log is moved aside (one older copy stays) when its part starts."""
 POLL_S = 0.05
+DISK_FULL = "the disk is full: free some space and start again; nothing that was confirmed is lost"
 
 
 class Phase(StrEnum):
@@ -85,7 +86,7 @@ class PartFailed(StackError):
         if lines:
             text += f". The last lines of {_short(log)}:\n" + "\n".join(f"    {line}" for line in lines)
         if any("No space left on device" in line for line in lines):
-            text += "\nThe disk is full: free some space and start again; nothing that was confirmed is lost."
+            text += f"\n{DISK_FULL}"
         super().__init__(text)
 
 
@@ -217,9 +218,7 @@ class Supervisor:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise StackError(
-                "the disk is full: free some space and start again; nothing that was confirmed is lost"
-            ) from error
+            raise StackError(DISK_FULL) from error
 
     def _change(self, name: str, phase: Phase, pid: int | None = None) -> None:
         row = self.rows[name]
@@ -326,7 +325,7 @@ class Supervisor:
     # --- stop -------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End every service, the last stage first, by the signal it asks for; what stays is killed. Gives the folder back."""
+        """End every service, the last stage first, by the signal it asks for; what stays is killed."""
         for stage in reversed(self.stages):
             services = [part for part in reversed(stage) if isinstance(part, Service) and part.name in self._running]
             self._stop_stage(services)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ def speaker(name: str, folder: Path, script: str = SAY) -> Service:
         ready=mark.exists,
         prepare=lambda: mark.unlink(missing_ok=True),
         ready_timeout_s=10,
+        grace_s=1,
     )
 
 
@@ -114,7 +116,7 @@ def test_a_failed_task_stops_what_runs_and_shows_its_log(folder: Path) -> None:
 def test_a_full_disk_is_said_in_words(folder: Path) -> None:
     task = Task("rehearsal", lambda: [["sh", "-c", "echo 'write: No space left on device'; exit 1"]])
     with (
-        pytest.raises(PartFailed, match="The disk is full: free some space and start again"),
+        pytest.raises(PartFailed, match="the disk is full: free some space and start again"),
         Supervisor([[task]], folder / "state"),
     ):
         pass
@@ -142,8 +144,6 @@ def test_a_second_supervisor_of_a_folder_says_one_sentence(folder: Path) -> None
 
 
 def test_a_port_that_is_taken_is_named_with_its_variable() -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -213,7 +213,7 @@ def test_a_second_signal_kills_what_does_not_listen(
     process.send_signal(signal.SIGINT)
     while process.poll() is None and all(child.process() for child in children):
         process.send_signal(signal.SIGINT)
-    assert process.wait(3) == 130  # far less than the two graces of five seconds
+    assert process.wait(3) == 130  # at once, without the graces
     assert [child.process() for child in children] == [None, None]
 
 
