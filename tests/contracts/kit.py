@@ -1,0 +1,107 @@
+"""What the tests of token, governor, rewards and deployment share: exact reverts, exact times, signatures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from brownie import web3
+from brownie.exceptions import VirtualMachineError
+from eth_account.messages import encode_typed_data
+
+ZERO = "0x" + "00" * 20
+DAY = 86_400
+TRP = 10**18
+MNEMONIC = "test test test test test test test test test test test junk"
+
+
+def _plain(value: Any) -> str:
+    """An argument of an error as Brownie prints it."""
+    return str(bytes(value) if isinstance(value, bytes) else value).lower()
+
+
+@contextmanager
+def reverts(error: str, *args: Any) -> Iterator[None]:
+    """The block's transaction or call must revert with this custom error and, if given, exactly these arguments."""
+    with pytest.raises(VirtualMachineError) as caught:
+        yield
+    message = caught.value.revert_msg or str(caught.value)
+    name, _, given = message.partition(":")
+    assert name.strip() == error, f"reverted with {message!r} instead of {error}"
+    if args:
+        expected = ", ".join(_plain(value) for value in args)
+        assert given.strip().lower() == expected, f"{error} carries {given.strip()}, not {expected}"
+
+
+def now() -> int:
+    """Timestamp of the latest block."""
+    return int(web3.eth.get_block("latest")["timestamp"])
+
+
+def next_block_at(timestamp: int) -> None:
+    """The next block gets exactly this timestamp."""
+    web3.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
+
+
+def mine_at(timestamp: int) -> None:
+    """Mine an empty block with exactly this timestamp."""
+    next_block_at(timestamp)
+    web3.provider.make_request("evm_mine", [])
+
+
+def mine_after(seconds: int) -> int:
+    """Mine an empty block this long after the latest one; returns its timestamp."""
+    mine_at(now() + seconds)
+    return now()
+
+
+@contextmanager
+def one_block(timestamp: int) -> Iterator[None]:
+    """All transactions sent in the block below (with required_confs 0) are mined together, at this timestamp."""
+    web3.provider.make_request("evm_setAutomine", [False])
+    try:
+        yield
+        mine_at(timestamp)
+    finally:
+        web3.provider.make_request("evm_setAutomine", [True])
+
+
+def domain(name: str, contract: Any, version: str = "1") -> dict[str, Any]:
+    """EIP-712 domain of a contract on this chain."""
+    return {
+        "name": name,
+        "version": version,
+        "chainId": web3.eth.chain_id,
+        "verifyingContract": str(getattr(contract, "address", contract)),
+    }
+
+
+def sign(
+    key: str, domain_data: dict[str, Any], primary: str, fields: list[tuple[str, str]], message: dict[str, Any]
+) -> bytes:
+    """Signature of a flat EIP-712 struct: 65 bytes r, s, v."""
+    types = {primary: [{"name": name, "type": kind} for kind, name in fields]}
+    return bytes(web3.eth.account.sign_message(encode_typed_data(domain_data, types, message), key).signature)
+
+
+GAS_FILE = Path(__file__).with_name("gas_system.json")
+
+
+def within_budget(operation: str, gas: int) -> None:
+    """The transaction costs at most its committed budget: the first reviewed measurement and 2%, below the ceiling.
+
+    With TROUPE_GAS_RECORD set, a budget that is missing is written from this measurement, for review in the diff.
+    """
+    budgets = json.loads(GAS_FILE.read_text())
+    entry = budgets.setdefault(operation, {})
+    if "budget" not in entry and os.environ.get("TROUPE_GAS_RECORD"):
+        entry["measured"], entry["budget"] = gas, min(gas * 102 // 100, entry.get("ceiling", gas * 2))
+        GAS_FILE.write_text(json.dumps(budgets, indent=2, sort_keys=True) + "\n")
+    assert "budget" in entry, f"{operation} costs {gas} gas and has no budget: run with TROUPE_GAS_RECORD=1"
+    assert entry["measured"] <= entry.get("ceiling", gas), f"{operation} was measured above its ceiling: review it"
+    assert gas <= entry["budget"], f"{operation} costs {gas} gas, the budget is {entry['budget']}"
