@@ -121,9 +121,7 @@ def submit(system, proposer, *calls, description="a proposal", values=None):
         calldatas=[data for _, data in calls],
         description=description,
     )
-    tx = system.governor.propose(
-        proposal.targets, proposal.values, proposal.calldatas, description, {"from": proposer}
-    )
+    tx = system.governor.propose(proposal.targets, proposal.values, proposal.calldatas, description, {"from": proposer})
     proposal.id = tx.events["ProposalCreated"]["proposalId"]
     proposal.gas = tx.gas_used
     return proposal
@@ -366,9 +364,7 @@ def fractional_ballot(governor, signer, proposal, params, nonce):
         "reason": "half",
         "params": params,
     }
-    signature = sign(
-        signer.private_key, domain("TroupeGovernor", governor), "ExtendedBallot", EXTENDED_BALLOT, message
-    )
+    signature = sign(signer.private_key, domain("TroupeGovernor", governor), "ExtendedBallot", EXTENDED_BALLOT, message)
     return (proposal.id, FRACTIONAL, signer, "half", params, signature)
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 from brownie import AccessManager, TroupeToken, VestingWallet, VotingVestingWallet, accounts, web3
+from brownie.test import given
 from hypothesis import settings, strategies
 from kit import DAY, MNEMONIC, TRP, ZERO, domain, mine_after, mine_at, next_block_at, now, reverts, sign
-
-from brownie.test import given
 
 MINTER = 2
 YEAR = 365 * DAY
@@ -278,9 +277,7 @@ def test_cancelled_authorization_is_void(token, funded_signer):
     order = authorization(token, funded_signer, accounts[4], TRP, nonce)
     fields = [("address", "authorizer"), ("bytes32", "nonce")]
     message = {"authorizer": funded_signer.address, "nonce": nonce}
-    signature = sign(
-        funded_signer.private_key, domain("Troupe", token), "CancelAuthorization", fields, message
-    )
+    signature = sign(funded_signer.private_key, domain("Troupe", token), "CancelAuthorization", fields, message)
     token.cancelAuthorization["address,bytes32,bytes"](funded_signer, nonce, signature, {"from": accounts[5]})
     with reverts("ERC3009UsedAuthorization"):
         token.transferWithAuthorization[BYTES_SIGNATURE](*order, {"from": accounts[5]})
