@@ -194,7 +194,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
             value: authorization.amount,
             validAfter: authorization.validAfter,
             validBefore: authorization.validBefore,
-            nonce: keccak256(abi.encode(block.chainid, address(this), workId, kind, ref, authorization.salt)),
+            nonce: _authorizationNonce(workId, kind, ref, authorization.salt),
             v: authorization.v,
             r: authorization.r,
             s: authorization.s
@@ -669,6 +669,18 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
             weight: leaf.weight
         });
         if (leaf.weight == 0 || provenRoot != root || provenTotal != totalWeight) revert RevenueInvalidProof();
+    }
+
+    /// @dev The low 64 bits are zero: tokens with keyed nonces (ERC20TransferAuthorization) take the rest as the key and
+    /// want a sequence number there; others take any nonce.
+    function _authorizationNonce(
+        uint64 workId,
+        uint8 kind,
+        bytes32 ref,
+        bytes32 salt
+    ) private view returns (bytes32) {
+        bytes32 hash = keccak256(abi.encode(block.chainid, address(this), workId, kind, ref, salt));
+        return hash & ~bytes32(uint256(type(uint64).max));
     }
 
     /// @dev The first half of a signed reassignment, kept apart for the sake of stack depth.

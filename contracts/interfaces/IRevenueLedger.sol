@@ -360,8 +360,8 @@ interface IRevenueLedger {
 
     /**
      * @notice Pays a work from an account that has signed an ERC-3009 ReceiveWithAuthorization for this ledger. Anyone may
-     * submit it; the signed nonce, keccak256(abi.encode(chainid, ledger, workId, kind, ref, salt)), binds it to this work,
-     * kind and reference.
+     * submit it; the signed nonce, keccak256(abi.encode(chainid, ledger, workId, kind, ref, salt)) with its low 64 bits
+     * cleared, binds it to this work, kind and reference.
      * @dev Reverts as payToken does; the token refuses an authorization that was signed for something else.
      */
     function payTokenWithAuthorization(
