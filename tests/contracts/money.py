@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from eth_account import Account
+from kit import MNEMONIC
+
 from backend.rewards.merkle import Node, join, leaf_split, position
 
 NATIVE = "0x" + "00" * 20
@@ -118,9 +121,7 @@ def withdraw(ledger: Any, work: int, version: int, leaf: Placed, sender: Any, to
     return int(ledger.withdraw(claim(work, version, leaf, token), leaf.proof, {"from": sender}).return_value)
 
 
-def move(
-    work: int, leaf: Placed, by: Tree, activate_by: int = 2**48 - 1, digest: bytes = DIGEST
-) -> tuple[Any, ...]:
+def move(work: int, leaf: Placed, by: Tree, activate_by: int = 2**48 - 1, digest: bytes = DIGEST) -> tuple[Any, ...]:
     """A Reassignment."""
     return (work, leaf.account, leaf.weight, leaf.path, node(by).hash, digest, activate_by)
 
@@ -149,3 +150,9 @@ def counters(ledger: Any, work: int, token: Any = NATIVE) -> tuple[int, int, int
 def hexed(raw: bytes) -> str:
     """Bytes as an event or a getter shows them."""
     return "0x" + raw.hex()
+
+
+def keyed(index: int) -> Any:
+    """The key of accounts[index], to sign with."""
+    Account.enable_unaudited_hdwallet_features()
+    return Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")

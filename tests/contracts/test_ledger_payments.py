@@ -3,12 +3,12 @@
 import itertools
 
 import pytest
-from brownie import FalseToken, FeeToken, Feeder, HookToken, LyingToken, MockUSD, ReentrantAccount, SilentToken
+from brownie import FalseToken, Feeder, FeeToken, HookToken, LyingToken, MockUSD, ReentrantAccount, SilentToken
 from brownie.exceptions import VirtualMachineError
 from conftest import FEE_BPS
 from eth_abi import encode
 from eth_utils import keccak
-from kit import MNEMONIC, domain, now, reverts, sign
+from kit import domain, now, reverts, sign
 from money import (
     DAY,
     DIGEST,
@@ -21,6 +21,7 @@ from money import (
     counters,
     grown,
     hexed,
+    keyed,
     node,
     opened,
     pay,
@@ -64,10 +65,7 @@ def work(ledger, accounts):
 @pytest.fixture(scope="module")
 def signer():
     """An account whose key is known to the tests: the payer."""
-    from eth_account import Account
-
-    Account.enable_unaudited_hdwallet_features()
-    return Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/7")
+    return keyed(7)
 
 
 def allowed(ledger, admin, contract):
@@ -382,7 +380,9 @@ def test_permit_of_another_charges_nobody_but_the_caller(ledger, work, usd, paye
 def test_permit_payment_calls_no_token_off_the_list(ledger, work, payer, admin, signer):
     other = MockUSD.deploy({"from": admin})
     with reverts("RevenueTokenNotAllowed", other):
-        ledger.payTokenWithPermit(work, other, 5, TIP, NONE, permit(other, ledger, signer, 5, now() + 60), {"from": payer})
+        ledger.payTokenWithPermit(
+            work, other, 5, TIP, NONE, permit(other, ledger, signer, 5, now() + 60), {"from": payer}
+        )
 
 
 def authorization(token, ledger, signer, amount, work, kind, ref, *, name="Mock USD", salt=b"\5" * 32):

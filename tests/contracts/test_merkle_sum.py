@@ -145,7 +145,9 @@ def test_provable_weights_never_exceed_the_total_of_a_lying_tree(library):
         provable = 0
         for account, weight, path, proof in leaves:
             got = library.process(proof, path, leaf_split(account, weight).hash, weight)
-            assert (bytes(got[0]), got[1]) == merkle.process(proof, path, Node(leaf_split(account, weight).hash, weight))
+            assert (bytes(got[0]), got[1]) == merkle.process(
+                proof, path, Node(leaf_split(account, weight).hash, weight)
+            )
             if (bytes(got[0]), got[1]) == root:
                 provable += weight
             else:
