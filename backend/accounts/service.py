@@ -1,0 +1,117 @@
+"""Accounts and their sessions: who holds a token, and which tokens an account has."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, contains_eager
+
+from backend.db import AsyncPool
+from backend.errors import NotFound, Unauthorized
+from backend.models.accounts import Account, AuthSession
+
+TOKEN_BYTES = 32
+USER_AGENT_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Who makes a request, as the async routes know it."""
+
+    account_id: uuid.UUID
+    address: bytes
+    session_id: uuid.UUID
+
+
+def token_hash(token: str) -> bytes:
+    """What is stored of a token: SHA-256 is enough for 256 random bits."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def account_of(session: Session, address: bytes) -> Account:
+    """The account of an address, made when there is none; safe when two requests make it at once."""
+    session.execute(insert(Account).values(address=address).on_conflict_do_nothing(index_elements=[Account.address]))
+    return session.execute(select(Account).where(Account.address == address)).scalar_one()
+
+
+def open_session(
+    session: Session, *, account: Account, now: datetime, ttl_s: int, user_agent: str | None
+) -> tuple[str, AuthSession]:
+    """Open a session. Returns the token, which is nowhere else, and its row."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    row = AuthSession(
+        account_id=account.id,
+        token_hash=token_hash(token),
+        created_at=now,
+        expires_at=now + timedelta(seconds=ttl_s),
+        user_agent=user_agent[:USER_AGENT_LIMIT] if user_agent else None,
+    )
+    session.add(row)
+    session.flush()
+    return token, row
+
+
+def authenticate(session: Session, *, token: str, now: datetime) -> AuthSession:
+    """The live session of a token, with its account. Raises Unauthorized for a revoked, unknown or expired one."""
+    row = session.execute(
+        select(AuthSession)
+        .join(AuthSession.account)
+        .options(contains_eager(AuthSession.account))
+        .where(AuthSession.token_hash == token_hash(token))
+    ).scalar_one_or_none()
+    if row is None:
+        raise unknown_session()
+    if row.expires_at <= now:
+        raise expired_session()
+    return row
+
+
+async def authenticate_async(pool: AsyncPool, *, token: str, now: datetime) -> SignedIn:
+    """As `authenticate`, through the async pool."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT s.id, s.account_id, s.expires_at, a.address FROM app.auth_session s"
+            " JOIN app.account a ON a.id = s.account_id WHERE s.token_hash = %s",
+            (token_hash(token),),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        raise unknown_session()
+    if row["expires_at"] <= now:
+        raise expired_session()
+    return SignedIn(row["account_id"], bytes(row["address"]), row["id"])
+
+
+def unknown_session() -> Unauthorized:
+    return Unauthorized("This session does not exist or was ended: sign in again.", code="session_unknown")
+
+
+def expired_session() -> Unauthorized:
+    return Unauthorized("This session has expired: sign in again.", code="session_expired")
+
+
+def live_sessions(session: Session, *, account: Account, now: datetime) -> list[AuthSession]:
+    """The account's sessions that have not expired, newest first."""
+    query = (
+        select(AuthSession)
+        .where(AuthSession.account_id == account.id, AuthSession.expires_at > now)
+        .order_by(AuthSession.created_at.desc(), AuthSession.id.desc())
+    )
+    return list(session.scalars(query))
+
+
+def revoke(session: Session, *, account: Account, session_id: uuid.UUID) -> None:
+    """End one of the account's sessions at once. Raises NotFound for one that is not the account's."""
+    ended = session.execute(
+        delete(AuthSession)
+        .where(AuthSession.id == session_id, AuthSession.account_id == account.id)
+        .returning(AuthSession.id)
+    ).scalar_one_or_none()
+    if ended is None:
+        raise NotFound("You have no such session; it may have ended already.")

@@ -1,0 +1,164 @@
+"""The HTTP application: `create_app(settings)`, or for uvicorn `backend.app:create_app --factory`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import DataError, OperationalError, TimeoutError
+from starlette.exceptions import HTTPException
+
+from backend import telemetry
+from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
+from backend.deps import Clock, Core, wall_clock
+from backend.errors import AppError, Invalid, Problem, Unavailable
+from backend.settings import Settings, load_settings
+
+VERSION = "0.1.0"
+STATIC = Path(__file__).resolve().parent / "web" / "static"
+
+ROUTERS = (  # each module has a `router`; a package adds its line
+    "backend.system.routes",
+    "backend.accounts.routes",
+    "backend.web.docs",
+)
+
+TAGS = [
+    {"name": "accounts", "description": "Sign-In with Ethereum (EIP-4361) and sessions."},
+    {"name": "system", "description": "The chain that is served, health, readiness, metrics."},
+]
+
+DESCRIPTION = """\
+Works, tickets and characters that are owned on chain; what they earn, split by contribution; votes on how it all runs.
+
+The server holds nobody's key: it answers with **intents** (`{to, data, value, chainId}`) and EIP-712 typed data, and
+the wallet signs. Amounts are decimal strings in base units, addresses EIP-55, times RFC 3339 in UTC. Answers that come
+from the chain carry `as_of`: the block they were read at and its stage. Errors are `application/problem+json` with a
+stable `code`. Sign in with `POST /v1/auth/nonce` and `POST /v1/auth/verify`; then send the cookie, or the token as
+`Authorization: Bearer`.
+"""
+
+
+def operation_id(route: APIRoute) -> str:
+    """Stable names for generated clients: the route function's own name."""
+    return route.name
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    core: Core = app.state.core
+    await core.database.open()
+    yield
+    await core.close()
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -> FastAPI:
+    """Build the application; nothing connects before it serves. `clock` is the wall clock of sessions and receipts.
+
+    Raises SettingsError when `settings` is None and the environment's are not usable.
+    """
+    core = Core(settings or load_settings(), clock)
+    telemetry.configure_logging(colours=False)
+    app = FastAPI(
+        title="Troupe",
+        version=VERSION,
+        summary="The backend of an entertainment platform that its audience co-owns.",
+        description=DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        generate_unique_id_function=operation_id,
+        max_body_size=JSON_LIMIT,
+        redirect_slashes=False,
+        responses={
+            "4XX": {"model": Problem, "content": {"application/problem+json": {}}, "description": "Refused"},
+            "5XX": {"model": Problem, "content": {"application/problem+json": {}}, "description": "Failed"},
+        },
+    )
+    app.state.core = core
+    for name in ROUTERS:
+        router: APIRouter = importlib.import_module(name).router
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _handle_errors(app)
+    app.add_middleware(Boundary, https=core.settings.public_url.startswith("https://"))
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(AppError)
+    async def _app_error(request: Request, error: AppError) -> JSONResponse:
+        return problem_response(request.scope, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem_response(request.scope, invalid_request(request, error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        return problem_response(request.scope, http_error(error))
+
+    @app.exception_handler(DataError)
+    async def _data(request: Request, error: DataError) -> JSONResponse:
+        return problem_response(
+            request.scope, Invalid("A value is outside what can be stored.", code="value_out_of_range")
+        )
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(TimeoutError)
+    async def _database(request: Request, error: Exception) -> JSONResponse:
+        return problem_response(
+            request.scope,
+            Unavailable("The database does not answer; nothing was changed.", code="database_unavailable"),
+        )
+
+
+def invalid_request(request: Request, error: RequestValidationError) -> AppError:
+    """What a request that does not fit its schema is answered with."""
+    problems: list[dict[str, Any]] = list(error.errors())
+    if any(item["type"] == "json_invalid" for item in problems):
+        return AppError(400, "malformed_json", "Malformed request", "The body is not valid JSON.")
+    kind = request.headers.get("content-type", "")
+    if any(tuple(item["loc"]) == ("body",) for item in problems) and kind and not is_json(kind):
+        return AppError(415, "unsupported_media_type", "Unsupported media type", "Send the body as application/json.")
+    fields = [
+        {"location": ".".join(map(str, item["loc"])), "message": _message(item), "code": str(item["type"])}
+        for item in problems
+    ]
+    return Invalid(
+        f"{fields[0]['location']}: {fields[0]['message']}" + (f" (and {len(fields) - 1} more)" if fields[1:] else ""),
+        errors=fields,
+    )
+
+
+def _message(item: dict[str, Any]) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+_HTTP_CODES = {
+    400: ("malformed", "The request cannot be read."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take this method; the Allow header names those it takes."),
+    413: ("body_too_large", "The request body is larger than this route takes."),
+    415: ("unsupported_media_type", "This route does not take this type of body."),
+}
+
+
+def http_error(error: HTTPException) -> AppError:
+    """The framework's own errors in our form."""
+    status = HTTPStatus(error.status_code)
+    code, detail = _HTTP_CODES.get(status, (f"http_{status.value}", status.description or status.phrase))
+    made = AppError(status.value, code, status.phrase, detail)
+    made.headers.update(error.headers or {})
+    return made

@@ -1,0 +1,254 @@
+"""The edge of the HTTP interface: what holds for every request and every answer, whatever the route.
+
+A request gets an id. A JSON body is at most 1 MiB and 32 levels deep, and holds only characters that can be stored. An
+answer carries the id and the security headers. An exception that nobody foresaw becomes a 500 without its stack,
+which goes to the log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend import telemetry
+from backend.errors import MEDIA_TYPE, AppError, problem
+
+JSON_LIMIT = 1024 * 1024
+JSON_DEPTH = 32
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
+log = structlog.get_logger(__name__)
+
+
+class TooLarge(AppError):
+    """413."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            413,
+            "body_too_large",
+            "Request body too large",
+            f"The body may be at most {limit} bytes; split it, or upload the file in its own request.",
+            limit_bytes=limit,
+        )
+
+
+class Malformed(AppError):
+    """400: the request cannot be read at all."""
+
+    def __init__(self, detail: str, code: str = "malformed") -> None:
+        super().__init__(400, code, "Malformed request", detail)
+
+
+def json_depth(body: bytes) -> int:
+    """How deep arrays and objects nest in JSON text; text that is no JSON gets some number."""
+    deepest = depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def check_json(body: bytes) -> None:
+    """Raise Malformed for JSON text that nests too deep, or that holds characters no text column can hold."""
+    if body.count(b"[") + body.count(b"{") > JSON_DEPTH and json_depth(body) > JSON_DEPTH:
+        raise Malformed(f"The JSON body nests deeper than {JSON_DEPTH} levels.", "json_too_deep")
+    if b"\\u" in body:  # NUL and lone surrogates can only come escaped: raw ones are no JSON, or no UTF-8
+        try:
+            value = json.loads(body)
+        except ValueError:
+            return  # not JSON: the route's own parser says where
+        if not all(map(_storable, _strings(value))):
+            raise Malformed("The JSON body holds a NUL character or half of a surrogate pair.", "unstorable_text")
+
+
+def _strings(value: Any) -> list[str]:
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, dict):
+            found += item
+            waiting += item.values()
+    return found
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type names JSON: application/json or application/...+json."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+async def read_json_body(headers: Headers, receive: Receive) -> bytes | None:
+    """The whole body, checked; None when the caller has gone away. Raises TooLarge, Malformed."""
+    announced = headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > JSON_LIMIT:
+        raise TooLarge(JSON_LIMIT)
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > JSON_LIMIT:
+            raise TooLarge(JSON_LIMIT)
+        parts.append(part)
+        more = message.get("more_body", False)
+    body = b"".join(parts)
+    check_json(body)
+    return body
+
+
+def check_address(scope: Scope) -> None:
+    """Raise Malformed for a path or query with a NUL character or bytes that are not UTF-8."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    for part in (raw, scope["query_string"].replace(b"+", b" ")):
+        try:
+            text = unquote_to_bytes(part).decode()
+        except UnicodeDecodeError:
+            raise Malformed("The address is not UTF-8.") from None
+        if "\0" in text:
+            raise Malformed("The address holds a NUL character.")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A receive that gives the body once, then whatever follows (the disconnect)."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def problem_response(scope: Scope, error: AppError) -> JSONResponse:
+    """The error as an answer to the request in `scope`."""
+    return JSONResponse(
+        problem(
+            status=error.status,
+            code=error.code,
+            title=error.title,
+            detail=error.detail,
+            instance=scope["path"],
+            request_id=scope["state"]["request_id"],
+            data=error.data,
+        ),
+        status_code=error.status,
+        media_type=MEDIA_TYPE,
+        headers=error.headers,
+    )
+
+
+def unforeseen() -> AppError:
+    """500: our mistake."""
+    return AppError(
+        500,
+        "internal",
+        "Internal error",
+        "Something went wrong on our side; it has been noted under this request's id. Trying again is safe for reads.",
+    )
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, so that metrics have one line a route and not one an address."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else "(none)"
+
+
+class Boundary:
+    """The ASGI middleware around the routes; see the module."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self.https = https
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._dress(MutableHeaders(scope=message), request_id)
+            await send(message)
+
+        try:
+            check_address(scope)
+            if is_json(headers.get("content-type", "")):
+                body = await read_json_body(headers, receive)
+                if body is None:
+                    return
+                receive = _replay(body, receive)
+            await self.app(scope, receive, answer)
+        except AppError as error:
+            if status:
+                raise  # the answer has begun: only cutting it off tells the caller
+            await problem_response(scope, error)(scope, receive, answer)
+        except Exception:  # the last resort: anything that a route did not foresee
+            log.exception("request failed", method=scope["method"], route=_route(scope))
+            if status:
+                raise
+            await problem_response(scope, unforeseen())(scope, receive, answer)
+        finally:
+            taken = time.perf_counter() - began
+            route = _route(scope)
+            method = scope["method"] if route != "(none)" else "(any)"
+            telemetry.requests_total.labels(method, route, str(status)).inc()
+            telemetry.request_seconds.labels(method, route).observe(taken)
+            log.info("request", method=scope["method"], route=route, status=status, ms=round(taken * 1000, 1))
+
+    def _dress(self, headers: MutableHeaders, request_id: str) -> None:
+        headers["X-Request-ID"] = request_id
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers.setdefault("Referrer-Policy", "no-referrer")
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+        page = headers.get("content-type", "").startswith("text/html")
+        headers.setdefault("Content-Security-Policy", PAGE_POLICY if page else API_POLICY)
+        headers.setdefault("Cache-Control", "no-store")
+        if self.https:
+            headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")

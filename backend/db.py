@@ -1,0 +1,89 @@
+"""The database: one engine a process with sync sessions, and an async psycopg pool for the measured hot routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+STATEMENT_TIMEOUT_MS = 30_000
+LOCK_TIMEOUT_MS = 10_000
+_OPTIONS = f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
+
+AsyncPool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
+
+def conninfo(url: str) -> str:
+    """SQLAlchemy's URL as libpq and psycopg take it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+class Database:
+    """Connections to one database. Nothing is opened before it is used; `close` ends what was."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, application_name: str = "troupe-backend") -> None:
+        self.url = url
+        self._connect: dict[str, Any] = {
+            "options": _OPTIONS,
+            "application_name": application_name,
+            "connect_timeout": 10,
+        }
+        self._pool_size = pool_size
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The sync engine; a connection that the server has closed is noticed and replaced."""
+        return create_engine(
+            self.url,
+            pool_size=self._pool_size,
+            max_overflow=self._pool_size,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args=self._connect,
+        )
+
+    @cached_property
+    def sessions(self) -> sessionmaker[Session]:
+        """Makes sessions whose rows stay readable after the commit."""
+        return sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One unit of work: committed at the end, rolled back when an exception leaves it."""
+        with self.sessions.begin() as session:
+            yield session
+
+    @cached_property
+    def async_pool(self) -> AsyncPool:
+        """Async connections that return rows as dicts; opened by the application's lifespan."""
+        return AsyncConnectionPool(
+            conninfo(self.url),
+            min_size=1,
+            max_size=self._pool_size,
+            timeout=10,
+            kwargs=self._connect | {"row_factory": dict_row},
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Let the async pool connect, in the background: a database that is away makes requests fail, not the start."""
+        await self.async_pool.open()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if "async_pool" in self.__dict__:
+            await self.async_pool.close()
+        self.dispose()
+
+    def dispose(self) -> None:
+        """Close the sync connections."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()

@@ -1,0 +1,191 @@
+"""What routes ask for, as annotated types: `session: DbSession, me: CurrentAccount`.
+
+The session is committed once, after the route function returned and before the answer is sent; an exception rolls it
+back. Services never commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated
+
+from fastapi import Depends, Request
+from redis import Redis
+from sqlalchemy.orm import Session
+
+from backend.accounts import service as accounts
+from backend.chain import ChainInfo
+from backend.db import AsyncPool, Database
+from backend.errors import Forbidden, Unauthorized
+from backend.models.accounts import Account, AuthSession
+from backend.settings import Settings
+
+Clock = Callable[[], datetime]
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def wall_clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Core:
+    """What one process shares between its requests or tasks. Nothing connects before it is used."""
+
+    settings: Settings
+    clock: Clock = wall_clock
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings.database_url.get_secret_value())
+
+    @cached_property
+    def redis(self) -> Redis:
+        """A pool of connections; they are closed with the process."""
+        client: Redis = Redis.from_url(
+            self.settings.redis_url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=30
+        )
+        return client
+
+    @cached_property
+    def chain(self) -> ChainInfo:
+        """The deployment. Raises ManifestError when its manifest is missing or malformed."""
+        return ChainInfo.load(self.settings.deployment)
+
+    async def close(self) -> None:
+        if "database" in self.__dict__:
+            await self.database.close()
+        if "redis" in self.__dict__:
+            self.redis.close()
+
+
+async def get_core(request: Request) -> Core:
+    core: Core = request.app.state.core
+    return core
+
+
+CoreDep = Annotated[Core, Depends(get_core)]
+
+
+async def get_settings(core: CoreDep) -> Settings:
+    return core.settings
+
+
+async def get_chain(core: CoreDep) -> ChainInfo:
+    return core.chain
+
+
+async def get_redis(core: CoreDep) -> Redis:
+    return core.redis
+
+
+async def get_now(core: CoreDep) -> datetime:
+    return core.clock()
+
+
+async def get_async_pool(core: CoreDep) -> AsyncPool:
+    return core.database.async_pool
+
+
+def get_session(core: CoreDep) -> Iterator[Session]:
+    with core.database.session() as session:
+        yield session
+
+
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+Chain = Annotated[ChainInfo, Depends(get_chain)]
+RedisDep = Annotated[Redis, Depends(get_redis)]
+Now = Annotated[datetime, Depends(get_now)]
+"""The wall clock at the start of the request, UTC. Never for what the chain decides."""
+AsyncDb = Annotated[AsyncPool, Depends(get_async_pool)]
+"""For the measured hot routes: `async with db.connection() as connection: ...` gives rows as dicts."""
+DbSession = Annotated[Session, Depends(get_session, scope="function")]
+"""A sync session, committed once when the route has returned."""
+
+
+def session_cookie(settings: Settings) -> str:
+    """The cookie's name; `__Host-` binds it to this host and to https where there is https."""
+    return "__Host-troupe_session" if settings.secure_cookies else "troupe_session"
+
+
+def presented_token(request: Request, settings: Settings) -> str | None:
+    """The session token of a request: the bearer token, else the cookie.
+
+    A request that changes something and relies on the cookie must come from our own pages: a page of another origin
+    can make a browser send the cookie, but cannot forge the Origin header. Raises Unauthorized, Forbidden.
+    """
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthorized("The Authorization header must be `Bearer <token>`.", code="session_unknown")
+        return token.strip()
+    token = request.cookies.get(session_cookie(settings), "")
+    if not token:
+        return None
+    if request.method not in SAFE_METHODS:
+        origin = request.headers.get("origin")
+        foreign_site = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if (origin is not None and origin != settings.public_url) or (origin is None and foreign_site):
+            raise Forbidden(
+                "This request was made by a page of another site; nothing was changed.", code="cross_origin"
+            )
+    return token
+
+
+def get_optional_session(request: Request, core: CoreDep, session: DbSession) -> AuthSession | None:
+    token = presented_token(request, core.settings)
+    if token is None:
+        return None
+    return accounts.authenticate(session, token=token, now=core.clock())
+
+
+OptionalSession = Annotated[AuthSession | None, Depends(get_optional_session)]
+
+
+def get_current_session(session: OptionalSession) -> AuthSession:
+    if session is None:
+        raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
+    return session
+
+
+CurrentSession = Annotated[AuthSession, Depends(get_current_session)]
+
+
+def get_optional_account(session: OptionalSession) -> Account | None:
+    return None if session is None else session.account
+
+
+def get_current_account(session: CurrentSession) -> Account:
+    return session.account
+
+
+OptionalAccount = Annotated[Account | None, Depends(get_optional_account)]
+"""Who is signed in, or None. A token that is wrong or expired is an error, not None."""
+CurrentAccount = Annotated[Account, Depends(get_current_account)]
+"""Who is signed in; 401 for nobody."""
+
+
+async def get_optional_person(request: Request, core: CoreDep) -> accounts.SignedIn | None:
+    token = presented_token(request, core.settings)
+    if token is None:
+        return None
+    return await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
+
+
+OptionalPerson = Annotated[accounts.SignedIn | None, Depends(get_optional_person)]
+"""As OptionalAccount, for async routes: id and address, read through the async pool."""
+
+
+async def get_current_person(person: OptionalPerson) -> accounts.SignedIn:
+    if person is None:
+        raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
+    return person
+
+
+CurrentPerson = Annotated[accounts.SignedIn, Depends(get_current_person)]
+"""As CurrentAccount, for async routes."""

@@ -1,0 +1,105 @@
+"""Rewrite versions/0001_initial.py from the models: `python -m backend.migrations.autogenerate [--check]`.
+
+Until the first release there is one migration, made from the models alone (no database is needed). A test compares what
+it builds with the models.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from alembic.autogenerate import render_python_code
+from alembic.autogenerate.api import AutogenContext
+from alembic.migration import MigrationContext
+from alembic.operations import ops
+from sqlalchemy import MetaData
+
+from backend.migrations.upgrade import FOLDER
+from backend.models import registry
+from indexer.db import Uint256
+
+TARGET = FOLDER / "versions" / "0001_initial.py"
+
+_HEAD = '''"""The product tables. Written by `python -m backend.migrations.autogenerate`; do not edit."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+{imports}
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    {upgrade}
+
+
+def downgrade() -> None:
+    {downgrade}
+'''
+
+
+def operations(metadata: MetaData) -> Iterator[ops.MigrateOperation]:
+    """What creates every table in the order of their references, its indexes, and the SQL that it asks for."""
+    for table in metadata.sorted_tables:
+        yield ops.CreateTableOp.from_table(table)
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            yield ops.CreateIndexOp.from_index(index)
+        for statement in table.info.get("after", ()):
+            yield ops.ExecuteSQLOp(statement)
+
+
+def render(metadata: MetaData) -> str:
+    """The migration's source, formatted."""
+    context = MigrationContext.configure(dialect_name="postgresql")
+    imports = {"from sqlalchemy.dialects import postgresql  # noqa: F401"}
+
+    def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+        if kind == "type" and isinstance(item, Uint256):
+            imports.add("from indexer.db import Uint256")
+            return "Uint256()"
+        return False
+
+    def code(steps: list[ops.MigrateOperation]) -> str:
+        text = render_python_code(ops.UpgradeOps(ops=steps), render_item=render_item, migration_context=context)
+        lines = [line for line in text.splitlines() if not line.strip().startswith("# ###")]
+        return "\n".join(lines).strip()
+
+    up = list(operations(metadata))
+    down: list[ops.MigrateOperation] = [ops.DropTableOp.from_table(t) for t in reversed(metadata.sorted_tables)]
+    source = _HEAD.format(upgrade=code(up), downgrade=code(down), imports="\n".join(sorted(imports)))
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "-q", "--stdin-filename", str(TARGET), "-"],
+        input=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the rendered migration is no Python:\n{done.stderr}\n{source}")
+    return done.stdout
+
+
+def main(arguments: list[str]) -> int:
+    source = render(registry.load())
+    if arguments == ["--check"]:
+        if Path(TARGET).read_text() != source:
+            sys.stderr.write(
+                "backend/migrations/versions/0001_initial.py is not what the models say: run"
+                " `.venv/app/bin/python -m backend.migrations.autogenerate`\n"
+            )
+            return 1
+        return 0
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(source)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""People who signed in, their sessions, and the nonces that wait for a signature."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from backend.models.base import Base, CreatedAt, Id
+
+
+class Account(Base):
+    """A person, known by the address that they sign with."""
+
+    __tablename__ = "account"
+    __table_args__ = (CheckConstraint("octet_length(address) = 20", name="address_length"),)
+
+    id: Mapped[Id]
+    address: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[CreatedAt]
+
+
+class AuthSession(Base):
+    """A signed-in browser or program. The token itself is with the person; here is its SHA-256."""
+
+    __tablename__ = "auth_session"
+    __table_args__ = (CheckConstraint("octet_length(token_hash) = 32", name="token_hash_length"),)
+
+    id: Mapped[Id]
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    user_agent: Mapped[str | None]
+    """What the browser called itself at sign-in, cut to 200 characters, so that a person recognises the session."""
+
+    account: Mapped[Account] = relationship(lazy="raise")
+
+
+class SignInNonce(Base):
+    """A nonce that was handed out and not used yet; using it is deleting it."""
+
+    __tablename__ = "sign_in_nonce"
+
+    nonce: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

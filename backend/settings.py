@@ -1,0 +1,127 @@
+"""The backend's settings: environment variables `TROUPE_*`, or a file of them named by TROUPE_ENV_FILE.
+
+Made once by whoever starts a process and passed on; nothing reads the environment afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEVELOPMENT_CHAIN_ID = 31337
+PREFIX = "TROUPE_"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text is one line a problem and says what to set."""
+
+
+class Settings(BaseSettings):
+    """Everything that differs between one installation and another. A missing `env` means production."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    env: Literal["dev", "test", "production"] = "production"
+    database_url: SecretStr
+    """As role troupe_backend: postgresql+psycopg://troupe_backend@/troupe?host=/socket/folder"""
+    indexer_database_url: SecretStr | None = None
+    """As role troupe_indexer; the indexer's own setting, used here by `troupe migrate` alone."""
+    admin_database_url: SecretStr | None = None
+    """As a role that may create roles and schemas; used by `troupe migrate` alone."""
+    redis_url: str
+    """redis://host:port/0 or unix:///path/to/redis.sock"""
+    rpc_url: str
+    chain_id: int = Field(gt=0)
+    deployment: Path
+    """The deployment manifest (JSON)."""
+    data_dir: Path
+    """Content blocks, model snapshots, files that are not in the database."""
+    public_url: str
+    """Where people reach this API; the domain and URI of every sign-in message."""
+    port: int = Field(8000, ge=0, le=65535)
+    ipfs_api: str | None = None
+    """Kubo's RPC as a multiaddress, for instance /ip4/127.0.0.1/tcp/5001; None: the embedded block store."""
+    session_ttl_s: int = Field(30 * 24 * 3600, gt=0, le=366 * 24 * 3600)
+    operator_keystore: Path | None = None
+    operator_password_file: Path | None = None
+    operator_key: SecretStr | None = None
+    """A private key in hex; only in env dev or test, and only on chain 31337."""
+    indexer_port: int = 8001
+
+    @field_validator("database_url", "admin_database_url", "indexer_database_url")
+    @classmethod
+    def _is_psycopg(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith("postgresql+psycopg://"):
+            raise ValueError("must begin with postgresql+psycopg:// (PostgreSQL is the only database)")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must be redis://, rediss:// or unix:///path")
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment or "@" in url:
+            raise ValueError("must be an http(s) address without query, such as https://troupe.example")
+        if parts.path not in ("", "/"):
+            raise ValueError("must have no path: the API is served at the root of its host")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if self.env == "production":
+            if not self.public_url.startswith("https://"):
+                raise ValueError("TROUPE_PUBLIC_URL must be https:// in production: the session cookie is Secure")
+            if self.operator_key is not None:
+                raise ValueError("TROUPE_OPERATOR_KEY is for development only: use TROUPE_OPERATOR_KEYSTORE")
+        if self.operator_key is not None and self.chain_id != DEVELOPMENT_CHAIN_ID:
+            raise ValueError(f"TROUPE_OPERATOR_KEY is refused on chain {self.chain_id}: it is for chain 31337 only")
+        return self
+
+    @property
+    def domain(self) -> str:
+        """Host, and port if it is not the scheme's own: the RFC 3986 authority of `public_url`."""
+        return urlsplit(self.public_url).netloc
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies are marked Secure: always, but for development and tests on plain http."""
+        return self.env == "production" or self.public_url.startswith("https://")
+
+
+def load_settings() -> Settings:
+    """Settings from the environment, and from TROUPE_ENV_FILE where that is set; the environment wins.
+
+    Raises SettingsError with a line for each variable that is missing, malformed or, in the file, unknown.
+    """
+    file = os.environ.get(f"{PREFIX}ENV_FILE")
+    if file and not Path(file).is_file():
+        raise SettingsError(f"TROUPE_ENV_FILE names {file}, and there is no such file")
+    try:
+        return Settings(_env_file=file)  # type: ignore[call-arg]  # pydantic-settings' own argument
+    except ValidationError as error:
+        raise SettingsError("\n".join(map(_line, error.errors()))) from None
+
+
+def _line(problem: object) -> str:
+    assert isinstance(problem, dict)
+    place = ".".join(map(str, problem["loc"]))
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    if not place:
+        return text
+    name = place if place.upper().startswith(PREFIX) else PREFIX + place
+    if problem["type"] == "missing":
+        return f"{name.upper()} is not set"
+    if problem["type"] == "extra_forbidden":
+        return f"{name.upper()} is no setting of Troupe: see docs/operations.md, or remove the line"
+    return f"{name.upper()}: {text}"
