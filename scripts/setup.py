@@ -63,6 +63,8 @@ def need(program: str, why: str) -> str:
 
 def python_environment(name: str) -> Callable[[], None]:
     def install() -> None:
+        if (ROOT / ".venv").is_symlink():
+            raise SetupError(".venv is a link into another checkout, whose users would lose it; run set-up there")
         target = ROOT / ".venv" / name
         shutil.rmtree(target, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(target)])

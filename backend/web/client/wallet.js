@@ -1,0 +1,213 @@
+// The wallet's side of the pages: sign-in with Ethereum, and sending the intents that the API hands out.
+// Bundled with viem into static/vendor/wallet.js by scripts/toolchain/bundle.js. No key and no amount is made here:
+// the wallet signs what the person sees, and every transaction comes from the API as {to, data, value, chainId}.
+import { createPublicClient, createWalletClient, custom, getAddress, numberToHex } from "viem";
+import { createSiweMessage } from "viem/siwe";
+
+const POLL_MS = 1500;
+const SEEN_TIMEOUT_MS = 10 * 60 * 1000;
+
+/** Wallets of this browser: those that announce themselves by EIP-6963, else the one at window.ethereum. */
+const announced = new Map();
+window.addEventListener("eip6963:announceProvider", (event) => {
+  announced.set(event.detail.info.uuid, event.detail);
+});
+window.dispatchEvent(new Event("eip6963:requestProvider"));
+
+class WalletError extends Error {}
+
+function wallets() {
+  if (announced.size) return [...announced.values()];
+  if (window.ethereum) return [{ info: { name: "Browser wallet" }, provider: window.ethereum }];
+  return [];
+}
+
+/** Let the person choose when there are several wallets; resolves with an EIP-1193 provider. */
+async function chooseWallet() {
+  const found = wallets();
+  if (!found.length) {
+    throw new WalletError("No wallet was found in this browser. Install one, or open this page in your wallet's own browser.");
+  }
+  if (found.length === 1) return found[0].provider;
+  const dialog = document.getElementById("wallets");
+  const list = dialog.querySelector("ul");
+  list.replaceChildren();
+  return new Promise((resolve, reject) => {
+    for (const wallet of found) {
+      const item = document.createElement("li");
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "quiet wide";
+      button.textContent = wallet.info.name;
+      button.addEventListener("click", () => {
+        resolve(wallet.provider);
+        dialog.close();
+      });
+      item.append(button);
+      list.append(item);
+    }
+    dialog.addEventListener("close", () => reject(new WalletError("No wallet was chosen; nothing was sent.")), { once: true });
+    dialog.showModal();
+  });
+}
+
+async function api(path, options = {}) {
+  const response = await fetch(path, {
+    credentials: "same-origin",
+    headers: { Accept: "application/json", ...(options.body ? { "Content-Type": "application/json" } : {}) },
+    ...options,
+  });
+  const body = response.status === 204 ? null : await response.json();
+  if (!response.ok) throw new WalletError(body?.detail ?? `The server answered ${response.status}; nothing was sent.`);
+  return body;
+}
+
+function explain(error) {
+  if (error instanceof WalletError) return error.message;
+  const code = error?.code ?? error?.cause?.code;
+  if (code === 4001) return "You declined in the wallet. Nothing was sent.";
+  return `${error?.shortMessage ?? error?.message ?? error} Nothing more was sent.`;
+}
+
+// --- sign-in ---------------------------------------------------------------------------------------------------------
+
+async function signIn() {
+  const provider = await chooseWallet();
+  const [first] = await provider.request({ method: "eth_requestAccounts" });
+  const address = getAddress(first);
+  const { nonce, domain, uri, chain_id: chainId, version, statement } = await api("/v1/auth/nonce", { method: "POST" });
+  const message = createSiweMessage({
+    address,
+    chainId: Number(chainId),
+    domain: domain ?? window.location.host,
+    uri: uri ?? window.location.origin,
+    nonce,
+    statement,
+    version: version ?? "1",
+    issuedAt: new Date(),
+  });
+  const signature = await createWalletClient({ account: address, transport: custom(provider) }).signMessage({ message });
+  await api("/v1/auth/verify", { method: "POST", body: JSON.stringify({ message, signature }) });
+  window.location.reload();
+}
+
+async function signOut() {
+  await api("/v1/auth/session", { method: "DELETE" });
+  window.location.reload();
+}
+
+// --- sending ---------------------------------------------------------------------------------------------------------
+
+async function onChain(provider, chainId) {
+  const current = Number(await provider.request({ method: "eth_chainId" }));
+  if (current === chainId) return;
+  try {
+    await provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId: numberToHex(chainId) }] });
+  } catch {
+    throw new WalletError(`Switch your wallet to chain ${chainId} and try again. Nothing was sent.`);
+  }
+}
+
+/** A line of the list of steps, with the mark of its stage; marks are the page's own SVG templates. */
+function stepLine(list, text) {
+  const line = document.createElement("li");
+  const mark = document.createElement("span");
+  const label = document.createElement("span");
+  const note = document.createElement("span");
+  label.textContent = text;
+  note.className = "muted";
+  line.append(mark, label, note);
+  list.append(line);
+  return (stage, words) => {
+    const template = document.getElementById(`mark-${stage}`);
+    mark.replaceChildren(...(template ? [template.content.cloneNode(true)] : []));
+    note.textContent = words;
+    line.dataset.stage = stage;
+  };
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Follow a mined transaction until the mirror has its block, then until the network calls it final. */
+async function follow(client, hash, address, show) {
+  const receipt = await client.waitForTransactionReceipt({ hash, pollingInterval: POLL_MS });
+  if (receipt.status !== "success") throw new WalletError("The chain refused this step. What was done before it stands.");
+  show("received", "in a block");
+  const until = Date.now() + SEEN_TIMEOUT_MS;
+  const settled = (async () => {
+    for (let stage = "received"; stage !== "final" && Date.now() < until; await pause(POLL_MS)) {
+      const summary = await api(`/v1/payouts/${address}/summary`);
+      const now = await client.getTransactionReceipt({ hash }).catch(() => null);
+      if (!now) {
+        show((stage = "received"), "the chain took its block back; waiting for it to return");
+      } else if (BigInt(summary.final_block) >= now.blockNumber) {
+        show((stage = "final"), "final");
+      } else if (BigInt(summary.as_of.block) >= now.blockNumber) {
+        show((stage = "seen"), "seen, not yet final");
+      }
+      if (stage !== "received") document.dispatchEvent(new CustomEvent("troupe:seen"));
+    }
+  })();
+  return settled;
+}
+
+/** Send the intents one after the other, each when the one before it is in a block. */
+async function send(intents, address, list) {
+  const provider = await chooseWallet();
+  const [first] = await provider.request({ method: "eth_requestAccounts" });
+  const account = getAddress(first);
+  const wallet = createWalletClient({ account, transport: custom(provider) });
+  const client = createPublicClient({ transport: custom(provider) });
+  const lines = intents.map((intent) => stepLine(list, intent.description));
+  const followed = [];
+  for (const [index, intent] of intents.entries()) {
+    const show = lines[index];
+    await onChain(provider, Number(intent.chainId));
+    show("waiting", "confirm in your wallet");
+    const hash = await wallet.sendTransaction({
+      chain: null,
+      to: intent.to,
+      data: intent.data,
+      value: BigInt(intent.value),
+    });
+    show("received", "sent");
+    followed.push(follow(client, hash, address, show));
+    await client.waitForTransactionReceipt({ hash, pollingInterval: POLL_MS });
+  }
+  await Promise.all(followed);
+}
+
+async function withdraw(button) {
+  const { address } = button.dataset;
+  const steps = document.getElementById("steps");
+  steps.replaceChildren();
+  const intents = [];
+  for (let path = `/v1/payouts/${address}/claims?limit=100`; path; ) {
+    const page = await api(path);
+    intents.push(...page.intents);
+    path = page.next ? `/v1/payouts/${address}/claims?limit=100&cursor=${encodeURIComponent(page.next)}` : null;
+  }
+  if (!intents.length) throw new WalletError("There is nothing to withdraw now.");
+  await send(intents, address, steps);
+}
+
+// --- the page's buttons ----------------------------------------------------------------------------------------------
+
+const ACTIONS = { "sign-in": signIn, "sign-out": signOut, withdraw };
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-wallet]");
+  const action = button && ACTIONS[button.dataset.wallet];
+  if (!action) return;
+  const alert = document.getElementById("wallet-message");
+  alert.hidden = true;
+  button.disabled = true;
+  try {
+    await action(button);
+  } catch (error) {
+    alert.textContent = explain(error);
+    alert.hidden = false;
+  } finally {
+    button.disabled = false;
+  }
+});
