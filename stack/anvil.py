@@ -11,7 +11,7 @@ import orjson
 
 from stack import rpc
 from stack.errors import Missing, StackError
-from stack.processes import HOST, Service, require_free_port
+from stack.processes import HOST, Command, Service, require_free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAIN_ID = 31337
@@ -113,21 +113,23 @@ class Anvil:
         assert self.state
         note = self.state.with_name("genesis-time")
         if not note.exists():
-            note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(str(int(time.time())))
         return int(note.read_text())
 
-    def service(self) -> Service:
+    def _command(self) -> Command:
         command: list[str | Path] = [binary(), "--host", HOST, "--port", str(self.port), *FLAGS]
         if self.state:
             command += ["--state", self.state, "--state-interval", str(DUMP_INTERVAL_S)]
-            if not self.state.exists() and not kept_copy(self.state).exists():
+            if not self.state.exists():
                 command += ["--timestamp", str(self._born())]
         if self.load:
             command += ["--load-state", self.load]
+        return command
+
+    def service(self) -> Service:
         return Service(
             name="anvil",
-            command=command,
+            command=self._command,
             env={"RUST_LOG": "error,node=error"},  # its log is a line for each RPC call otherwise
             ready=self.answers,
             url=self.url,

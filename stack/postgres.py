@@ -27,7 +27,7 @@ import psycopg
 from psycopg import sql
 
 from stack.errors import Missing, StackError
-from stack.processes import Service
+from stack.processes import Command, Service
 
 VERSION = 18
 DATABASE = "troupe"
@@ -196,18 +196,21 @@ class Postgres:
         except psutil.Error:
             return False
 
-    def service(self) -> Service:
+    def _command(self) -> Command:
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
+        return [
+            *self._as_allowed_user(death_signal="INT"),
+            str(programs() / "postgres"),
+            *("-D", str(self.data)),
+            *("-k", str(self.socket_dir)),
+            *("-c", "listen_addresses="),
+            *options,
+        ]
+
+    def service(self) -> Service:
         return Service(
             name="postgres",
-            command=[
-                *self._as_allowed_user(death_signal="INT"),
-                str(programs() / "postgres"),
-                *("-D", str(self.data)),
-                *("-k", str(self.socket_dir)),
-                *("-c", "listen_addresses="),
-                *options,
-            ],
+            command=self._command,
             ready=self.answers,
             url=str(self.socket_dir / SOCKET_NAME),
             prepare=self._prepare,

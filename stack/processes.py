@@ -195,7 +195,8 @@ class Service:
     """A long-running part of the stack: how to start it and how to know that it is ready."""
 
     name: str
-    command: Command
+    command: Command | Callable[[], Command]
+    """What is run; a function is asked after `prepare`."""
     ready: Callable[[], bool]
     """Asked again and again until it is True; an OSError counts as not yet."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -214,7 +215,8 @@ def launch(service: Service, log: Path, *, cwd: Path | None = None) -> subproces
     """Prepare and start a service; it is not awaited."""
     if service.prepare:
         service.prepare()
-    return spawn(service.command, log=log, env=service.env, cwd=cwd, death_signal=service.stop_signal)
+    command = service.command() if callable(service.command) else service.command
+    return spawn(command, log=log, env=service.env, cwd=cwd, death_signal=service.stop_signal)
 
 
 def is_ready(service: Service) -> bool:

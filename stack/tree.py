@@ -114,7 +114,8 @@ class Supervisor:
     """Runs `stages` with logs and records below `state`. Use `start`, `watch` and `stop`, or `with supervisor:`.
 
     The parts of one stage are started together and awaited in their order; the next stage waits for all of them.
-    `on_change` is called whenever a row changes. Start it from the thread that lives longest (see `spawn`).
+    `on_change` is called whenever a row changes and every second. Start it from the thread that
+    lives longest (see `spawn`).
     """
 
     def __init__(
@@ -307,6 +308,7 @@ class Supervisor:
         if time.monotonic() - self._last_second >= 1:
             self._last_second = time.monotonic()
             self.every_second()
+            self.on_change()
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
         """Stay until a part ends by itself (PartFailed), `until` is true, or the caller is interrupted."""

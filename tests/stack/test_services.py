@@ -12,10 +12,10 @@ import pytest
 from redis import Redis as RedisClient
 
 from stack import rpc
-from stack.anvil import Anvil
+from stack.anvil import Anvil, keep
 from stack.errors import NotReady, PortInUse, StackError
 from stack.postgres import BACKEND, INDEXER, DatabaseUrls, Postgres, ensure_database, socket_folder
-from stack.processes import Identity, Service, end, free_port, launch, running, stop
+from stack.processes import Identity, Service, end, free_port, launch, running, stop, wait_ready
 from stack.redis import Redis
 
 
@@ -190,3 +190,51 @@ def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     process.wait()
     while child.process():
         pass
+
+
+def chain_of_a_clock_ahead(chain: Anvil) -> int:
+    rpc.call(chain.url, "evm_increaseTime", 10 * 86400)
+    rpc.call(chain.url, "evm_mine")
+    return int(rpc.call(chain.url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+
+def test_the_chains_clock_does_not_run_back_over_a_restart(tmp_path: Path) -> None:
+    chain = Anvil(free_port(), state=tmp_path / "state.json")
+    with running(chain.service(), tmp_path / "log"):
+        before = chain_of_a_clock_ahead(chain)
+    with running(chain.service(), tmp_path / "log"):
+        rpc.call(chain.url, "evm_mine")
+        after = int(rpc.call(chain.url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    assert before < after < before + 60
+
+
+def test_a_half_written_chain_file_is_replaced_by_the_kept_copy(tmp_path: Path) -> None:
+    chain = Anvil(free_port(), state=tmp_path / "state.json")
+    state = tmp_path / "state.json"
+    with running(chain.service(), tmp_path / "log"):
+        rpc.call(chain.url, "anvil_mine", "0x5")
+    keep(state)
+    state.write_bytes(state.read_bytes()[:-100])  # as a kill in the middle of a dump leaves it
+    keep(state)  # half a file is not kept
+    with running(chain.service(), tmp_path / "log"):
+        assert rpc.call(chain.url, "eth_blockNumber") == "0x5"
+
+
+def test_a_half_written_chain_file_without_a_copy_is_said(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"block": ')
+    with pytest.raises(StackError, match="not written to its end and there is no older copy: start with --reset"):
+        launch(Anvil(free_port(), state=tmp_path / "state.json").service(), tmp_path / "log")
+
+
+def test_a_chain_killed_before_its_first_dump_has_the_same_genesis_again(tmp_path: Path) -> None:
+    chain = Anvil(free_port(), state=tmp_path / "chain" / "state.json")
+    found = []
+    for _ in range(2):
+        process = launch(chain.service(), tmp_path / "log")
+        try:
+            wait_ready(chain.service(), process, tmp_path / "log")
+            found.append(rpc.call(chain.url, "eth_getBlockByNumber", "0x0", False)["hash"])
+        finally:
+            process.kill()
+            process.wait()
+    assert found[0] == found[1]

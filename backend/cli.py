@@ -1,0 +1,266 @@
+"""`troupe`: the one command line, for people who try it, build on it and run it.
+
+Exit status: 0 done, 1 it could not be done, 2 it was asked in a way that cannot be meant. What is wrong and what to
+do stands in one message on stderr; a traceback appears with --debug alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from stack.postgres import DatabaseUrls
+    from stack.supervisor import Settings, Stack
+
+ROOT = Path(__file__).resolve().parent.parent
+
+app = typer.Typer(
+    name="troupe",
+    help="Troupe: an entertainment platform that its audience co-owns. `troupe dev` starts all of it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", help="The folder of the stack's data.", envvar="TROUPE_STATE", show_default=".troupe"),
+]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that hold for every command."""
+
+
+@contextmanager
+def _said_in_words() -> Iterator[None]:
+    """Turn the stack's errors into a sentence and an exit status."""
+    from stack.errors import StackError
+
+    try:
+        yield
+    except StackError as error:
+        if "--debug" in sys.argv:
+            raise
+        err.print(f"[bold red]troupe:[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(error.exit_code) from None
+
+
+@app.command()
+def dev(
+    reset: Annotated[bool, typer.Option("--reset", help="Remove all data of the stack first.")] = False,
+    state: StateOption = None,
+) -> None:
+    """Start everything: database, queue, chain, contracts, indexer, API, worker, beat. Ctrl-C ends it all in order."""
+    from stack.supervisor import Stack
+
+    with _said_in_words():
+        stack = Stack(state)
+        run_stack(stack, reset=reset)
+
+
+def run_stack(stack: Stack, *, reset: bool) -> None:
+    """Start a stack in this terminal and stay until Ctrl-C or until a part ends. Raises StackError."""
+    from stack.console import Progress
+    from stack.tree import signals_as_interrupts
+
+    progress = Progress(out, lambda: stack.rows)
+    stack.on_change = progress.changed
+    with signals_as_interrupts(stack):
+        try:
+            if reset:
+                _say_removed(stack)
+            started = time.monotonic()
+            with progress:
+                stack.start()
+            _say_ready(stack.settings, time.monotonic() - started)
+            stack.watch()
+        except KeyboardInterrupt:
+            out.print("\nending; press Ctrl-C again to end at once")
+        finally:
+            with progress:
+                stack.stop()
+
+
+def _say_removed(stack: Stack) -> None:
+    from stack.console import readable
+
+    removed = stack.reset()
+    if not removed:
+        out.print(f"nothing to remove in {stack.state}")
+        return
+    parts = ", ".join(f"{name} ({readable(size)})" for name, size in removed)
+    out.print(f"removed from {stack.state}: {parts}", soft_wrap=True)
+
+
+def _say_ready(settings: Settings, seconds: float) -> None:
+    url = settings.api_url
+    out.print(f"\nready in {seconds:.1f} s")
+    for what, where in (("page", f"{url}/"), ("API", f"{url}/docs"), ("chain", settings.rpc_url)):
+        out.print(f"  {what:<6} {where}")
+    out.print("  logs   troupe logs NAME      check  troupe doctor      end  Ctrl-C\n")
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="The part: postgres, anvil, contracts, indexer, api, worker, ...")],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines arrive, until Ctrl-C.")] = False,
+    state: StateOption = None,
+) -> None:
+    """Show the last lines of one part's log."""
+    from stack.processes import tail
+    from stack.supervisor import state_from_environment
+
+    folder = (state.resolve() if state else state_from_environment()) / "logs"
+    known = sorted(path.stem for path in folder.glob("*.log"))
+    if name not in known:
+        there = f"there is {', '.join(known)}" if known else "nothing was started yet: `troupe dev` does"
+        raise typer.BadParameter(f"no part {name!r} has a log in {folder}; {there}", param_hint="NAME")
+    log = folder / f"{name}.log"
+    out.print("\n".join(tail(log, lines)), markup=False, soft_wrap=True)
+    if follow:
+        _follow(log)
+
+
+def _follow(log: Path) -> None:
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            while True:
+                if chunk := file.read():
+                    out.print(chunk.decode(errors="replace"), markup=False, end="", soft_wrap=True)
+                else:
+                    time.sleep(0.2)
+    except KeyboardInterrupt:
+        pass
+
+
+@app.command()
+def status(state: StateOption = None) -> None:
+    """Show which parts run, since when, with how much memory. Ends with 1 when the stack does not run."""
+    from stack.status import processes
+    from stack.supervisor import state_from_environment
+
+    folder = state.resolve() if state else state_from_environment()
+    with _said_in_words():
+        found = processes(folder)
+    if not found:
+        out.print(f"no stack runs in {folder}: `troupe dev` starts it")
+        raise typer.Exit(1)
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading, justify in (("part", "left"), ("state", "left"), ("pid", "right"), ("up", "right"), ("MB", "right")):
+        grid.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for part in found:
+        state_text = "[green]● runs[/]" if part.runs else "[red]✕ ended[/]"
+        up = _duration(part.up_s) if part.runs else ""
+        grid.add_row(part.name, state_text, str(part.pid), up, f"{part.memory_bytes / 1e6:.0f}" if part.runs else "")
+    out.print(grid)
+    if not all(part.runs for part in found):
+        raise typer.Exit(1)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+@app.command()
+def migrate(state: StateOption = None) -> None:
+    """Bring the databases to this version: roles, chain tables, product tables.
+
+    The database is that of TROUPE_ADMIN_DATABASE_URL, or the stack's own.
+    """
+    with _said_in_words():
+        from stack.migrate import migrate_all
+
+        if url := os.environ.get("TROUPE_ADMIN_DATABASE_URL"):
+            indexer_url = os.environ.get("TROUPE_INDEXER_DATABASE_URL")
+            if not indexer_url:
+                raise typer.BadParameter(
+                    "is not set, and the chain tables belong to its role: set it beside TROUPE_ADMIN_DATABASE_URL",
+                    param_hint="TROUPE_INDEXER_DATABASE_URL",
+                )
+            migrate_all(url, indexer_url, say=out.print)
+        else:
+            with _embedded_database(state) as database:
+                migrate_all(database.admin, database.indexer, say=out.print)
+
+
+@contextmanager
+def _embedded_database(state: Path | None) -> Iterator[DatabaseUrls]:
+    """The stack's own database: the running one, or started for as long as it is needed."""
+    from stack.errors import StackError
+    from stack.postgres import ensure_database
+    from stack.processes import running
+    from stack.supervisor import Settings, state_from_environment
+
+    settings = Settings(state.resolve() if state else state_from_environment())
+    if settings.postgres.answers():
+        yield settings.database
+    elif (settings.postgres.data / "PG_VERSION").exists():
+        with running(settings.postgres.service(), settings.state / "logs" / "postgres.log"):
+            ensure_database(settings.database)
+            yield settings.database
+    else:
+        raise StackError(
+            f"there is no database in {settings.state} yet: `troupe dev` makes one, or set TROUPE_ADMIN_DATABASE_URL"
+        )
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of Troupe and of what it is made of."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    out.print(f"troupe {project['version']}")
+    out.print(f"  python      {sys.version.split()[0]}")
+    for package in ("fastapi", "sqlalchemy", "celery", "web3"):
+        out.print(f"  {package:<12}{installed_version(package)}")
+
+
+def main() -> int:
+    """Run the command line and return its exit status; an unforeseen error is one line without --debug."""
+    debug = "--debug" in sys.argv
+    try:
+        result = app(standalone_mode=False, prog_name="troupe")
+        return int(result or 0)
+    except typer.Exit as ending:
+        return int(ending.exit_code)
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # the last resort: whatever it is, the person gets a sentence
+        if (show := getattr(error, "show", None)) and (code := getattr(error, "exit_code", None)) is not None:
+            show()  # click's own: wrong usage, with the argument and the help to ask for
+            return int(code)
+        if debug:
+            raise
+        what = str(error) or type(error).__name__
+        err.print(f"[bold red]troupe:[/] {escape(what)} (--debug shows where)", soft_wrap=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

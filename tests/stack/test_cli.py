@@ -1,0 +1,134 @@
+"""`troupe` as a person types it: exit statuses, sentences on stderr, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def troupe(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TROUPE_")}
+    return subprocess.run(
+        [str(ROOT / "troupe"), *arguments],
+        cwd=cwd,
+        env=kept | {"NO_COLOR": "1", "COLUMNS": "200"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_lists_the_commands() -> None:
+    done = troupe("--help")
+    assert done.returncode == 0
+    for command in ("dev", "migrate", "status", "logs", "version"):
+        assert f" {command} " in done.stdout
+
+
+def test_version_names_the_product_and_what_it_is_made_of() -> None:
+    done = troupe("version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("troupe 0.")
+    assert "fastapi" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "status", "words"),
+    [
+        (["bogus"], {}, 2, ["bogus", "troupe -h"]),
+        (["dev", "--rest"], {}, 2, ["--rest", "--reset"]),
+        (["dev", "extra"], {}, 2, ["extra"]),
+        (["dev", "--state"], {}, 2, ["--state"]),
+        (["dev"], {"TROUPE_PORT_API": "http"}, 2, ["TROUPE_PORT_API is 'http'", "from 1 to 65535"]),
+        (["dev"], {"TROUPE_PORT_API": "70000"}, 2, ["TROUPE_PORT_API is '70000'", "from 1 to 65535"]),
+        (["dev"], {"TROUPE_PORT_API": "0"}, 2, ["TROUPE_PORT_API is '0'"]),
+        (["dev"], {"TROUPE_PORT_API": "-1"}, 2, ["TROUPE_PORT_API is '-1'"]),
+        (["dev"], {"TROUPE_PORT_ANVIL": "8000"}, 2, ["TROUPE_PORT_API", "TROUPE_PORT_ANVIL", "both 8000"]),
+        (["logs"], {}, 2, ["name"]),
+        (["logs", "api", "-n", "0"], {}, 2, ["--lines"]),
+        (["logs", "api", "-n", "many"], {}, 2, ["--lines", "valid integer"]),
+        (["migrate"], {"TROUPE_ADMIN_DATABASE_URL": "not an address"}, 1, ["malformed", "postgresql+psycopg://"]),
+        (
+            ["migrate"],
+            {"TROUPE_ADMIN_DATABASE_URL": "postgresql+psycopg://a@/b?host=/nowhere"},
+            1,
+            ["cannot be reached", "/nowhere"],
+        ),
+    ],
+)
+def test_wrong_usage_names_the_argument_and_the_remedy(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], status: int, words: list[str]
+) -> None:
+    indexer = {"TROUPE_INDEXER_DATABASE_URL": "postgresql+psycopg://x@/y"} if "migrate" in arguments else {}
+    done = troupe(*arguments, TROUPE_STATE=str(tmp_path), **environment, **indexer)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_migrate_asks_for_the_second_address(tmp_path: Path) -> None:
+    done = troupe("migrate", TROUPE_STATE=str(tmp_path), TROUPE_ADMIN_DATABASE_URL="postgresql+psycopg://a@/b")
+    assert done.returncode == 2
+    assert "TROUPE_INDEXER_DATABASE_URL: is not set" in done.stderr
+
+
+def test_migrate_without_a_database_says_what_makes_one(tmp_path: Path) -> None:
+    done = troupe("migrate", "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert "there is no database" in done.stderr
+    assert "`troupe dev` makes one" in done.stderr
+
+
+def test_logs_of_an_unknown_part_lists_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "api.log").write_text("one\ntwo [bold]\nthree\n")
+    done = troupe("logs", "apo", "--state", str(tmp_path))
+    assert done.returncode == 2
+    assert "there is api" in done.stderr
+    done = troupe("logs", "api", "-n", "2", "--state", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "two [bold]\nthree\n")
+
+
+def test_status_without_a_stack_ends_with_1(tmp_path: Path) -> None:
+    done = troupe("status", "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert "`troupe dev` starts it" in done.stdout
+
+
+def test_a_relative_state_folder_is_that_of_the_caller(tmp_path: Path) -> None:
+    done = troupe("status", "--state", "mine", cwd=tmp_path)
+    assert str(tmp_path / "mine") in done.stdout
+
+
+def test_a_folder_that_no_stack_made_is_neither_used_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for arguments in (["dev"], ["dev", "--reset"]):
+        done = troupe(*arguments, "--state", str(tmp_path))
+        assert done.returncode == 1
+        assert "holds files that are no stack's (thesis.txt" in done.stderr
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ({"format": 0, "postgres": 18, "contracts": "x"}, "made by another version of Troupe"),
+        ({"format": 1, "postgres": 17, "contracts": "x"}, "made by another version of Troupe"),
+        ({"format": 1, "postgres": 18, "contracts": "x"}, "carries other contracts than this checkout has"),
+        ("no JSON", "made by another version of Troupe"),
+    ],
+)
+def test_a_stale_folder_is_refused_with_the_remedy(tmp_path: Path, mark: object, words: str) -> None:
+    (tmp_path / "stack.json").write_text(mark if isinstance(mark, str) else json.dumps(mark))
+    done = troupe("dev", "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "start with --reset" in done.stderr
