@@ -29,11 +29,17 @@ STATIC = Path(__file__).resolve().parent / "web" / "static"
 ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.system.routes",
     "backend.accounts.routes",
+    "backend.consent.routes",
+    "backend.engagement.routes",
+    "backend.personalization.routes",
     "backend.web.docs",
 )
 
 TAGS = [
     {"name": "accounts", "description": "Sign-In with Ethereum (EIP-4361) and sessions."},
+    {"name": "consent", "description": "What you allow, purpose by purpose; everything is off until you turn it on."},
+    {"name": "engagement", "description": "What people do with works, accepted once."},
+    {"name": "feed", "description": "What to watch next, why, and the off switch."},
     {"name": "system", "description": "The chain that is served, health, readiness, metrics."},
 ]
 

@@ -22,6 +22,43 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "engagement_event",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("work_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("duration_ms", sa.BigInteger(), nullable=False),
+        sa.Column("completion_bps", sa.BigInteger(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("completion_bps BETWEEN 0 AND 10000", name=op.f("ck_engagement_event_completion_is_bps")),
+        sa.CheckConstraint("duration_ms >= 0", name=op.f("ck_engagement_event_duration_is_positive")),
+        sa.PrimaryKeyConstraint("person_id", "event_id", name=op.f("pk_engagement_event")),
+        schema="app",
+    )
+    op.create_index("ix_engagement_event_epoch", "engagement_event", ["epoch", "work_id"], unique=False, schema="app")
+    op.create_index(
+        "ix_engagement_event_person",
+        "engagement_event",
+        ["person_id", sa.literal_column("received_at DESC")],
+        unique=False,
+        schema="app",
+    )
+    op.create_index("ix_engagement_event_received", "engagement_event", ["received_at"], unique=False, schema="app")
+    op.create_table(
+        "model_snapshot",
+        sa.Column("version", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("folder", sa.Text(), nullable=False),
+        sa.Column("pairs", sa.BigInteger(), nullable=False),
+        sa.Column("works", sa.BigInteger(), nullable=False),
+        sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_model_snapshot")),
+        schema="app",
+    )
+    op.create_table(
         "sign_in_nonce",
         sa.Column("nonce", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
@@ -47,9 +84,46 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_auth_session_account_id"), "auth_session", ["account_id"], unique=False, schema="app")
     op.create_index(op.f("ix_auth_session_expires_at"), "auth_session", ["expires_at"], unique=False, schema="app")
+    op.create_table(
+        "consent_receipt",
+        sa.Column("number", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("granted", sa.Boolean(), nullable=False),
+        sa.Column("notice_version", sa.BigInteger(), nullable=False),
+        sa.Column("notice_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_consent_receipt_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_consent_receipt")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_consent_receipt_account_id_purpose"),
+        "consent_receipt",
+        ["account_id", "purpose", sa.literal_column("number DESC")],
+        unique=False,
+        schema="app",
+    )
+    op.create_table(
+        "feed_settings",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_feed_settings_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_feed_settings")),
+        schema="app",
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("feed_settings", schema="app")
+    op.drop_table("consent_receipt", schema="app")
     op.drop_table("auth_session", schema="app")
     op.drop_table("sign_in_nonce", schema="app")
+    op.drop_table("model_snapshot", schema="app")
+    op.drop_table("engagement_event", schema="app")
     op.drop_table("account", schema="app")

@@ -1,0 +1,70 @@
+"""What personal data may be used for. Each purpose is asked for by itself and is off until a person turns it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+
+
+class Purpose(StrEnum):
+    """The purposes a person can allow; the values stand in URLs, receipts and the data-use log."""
+
+    BEHAVIOUR = "behaviour"
+    CONTENT_TASTE = "content_taste"
+    SOCIAL = "social"
+    LOCATION_TIME = "location_time"
+    RESEARCH = "research"
+    AGENT = "agent"
+    ADVERTISING = "advertising"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The words a person agreed to. A changed text is a new version, and is asked for anew."""
+
+    version: int
+    title: str
+    text: str
+
+    @property
+    def digest(self) -> bytes:
+        """sha256 of version, title and text: what the receipt commits to."""
+        return sha256(f"{self.version}\n{self.title}\n{self.text}".encode()).digest()
+
+
+NOTICES: dict[Purpose, Notice] = {
+    Purpose.BEHAVIOUR: Notice(
+        1,
+        "Keep what I do",
+        "We store what you play, finish, skip, like and hide under your account. It counts towards what creators earn, "
+        "and you can see and delete it. Without this, your plays are counted without your name and forgotten as yours.",
+    ),
+    Purpose.CONTENT_TASTE: Notice(
+        1,
+        "Choose for me",
+        "We use what you did here to choose what you see, and tell you why each item is there. Without this you see what "
+        "is popular and new.",
+    ),
+    Purpose.SOCIAL: Notice(
+        1,
+        "Find kindred people",
+        "We compare your taste with that of others who allow the same, without showing anybody what you watched.",
+    ),
+    Purpose.LOCATION_TIME: Notice(
+        1, "Use place and hour", "We use your coarse place and the time of day to choose what fits the moment."
+    ),
+    Purpose.RESEARCH: Notice(
+        1,
+        "Study how it works",
+        "We include your data in published statistics that are protected by differential privacy.",
+    ),
+    Purpose.AGENT: Notice(
+        1,
+        "Let my agent read",
+        "A program that you named may read your taste and history within the scopes you gave.",
+    ),
+    Purpose.ADVERTISING: Notice(
+        1, "Fit the advertising", "Advertisements may be chosen by your taste; no advertiser learns who you are."
+    ),
+}

@@ -1,0 +1,33 @@
+"""Where clients send what people do."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from backend.deps import AsyncDb, Chain, Now, OptionalPerson
+from backend.engagement import service
+from backend.engagement.schemas import BatchIn, BatchOut
+from backend.errors import Unavailable
+from backend.rewards.calendar import Calendar
+
+router = APIRouter(prefix="/v1", tags=["engagement"])
+
+
+@router.post("/engagement")
+async def send_engagement(db: AsyncDb, chain: Chain, person: OptionalPerson, now: Now, body: BatchIn) -> BatchOut:
+    """Report what happened: up to 500 events, in any order; an event that was sent before changes nothing.
+
+    Signed in, and with the purpose `behaviour` allowed, the events are yours: they shape your feed and count towards
+    what creators earn. Otherwise they count for the works, without a name and to the hour.
+    """
+    async with db.connection() as connection:
+        head = await service.head_time(connection)
+        if head is None:
+            raise Unavailable("The mirror has not seen a block yet; send the batch again in a moment.", code="no_head")
+        return await service.accept(
+            connection,
+            account_id=None if person is None else person.account_id,
+            events=body.events,
+            epoch=Calendar.from_parameters(chain.manifest.parameters).epoch_at(head),
+            now=now,
+        )

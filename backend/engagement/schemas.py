@@ -1,0 +1,74 @@
+"""What a client reports, and what becomes of each event."""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from backend.personalization.signals import EventKind
+from backend.schemas import Schema
+
+BATCH_LIMIT = 500
+DURATION_LIMIT_MS = 24 * 3_600_000
+TIMED = frozenset({EventKind.WATCH, EventKind.SKIP, EventKind.DWELL})
+
+
+class EventIn(Schema):
+    """One signal. `id` is the client's own (a fresh UUID an event): sending it again changes nothing."""
+
+    id: uuid.UUID
+    kind: EventKind
+    work_id: Annotated[int, Field(ge=1, lt=2**63)]
+    at: AwareDatetime = Field(description="When it happened, by the client's clock; RFC 3339 with an offset.")
+    duration_ms: Annotated[int, Field(ge=0, le=DURATION_LIMIT_MS)] = 0
+    completion_bps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """How far the person came, in hundredths of a percent of the work."""
+
+    @model_validator(mode="after")
+    def _measures_fit_the_kind(self) -> EventIn:
+        if self.kind not in TIMED and (self.duration_ms or self.completion_bps):
+            raise ValueError(f"a {self.kind} has no duration and no completion: leave them out")
+        return self
+
+    @property
+    def digest(self) -> bytes:
+        """sha256 of what was said, in a fixed order and width, so that a repeat is told from another event."""
+        micros = (self.at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        body = self.id.bytes + struct.pack(">qqii", self.work_id, micros, self.duration_ms, self.completion_bps)
+        return sha256(body + self.kind.encode()).digest()
+
+
+class BatchIn(Schema):
+    """Up to 500 events in any order; a batch may mix new and already sent ones."""
+
+    events: Annotated[list[EventIn], Field(min_length=1, max_length=BATCH_LIMIT)]
+
+
+Outcome = Literal["accepted", "duplicate", "conflict", "unknown_work"]
+
+
+class EventOut(Schema):
+    """An event that was not accepted as new, and why."""
+
+    id: uuid.UUID
+    outcome: Outcome
+
+
+class BatchOut(Schema):
+    """What became of a batch: every event is in exactly one of the counts."""
+
+    accepted: int
+    duplicate: int = Field(description="Already there with the same content; nothing to do.")
+    refused: list[EventOut] = Field(
+        description="`conflict`: the id is taken by an event with other content; `unknown_work`: not in the mirror yet."
+    )
+    epoch: int = Field(description="The reward epoch they belong to: the one open at the head of the chain.")
+    counted_as: Literal["person", "nobody"] = Field(
+        description="`nobody` when you are not signed in or have not allowed the purpose `behaviour`: "
+        "the events count for works, without your name."
+    )

@@ -1,0 +1,43 @@
+"""The engagement log."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.models.base import Base
+
+NOBODY = uuid.UUID(int=0)
+"""The person of an event that is counted without a name: no account has this id."""
+
+
+class EngagementEvent(Base):
+    """One signal, accepted once. Rows of persons who did not consent carry NOBODY, and their times are hours."""
+
+    __tablename__ = "engagement_event"
+    __table_args__ = (
+        CheckConstraint("completion_bps BETWEEN 0 AND 10000", name="completion_is_bps"),
+        CheckConstraint("duration_ms >= 0", name="duration_is_positive"),
+        Index("ix_engagement_event_person", "person_id", text("received_at DESC")),
+        Index("ix_engagement_event_epoch", "epoch", "work_id"),
+        Index("ix_engagement_event_received", "received_at"),
+    )
+
+    person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    """The account, or NOBODY. Part of the key so that nobody can take another person's event id."""
+    event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    """Chosen by the client; the same id again is the same event."""
+    work_id: Mapped[int]
+    kind: Mapped[str]
+    at: Mapped[datetime]
+    """When the client says it happened."""
+    received_at: Mapped[datetime]
+    duration_ms: Mapped[int]
+    completion_bps: Mapped[int]
+    epoch: Mapped[int]
+    """The epoch that was open at the head of the chain when the event was received."""
+    digest: Mapped[bytes]
+    """sha256 of the event as the client sent it: tells a repeat from another event under the same id."""

@@ -1,0 +1,263 @@
+"""The feed: what may be shown, what a person allows to be read, and the slate that follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from backend.consent.purposes import Purpose
+from backend.consent.service import allows_sql
+from backend.models.engagement import NOBODY
+from backend.models.personalization import FeedSettings, ModelSnapshot
+from backend.personalization import linear, snapshots
+from backend.personalization.linear import ItemItem
+from backend.personalization.ranking import TREND_HALF_LIFE_S, Catalogue, Signal, decayed
+from backend.personalization.signals import FINISHED_BPS, EventKind, signal
+
+log = structlog.get_logger()
+
+HISTORY_LIMIT = 500
+"""How many of a person's newest events are read for a slate."""
+TREND_WINDOW_S = 5 * TREND_HALF_LIFE_S
+"""Older events would weigh less than 1/32 and are not counted in the trend."""
+REFRESH_S = 2.0
+"""How old the catalogue and the model pointer of a process may be. A person's own events are never cached."""
+POSITIVE_FROM = 0.5
+"""A work counts as liked by a person when its signals sum to this or more."""
+ACTIVE = 0
+
+_MAY_READ = f"""
+    COALESCE((SELECT enabled FROM app.feed_settings s WHERE s.account_id = e.person_id), true)
+    AND {allows_sql(Purpose.BEHAVIOUR, "e.person_id")} AND {allows_sql(Purpose.CONTENT_TASTE, "e.person_id")}
+"""
+
+_HISTORY = f"""
+SELECT e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at
+FROM app.engagement_event e
+WHERE e.person_id = %(person)s AND {_MAY_READ}
+ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
+"""
+
+_ALLOWED = f"""
+SELECT COALESCE((SELECT enabled FROM app.feed_settings s WHERE s.account_id = %(person)s), true) AS enabled,
+       {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AS behaviour,
+       {allows_sql(Purpose.CONTENT_TASTE, "%(person)s::uuid")} AS content_taste
+"""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may be read about a person for their feed; all three must be true for a personal slate."""
+
+    enabled: bool
+    behaviour: bool
+    content_taste: bool
+
+    @property
+    def personal(self) -> bool:
+        return self.enabled and self.behaviour and self.content_taste
+
+    @property
+    def why_not(self) -> str | None:
+        """In a person's words, why the feed is not personal; None when it is."""
+        if not self.enabled:
+            return "You switched personalization off."
+        if not self.behaviour:
+            return "You have not allowed us to keep what you do."
+        if not self.content_taste:
+            return "You have not allowed us to use what you do to choose for you."
+        return None
+
+
+@dataclass(frozen=True)
+class Past:
+    """A person's own history as the feed reads it."""
+
+    signals: Sequence[Signal]
+    finished: frozenset[int]
+    liked: frozenset[int]
+    hidden: frozenset[int]
+
+
+async def allowed(connection: AsyncConnection[DictRow], *, person: uuid.UUID) -> Allowed:
+    """The person's switches and consents, as they are now."""
+    row = await (await connection.execute(_ALLOWED, {"person": person})).fetchone()
+    assert row is not None
+    return Allowed(**row)
+
+
+async def past(connection: AsyncConnection[DictRow], *, person: uuid.UUID, now: datetime) -> Past:
+    """The person's history; empty unless consent holds in this very statement (promise V11)."""
+    rows = await (await connection.execute(_HISTORY, {"person": person})).fetchall()
+    signals, finished, liked, hidden = [], set(), set(), set()
+    for row in rows:
+        kind, work_id = EventKind(row["kind"]), int(row["work_id"])
+        value = signal(kind, row["duration_ms"], row["completion_bps"])
+        if value:
+            signals.append(Signal(work_id, value, (now - row["received_at"]).total_seconds()))
+        if kind is EventKind.WATCH and row["completion_bps"] >= FINISHED_BPS:
+            finished.add(work_id)
+        if kind in (EventKind.LIKE, EventKind.SAVE):
+            liked.add(work_id)
+        if kind in (EventKind.LESS_LIKE_THIS, EventKind.COMPLAINT):
+            hidden.add(work_id)
+    return Past(signals, frozenset(finished), frozenset(liked), frozenset(hidden | finished))
+
+
+# -- what a process keeps for two seconds
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The catalogue with its words, and the model, as one process last read them."""
+
+    catalogue: Catalogue
+    words: Mapping[int, Mapping[str, str]]
+    model: ItemItem | None
+    model_version: int | None
+
+
+_WORKS = f"""
+SELECT w.work_id::bigint AS work_id, w.block_time, d.title, d.media_cid
+FROM chain.work w
+LEFT JOIN LATERAL (
+    SELECT title, media_cid FROM app.draft JOIN app.account ON account.id = draft.account_id
+    WHERE draft.content_hash = w.content_hash AND account.address = w.creator ORDER BY draft.created_at LIMIT 1
+) d ON true
+WHERE w.work_id > 0 AND w.status = {ACTIVE}
+ORDER BY w.work_id
+"""
+
+_TREND = """
+SELECT work_id, kind, duration_ms, completion_bps, received_at, count(*) AS times
+FROM app.engagement_event WHERE received_at > %(since)s
+GROUP BY work_id, kind, duration_ms, completion_bps, received_at
+"""
+
+
+def trend(rows: Sequence[DictRow], now: datetime) -> dict[int, float]:
+    """Work -> decayed sum of positive signals; what people turned away from does not trend."""
+    sums: dict[int, float] = {}
+    for row in rows:
+        value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
+        if value > 0:
+            age = (now - row["received_at"]).total_seconds()
+            sums[row["work_id"]] = sums.get(row["work_id"], 0.0) + row["times"] * value * decayed(
+                age, TREND_HALF_LIFE_S
+            )
+    return sums
+
+
+class Window:
+    """One process's view of the catalogue, the trend and the model, at most two seconds old.
+
+    It holds nothing about persons. Several processes may differ by those two seconds, and by nothing else: a person's
+    own events are read from the database in every request.
+    """
+
+    def __init__(self, models: Path) -> None:
+        self._models = models
+        self._shelf: Shelf | None = None
+        self._read_at = -math.inf
+        self._lock = asyncio.Lock()
+
+    async def shelf(self, connection: AsyncConnection[DictRow], *, now: datetime, tick: float) -> Shelf:
+        """The shelf, read anew when it is older than REFRESH_S; `tick` is a monotonic clock in seconds."""
+        if self._shelf is not None and tick - self._read_at < REFRESH_S:
+            return self._shelf
+        async with self._lock:
+            if self._shelf is None or tick - self._read_at >= REFRESH_S:
+                self._shelf = await self._read(connection, now)
+                self._read_at = tick
+            return self._shelf
+
+    async def _read(self, connection: AsyncConnection[DictRow], now: datetime) -> Shelf:
+        works = await (await connection.execute(_WORKS)).fetchall()
+        since = now - timedelta(seconds=TREND_WINDOW_S)
+        trending = trend(await (await connection.execute(_TREND, {"since": since})).fetchall(), now)
+        newest = await (
+            await connection.execute("SELECT version, folder FROM app.model_snapshot ORDER BY version DESC LIMIT 1")
+        ).fetchone()
+        version, model = (self._shelf.model_version, self._shelf.model) if self._shelf else (None, None)
+        if newest is not None and newest["version"] != version:
+            try:
+                version, model = newest["version"], snapshots.read(self._models, newest["folder"])
+            except snapshots.BrokenSnapshot as error:
+                log.error("model_refused", version=newest["version"], reason=str(error))  # the one before serves on
+        catalogue = Catalogue(
+            work_ids=np.array([row["work_id"] for row in works], dtype=np.int64),
+            trend=np.array([trending.get(row["work_id"], 0.0) for row in works], dtype=np.float64),
+            registered_at=np.array([row["block_time"] for row in works], dtype=np.int64),
+        )
+        words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
+        return Shelf(catalogue, words, model, version)
+
+
+# -- training and settings, sync
+
+
+_PAIRS = f"""
+SELECT e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, count(*) AS times
+FROM app.engagement_event e
+WHERE e.person_id <> :nobody AND {_MAY_READ}
+GROUP BY e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps
+"""
+
+
+def positive_pairs(session: Session) -> list[tuple[uuid.UUID, int]]:
+    """(person, work) where the signals of a person who allows it sum to POSITIVE_FROM or more; sorted."""
+    sums: dict[tuple[uuid.UUID, int], float] = {}
+    for row in session.execute(text(_PAIRS), {"nobody": NOBODY}):
+        value = signal(EventKind(row.kind), row.duration_ms, row.completion_bps) * row.times
+        sums[row.person_id, row.work_id] = sums.get((row.person_id, row.work_id), 0.0) + value
+    return sorted(pair for pair, value in sums.items() if value >= POSITIVE_FROM)
+
+
+def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05) -> ModelSnapshot | None:
+    """Fit the item-item model on what people allow and make it the one that serves.
+
+    Returns None when there is nothing to learn from, or less than `growth` has changed since the newest snapshot.
+    """
+    pairs = positive_pairs(session)
+    newest = session.scalars(select(ModelSnapshot).order_by(ModelSnapshot.version.desc()).limit(1)).first()
+    if not pairs or (newest is not None and abs(len(pairs) - newest.pairs) < growth * max(newest.pairs, 1)):
+        return None
+    numbers = {person: i for i, person in enumerate(sorted({person for person, _ in pairs}))}
+    people = np.array([numbers[person] for person, _ in pairs], dtype=np.int64)
+    works = np.array([work for _, work in pairs], dtype=np.int64)
+    started = time.perf_counter()
+    model = linear.fit(people, works)
+    snapshot = ModelSnapshot(
+        folder=snapshots.write(models, model),
+        pairs=len(pairs),
+        works=len(model.work_ids),
+        metrics={"people": len(numbers), "entries": int(model.matrix.nnz), "fit_s": time.perf_counter() - started},
+        created_at=now,
+    )
+    session.add(snapshot)
+    session.flush()
+    return snapshot
+
+
+def set_enabled(session: Session, *, account_id: uuid.UUID, enabled: bool, now: datetime) -> None:
+    """Switch a person's personalization on or off; the next request follows."""
+    row = {"enabled": enabled, "changed_at": now}
+    session.execute(
+        insert(FeedSettings)
+        .values(account_id=account_id, **row)
+        .on_conflict_do_update(index_elements=[FeedSettings.account_id], set_=row)
+    )
