@@ -62,7 +62,7 @@ block = Table(
     Column("log_count", Integer, nullable=False),
     Column("digest", LargeBinary, nullable=False, comment="of all logs up to and with this block, see indexer.digest"),
     info={UNDO: "number"},
-    comment="every block with logs of ours, and every block that is not final",
+    comment="every block with logs of ours, and every block that may still be replaced",
 )
 
 log = Table(
@@ -86,6 +86,7 @@ cursor = Table(
     Column("genesis_hash", LargeBinary, nullable=False),
     Column("contracts", JSONB, nullable=False, comment="name -> address of what is mirrored"),
     Column("start_block", BigInteger, nullable=False, comment="the first block that is mirrored"),
+    Column("start_parent", LargeBinary, nullable=False, comment="hash of the block before it"),
     Column("head_number", BigInteger, nullable=False, comment="the last block that is mirrored"),
     Column("head_hash", LargeBinary, nullable=False),
     Column("head_time", BigInteger, nullable=False),

@@ -1,0 +1,277 @@
+"""python -m indexer: mirror the chain into PostgreSQL, look at the mirror, compare it with the chain.
+
+Exit status: 0 done, 1 it failed or differs, 2 wrong usage or settings. Errors are one sentence on stderr.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import orjson
+import psycopg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from indexer import deployment as manifest
+from indexer import migrate as migration
+from indexer import rebuild as rebuilding
+from indexer import verify as verification
+from indexer.chain import Chain
+from indexer.db import Connection, connect
+from indexer.deployment import Deployment
+from indexer.errors import Fatal, IndexerError, Retryable
+from indexer.health import HealthServer
+from indexer.report import Reporter
+from indexer.rpc import Rpc
+from indexer.settings import IndexerSettings, SettingsError, load_settings
+from indexer.sync import Progress as SyncProgress
+from indexer.sync import Sync
+
+FAILED = 1
+WRONG_USAGE = 2
+
+app = typer.Typer(
+    name="indexer",
+    help="Mirrors the contracts' events into PostgreSQL, exactly once, through any crash or reorganisation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the process with the error's sentence instead of a traceback."""
+    try:
+        yield
+    except SettingsError as error:
+        err.print(f"Wrong settings: {error}", style="red", highlight=False, markup=False)
+        raise typer.Exit(WRONG_USAGE) from None
+    except IndexerError as error:
+        err.print(str(error), style="red", highlight=False, markup=False)
+        raise typer.Exit(FAILED) from None
+    except psycopg.Error as error:
+        err.print(f"The database refuses: {str(error).strip()}", style="red", highlight=False, markup=False)
+        raise typer.Exit(FAILED) from None
+
+
+def deployed() -> tuple[IndexerSettings, Deployment]:
+    settings = load_settings()
+    return settings, manifest.load(settings.deployment)
+
+
+@app.command()
+def run(
+    once: Annotated[bool, typer.Option("--once", help="End when the head of the chain is reached.")] = False,
+) -> None:
+    """Follow the chain until SIGTERM or Ctrl-C; a step that was begun is finished."""
+    with one_sentence():
+        settings, deployment = deployed()
+        progress = SyncProgress()
+        with Reporter(deployment, err) as reporter:
+            sync = Sync(settings, deployment, progress=progress, on_step=reporter.step)
+
+            def end(*_: object) -> None:
+                sync.stop()
+
+            signal.signal(signal.SIGTERM, end)
+            signal.signal(signal.SIGINT, end)
+            with HealthServer(progress, settings.indexer_port, stall_s=settings.indexer_stall_s) as health:
+                reporter.started(health.port)
+                sync.run(until_caught_up=once)
+            reporter.stopped(progress)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show how far the mirror is, and how far the chain."""
+    with one_sentence():
+        settings, deployment = deployed()
+        with connect(settings.indexer_database_url, autocommit=True) as connection:
+            migration.require_current(connection)
+            found = _status(connection, deployment)
+        try:
+            head, final = Chain(Rpc(settings.rpc_url, read_timeout_s=5), deployment).head()
+            found |= {"chain_head": head.number, "chain_final": final}
+            if found["head"] is not None:
+                found["lag_blocks"] = head.number - found["head"]
+        except IndexerError as error:
+            found |= {"chain_head": None, "chain_final": None, "node": str(error)}
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(found) + b"\n")
+        else:
+            _print_status(found)
+        if found["head"] is None or found["chain_head"] is None:
+            raise typer.Exit(FAILED)
+
+
+def _status(connection: Connection, deployment: Deployment) -> dict[str, Any]:
+    row = connection.execute(
+        "SELECT start_block, head_number, head_hash, final_number, log_count, digest,"
+        " extract(epoch FROM now() - updated_at)::float8 FROM chain.cursor"
+    ).fetchone()
+    undone = connection.execute(
+        "SELECT count(*), coalesce(max(old_head_number - first_block + 1), 0) FROM chain.reorganisation"
+    ).fetchone()
+    names = ("start_block", "head", "head_hash", "final", "logs", "digest", "updated_s_ago")
+    found: dict[str, Any] = {"chain_id": deployment.chain_id, "network": deployment.network}
+    found |= dict(zip(names, row or (None,) * len(names), strict=True))
+    for name in ("head_hash", "digest"):
+        found[name] = None if found[name] is None else "0x" + found[name].hex()
+    found["reorganisations"], found["deepest_reorganisation"] = undone or (0, 0)
+    return found
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    def shown(name: str) -> str:
+        value = found.get(name)
+        return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("Chain", f"{found['network']} (id {found['chain_id']})")
+    table.add_row("Mirrored", f"blocks {shown('start_block')} to {shown('head')}, final to {shown('final')}")
+    table.add_row("Chain's head", f"{shown('chain_head')}, final to {shown('chain_final')}")
+    lag = found.get("lag_blocks")
+    if lag is not None:
+        table.add_row("Lag", "none" if lag == 0 else f"{lag:,} blocks")
+    table.add_row("Logs", shown("logs"))
+    table.add_row("Reorganisations", f"{shown('reorganisations')}, deepest {shown('deepest_reorganisation')} blocks")
+    if found["updated_s_ago"] is not None:
+        table.add_row("Last step", f"{found['updated_s_ago']:,.1f} s ago")
+    table.add_row("Head's hash", shown("head_hash"))
+    table.add_row("Digest", shown("digest"))
+    out.print(table)
+    if found["head"] is None:
+        err.print("The mirror has not begun: run `python -m indexer run`", style="yellow")
+    if found["chain_head"] is None:
+        err.print(found["node"], style="yellow", highlight=False, markup=False)
+
+
+@app.command()
+def verify(
+    everything: Annotated[bool, typer.Option("--all", help="Fetch all logs again, not a sample.")] = False,
+    ranges: Annotated[int, typer.Option(min=0, help="Ranges of 500 blocks whose logs are fetched again.")] = 4,
+    seed: Annotated[int | None, typer.Option(help="Of the sample; printed, so that it can be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Compare the mirror with the contracts' getters, its own raw logs, and logs fetched again. 1 if they differ."""
+    with one_sentence():
+        settings, deployment = deployed()
+        seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+
+        def attempt() -> verification.Report:
+            with connect(settings.indexer_database_url) as connection:
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+                migration.require_current(connection)
+                return verification.verify(
+                    connection,
+                    Chain(Rpc(settings.rpc_url), deployment),
+                    sample=None if everything else ranges,
+                    rng=random.Random(seed),
+                    report=lambda check: None if as_json else _print_check(check),
+                )
+
+        report = _patiently(attempt)
+        sampled = not everything and ranges > 0
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(_report(report, seed)) + b"\n")
+        else:
+            verdict = "equals" if report.equal else "differs from"
+            out.print(
+                f"The mirror {verdict} the chain at block {report.block_number:,}"
+                + (f" (sample's seed {seed})" if sampled else ""),
+                style="green" if report.equal else "red",
+                highlight=False,
+            )
+        if not report.equal:
+            raise typer.Exit(FAILED)
+
+
+def _patiently(attempt: Callable[[], verification.Report], times: int = 5) -> verification.Report:
+    """Try again when the chain changed while it was compared."""
+    for left in range(times - 1, -1, -1):
+        try:
+            return attempt()
+        except Retryable as error:
+            if not left:
+                raise
+            err.print(f"Once more: {error}", style="dim", highlight=False, markup=False)
+            time.sleep(0.5)
+    raise Fatal("the chain never stood still")
+
+
+def _print_check(check: verification.Check) -> None:
+    mark = "[red]differs[/]" if check.findings else "[green]equal[/]  "
+    out.print(f"{mark}  {check.name}: {check.compared:,} compared", highlight=False)
+    if check.note:
+        out.print(f"         {check.note}", style="dim", highlight=False)
+    for finding in check.findings[:10]:
+        out.print(
+            f"         {finding.what}: the mirror has {finding.mirror}, the chain {finding.chain}",
+            highlight=False,
+            markup=False,
+        )
+    if len(check.findings) > 10:
+        out.print(f"         and {len(check.findings) - 10:,} more")
+
+
+def _report(report: verification.Report, seed: int) -> dict[str, Any]:
+    return {
+        "equal": report.equal,
+        "block": report.block_number,
+        "block_hash": "0x" + report.block_hash.hex(),
+        "seed": seed,
+        "checks": [
+            {
+                "name": check.name,
+                "compared": check.compared,
+                "note": check.note,
+                "findings": [vars(finding) for finding in check.findings],
+            }
+            for check in report.checks
+        ],
+    }
+
+
+@app.command()
+def migrate() -> None:
+    """Make the chain tables and views. With TROUPE_ADMIN_DATABASE_URL, the roles and the schema too."""
+    with one_sentence():
+        settings = load_settings()
+        out.print(migration.migrate(settings.indexer_database_url, settings.admin_database_url).capitalize())
+
+
+@app.command()
+def rebuild(
+    from_chain: Annotated[
+        bool, typer.Option("--from-chain", help="Empty the mirror, so that `run` fetches everything again.")
+    ] = False,
+) -> None:
+    """Make the tables anew, from the mirror's raw logs where they are this deployment's, else from the chain."""
+    with one_sentence():
+        settings, deployment = deployed()
+        done = rebuilding.rebuild(
+            settings.indexer_database_url,
+            deployment,
+            from_chain=from_chain,
+            lock_wait_s=settings.indexer_lock_wait_s,
+        )
+        out.print(done, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m indexer")

@@ -1,0 +1,382 @@
+"""The mirror's writes: one transaction a step, whose cursor moves with its rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from sqlalchemy import Table
+
+from indexer import abi, faults, migrate, models, notify
+from indexer.abi import Decode, Event, Log
+from indexer.chain import Header, Segment
+from indexer.db import WRITER_LOCK, Connection, connect
+from indexer.deployment import Deployment
+from indexer.errors import Fatal, Retryable, StaleMirror
+
+GENESIS_DIGEST = bytes(32)
+LOG_TYPES = ("int8", "int4", "bytea", "bytea", "bytea", "bytea")
+BLOCK_TYPES = ("int8", "bytea", "bytea", "int8", "int4", "bytea")
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far the mirror is. `head` is the last mirrored block, `final` the last one that is final."""
+
+    start_block: int
+    start_parent: bytes
+    head_number: int
+    head_hash: bytes
+    head_time: int
+    final_number: int
+    log_count: int
+    digest: bytes
+
+
+def log_bytes(log: Log) -> bytes:
+    """A log as the digest takes it: fixed-width fields first, each variable one after its length."""
+    return b"".join(
+        (
+            log.block_number.to_bytes(8),
+            log.log_index.to_bytes(4),
+            log.tx_hash,
+            log.address,
+            len(log.topics).to_bytes(4),
+            log.topics,
+            len(log.data).to_bytes(4),
+            log.data,
+        )
+    )
+
+
+def next_digest(digest: bytes, block_hash: bytes, logs: Iterable[Log]) -> bytes:
+    """The mirror's digest after a block with logs: sha256(digest before, block's hash, sha256(its logs))."""
+    inner = hashlib.sha256()
+    for log in logs:
+        inner.update(log_bytes(log))
+    return hashlib.sha256(digest + block_hash + inner.digest()).digest()
+
+
+@dataclass(frozen=True)
+class _EventWriter:
+    event: Event
+    decode: Decode
+    copy: sql.Composed
+    types: tuple[str, ...]
+
+
+def _copy_statement(table: Table) -> sql.Composed:
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+    return sql.SQL("COPY chain.{} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table.name), columns)
+
+
+class EventWriters:
+    """Decoders and COPY statements of every event of the deployment, found by (address, first topic)."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._by_topic: dict[tuple[bytes, bytes], _EventWriter] = {}
+        for contract in deployment.contracts:
+            for event in abi.contracts()[contract.name]:
+                self._by_topic[contract.address, event.topic] = _EventWriter(
+                    event,
+                    abi.compile_decoder(event),
+                    _copy_statement(models.event(contract.name, event.name)),
+                    ("int8", "int4", "bytea", "int8", *(column.kind for column in event.columns)),
+                )
+
+    def group(self, logs: Iterable[Log]) -> list[tuple[_EventWriter, list[Log]]]:
+        """The logs by event. Logs of events that the ABI does not have stay in `chain.log` alone."""
+        groups: dict[tuple[bytes, bytes], list[Log]] = {}
+        for log in logs:
+            key = (log[3], log[4][:32])
+            if key in groups:
+                groups[key].append(log)
+            else:
+                groups[key] = [log]
+        return [(self._by_topic[key], found) for key, found in groups.items() if key in self._by_topic]
+
+
+def copy_rows(connection: Connection, statement: sql.Composed, types: Sequence[str], rows: Iterable[Any]) -> None:
+    """COPY rows in binary form."""
+    with connection.cursor().copy(statement) as copy:
+        copy.set_types(types)
+        write = copy.write_row
+        for row in rows:
+            write(row)
+
+
+def write_events(
+    connection: Connection, writers: EventWriters, logs: Iterable[Log], times: Mapping[int, int]
+) -> list[str]:
+    """Write the typed rows of logs; returns the names of their events. Raises AbiMismatch."""
+    names = []
+    for writer, found in writers.group(logs):
+        copy_rows(connection, writer.copy, writer.types, writer.decode(found, times))
+        names.append(f"{writer.event.contract}.{writer.event.name}")
+    return names
+
+
+class Store:
+    """The one writer of schema `chain`. Holds an advisory lock for as long as it is open."""
+
+    _undo_columns = models.undo_columns()
+
+    def __init__(self, database_url: str, deployment: Deployment, *, lock_wait_s: float) -> None:
+        self._url = database_url
+        self._deployment = deployment
+        self._lock_wait_s = lock_wait_s
+        self._writers = EventWriters(deployment)
+        self._connection: Connection | None = None
+        self._log_copy = _copy_statement(models.log)
+        self._block_copy = _copy_statement(models.block)
+
+    def open(self) -> Cursor | None:
+        """Connect, take the writer's lock and read the cursor; None for a mirror that has not begun.
+
+        Raises Fatal when another writer holds the lock or the mirror is not this deployment's, Retryable when the
+        database does not answer.
+        """
+        self.close()
+        connection = connect(self._url, autocommit=True)
+        self._connection = connection
+        with self._failures():
+            self._lock(connection)
+            migrate.require_current(connection)
+            return self._read_cursor(connection)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None and not self._connection.closed
+
+    def _open_connection(self) -> Connection:
+        if self._connection is None:
+            raise Retryable("The connection to the database is lost")
+        return self._connection
+
+    def _lock(self, connection: Connection) -> None:
+        wait_ms = max(1, int(self._lock_wait_s * 1000))
+        connection.execute(f"SET lock_timeout = {wait_ms}")
+        try:
+            connection.execute("SELECT pg_advisory_lock(%s)", (WRITER_LOCK,))
+        except psycopg.errors.LockNotAvailable:
+            self.close()
+            raise Fatal(
+                "Another indexer writes this database: stop it first, or run this one on a database of its own"
+            ) from None
+        connection.execute("SET lock_timeout = 0")
+
+    def _read_cursor(self, connection: Connection) -> Cursor | None:
+        row = connection.execute(
+            "SELECT chain_id, genesis_hash, contracts, start_block, start_parent, head_number, head_hash, head_time,"
+            " final_number, log_count, digest FROM chain.cursor"
+        ).fetchone()
+        if row is None:
+            return None
+        chain_id, genesis, contracts, *rest = row
+        expected = self._deployment
+        if (chain_id, genesis, contracts) != (expected.chain_id, expected.genesis_hash, expected.addresses()):
+            raise StaleMirror(f"The mirror is of another deployment than the manifest's: {migrate.REMEDY}")
+        return Cursor(*rest)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Turn the database's errors into ours. After any of them the cursor must be read anew."""
+        try:
+            yield
+        except psycopg.IntegrityError as error:
+            self.close()
+            raise Fatal(
+                f"The chain tables hold rows that the cursor does not know of ({error.diag.message_primary}):"
+                f" something else wrote there; {migrate.REMEDY}"
+            ) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self.close()
+            raise Retryable(f"The database failed: {str(error).strip()}") from error
+        except psycopg.Error as error:
+            self.close()
+            raise Fatal(f"The database refuses: {str(error).strip()}") from error
+
+    def begin(self, parent: Header, final: int) -> Cursor:
+        """Write the first cursor: nothing is mirrored yet, and the deployment's first block follows `parent`."""
+        connection = self._open_connection()
+        expected = self._deployment
+        with self._failures():
+            connection.execute(
+                "INSERT INTO chain.cursor (id, chain_id, genesis_hash, contracts, start_block, start_parent,"
+                " head_number, head_hash, head_time, final_number, log_count, digest)"
+                " VALUES (1, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, %s)",
+                (
+                    expected.chain_id,
+                    expected.genesis_hash,
+                    Jsonb(expected.addresses()),
+                    expected.start_block,
+                    parent.hash,
+                    parent.number,
+                    parent.hash,
+                    parent.time,
+                    min(final, parent.number),
+                    GENESIS_DIGEST,
+                ),
+            )
+            cursor = self._read_cursor(connection)
+        if cursor is None:
+            raise Fatal("The cursor that was just written is gone: something else writes schema chain")
+        return cursor
+
+    def append(self, cursor: Cursor, segment: Segment, final: int) -> Cursor:
+        """Write a segment that follows `cursor`, in one transaction; returns the new cursor.
+
+        Raises Retryable when the database failed (whether it committed is unknown: read the cursor again), Fatal when
+        another writer was here.
+        """
+        connection = self._open_connection()
+        by_block: dict[int, list[Log]] = {}
+        for log in segment.logs:
+            by_block.setdefault(log.block_number, []).append(log)
+        digest = cursor.digest
+        blocks = []
+        last = segment.last
+        final = self._final(cursor, last.number, final)
+        settled = self._settled(final)
+        for header in segment.headers:
+            found = by_block.get(header.number)
+            if found:
+                digest = next_digest(digest, header.hash, found)
+            if found or header.number > settled or header is last:
+                count = len(found) if found else 0
+                blocks.append((header.number, header.hash, header.parent, header.time, count, digest))
+        moved = replace(
+            cursor,
+            head_number=last.number,
+            head_hash=last.hash,
+            head_time=last.time,
+            final_number=final,
+            log_count=cursor.log_count + len(segment.logs),
+            digest=digest,
+        )
+        with self._failures():
+            with connection.transaction():
+                copy_rows(connection, self._block_copy, BLOCK_TYPES, blocks)
+                names: list[str] = []
+                if segment.logs:
+                    copy_rows(connection, self._log_copy, LOG_TYPES, segment.logs)
+                    faults.point("raw logs written")
+                    times = {header.number: header.time for header in segment.headers}
+                    names = write_events(connection, self._writers, segment.logs, times)
+                faults.point("rows written")
+                self._move(connection, cursor, moved)
+                self._prune(connection, moved)
+                notify.blocks(connection, segment.first.number, last, moved.final_number, names)
+                faults.point("before commit")
+            faults.point("after commit")
+        return moved
+
+    def set_final(self, cursor: Cursor, final: int) -> Cursor:
+        """Note that more of the mirrored blocks are final, while the head stays."""
+        moved = replace(cursor, final_number=self._final(cursor, cursor.head_number, final))
+        connection = self._open_connection()
+        with self._failures(), connection.transaction():
+            self._move(connection, cursor, moved)
+            self._prune(connection, moved)
+            notify.final(connection, moved.final_number)
+        return moved
+
+    def _final(self, cursor: Cursor, head: int, final: int) -> int:
+        """The final block among the mirrored ones; it never goes back but where anything may be reorganised."""
+        final = min(final, head)
+        return final if self._deployment.development else max(final, cursor.final_number)
+
+    def _settled(self, final: int) -> int:
+        """The last block that cannot be replaced; on the development chain none is safe."""
+        return 0 if self._deployment.development else final
+
+    def _prune(self, connection: Connection, cursor: Cursor) -> None:
+        """Forget blocks without logs that cannot be replaced any more, the head apart."""
+        connection.execute(
+            "DELETE FROM chain.block WHERE log_count = 0 AND number <= %s AND number < %s",
+            (self._settled(cursor.final_number), cursor.head_number),
+        )
+
+    def _move(self, connection: Connection, old: Cursor, new: Cursor) -> None:
+        """Compare and set the cursor. Raises Fatal when it is not where we left it."""
+        done = connection.execute(
+            "UPDATE chain.cursor SET head_number = %s, head_hash = %s, head_time = %s, final_number = %s,"
+            " log_count = %s, digest = %s, updated_at = now()"
+            " WHERE head_number = %s AND head_hash = %s AND digest = %s",
+            (
+                new.head_number,
+                new.head_hash,
+                new.head_time,
+                new.final_number,
+                new.log_count,
+                new.digest,
+                old.head_number,
+                old.head_hash,
+                old.digest,
+            ),
+        )
+        if done.rowcount != 1:
+            raise Fatal("The cursor was moved by somebody else: only one indexer may write schema chain")
+
+    def known_block(self, below: int, skip: int) -> tuple[int, bytes] | None:
+        """Number and hash of the block that is `skip` rows below the highest mirrored one not above `below`."""
+        with self._failures():
+            row = (
+                self._open_connection()
+                .execute(
+                    "SELECT number, hash FROM chain.block WHERE number <= %s ORDER BY number DESC LIMIT 1 OFFSET %s",
+                    (below, skip),
+                )
+                .fetchone()
+            )
+        return None if row is None else (row[0], row[1])
+
+    def undo(self, cursor: Cursor, ancestor: Header) -> Cursor:
+        """Take back every row of the blocks above `ancestor`, in one transaction; returns the new cursor.
+
+        `ancestor` is a mirrored block, or the one before the first. The statements come from the metadata: a table that
+        holds a block's rows cannot be forgotten.
+        """
+        connection = self._open_connection()
+        with self._failures():
+            with connection.transaction():
+                removed = 0
+                for table, column in self._undo_columns.items():
+                    statement = sql.SQL("DELETE FROM chain.{} WHERE {} > %s")
+                    done = connection.execute(
+                        statement.format(sql.Identifier(table), sql.Identifier(column)), (ancestor.number,)
+                    )
+                    if table == models.log.name:
+                        removed = done.rowcount
+                    faults.point("mid undo")
+                row = connection.execute("SELECT digest FROM chain.block ORDER BY number DESC LIMIT 1").fetchone()
+                moved = replace(
+                    cursor,
+                    head_number=ancestor.number,
+                    head_hash=ancestor.hash,
+                    head_time=ancestor.time,
+                    final_number=min(cursor.final_number, ancestor.number),
+                    log_count=cursor.log_count - removed,
+                    digest=row[0] if row else GENESIS_DIGEST,
+                )
+                self._move(connection, cursor, moved)
+                connection.execute(
+                    "INSERT INTO chain.reorganisation (first_block, old_head_number, old_head_hash)"
+                    " VALUES (%s, %s, %s)",
+                    (ancestor.number + 1, cursor.head_number, cursor.head_hash),
+                )
+                notify.undo(connection, ancestor.number + 1)
+                faults.point("before undo commit")
+            faults.point("after undo")
+        return moved

@@ -1,0 +1,360 @@
+"""Following the chain: backfill in ranges, then block by block, and back again when the chain changes its mind.
+
+Invariants:
+  * the mirror holds exactly the logs of the blocks from the deployment's first to the cursor's head, on one chain of
+    block hashes; a step appends a linked segment to it or takes blocks back, in one transaction;
+  * no network call is made inside a transaction, and nothing outside the database is changed by a step.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from indexer import faults
+from indexer.chain import Chain, Header, Segment, finality_text
+from indexer.deployment import Deployment
+from indexer.errors import BelowFinality, Fatal, IndexerError, RangeTooLarge, Retryable, WrongChain
+from indexer.rpc import Rpc
+from indexer.settings import IndexerSettings
+from indexer.store import Cursor, Store
+
+BACKFILL_FROM = 32
+"""With more final blocks than this to go, they are asked for in ranges, ahead of the writing."""
+BLOCKS_PER_STEP = 64
+FIRST_RANGE = 16
+MAX_RANGE = 10_000
+PREFETCHED = 2
+TARGET_S = 2.0
+BACKOFF_S = (0.1, 30.0)
+DEVELOPMENT_POLL_S = 0.05
+POLL_S = 1.0
+
+
+class RangeSize:
+    """How many blocks to ask for at once: half as many again while answers are small and quick, fewer when not."""
+
+    def __init__(self, target_bytes: int) -> None:
+        self.blocks = FIRST_RANGE
+        self._target_bytes = target_bytes
+
+    def answered(self, blocks: int, size: int, seconds: float) -> None:
+        """An answer for `blocks` blocks came: aim at the target size and time, growing by half at most."""
+        load = max(size / self._target_bytes, seconds / TARGET_S, 0.01)
+        self.blocks = max(1, min(MAX_RANGE, int(self.blocks * 1.5) + 1, int(blocks / load)))
+
+    def refused(self, blocks: int) -> None:
+        """The node will not answer for `blocks` blocks."""
+        self.blocks = max(1, blocks // 2)
+
+
+class Prefetcher:
+    """Segments of a range of blocks, fetched by a thread with a connection of its own while others are written."""
+
+    def __init__(self, chain: Chain, first: int, last: int, size: RangeSize) -> None:
+        self._chain = chain
+        self._size = size
+        self._queue: queue.Queue[Segment | IndexerError | None] = queue.Queue(PREFETCHED)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(first, last), name="prefetch", daemon=True)
+
+    def __enter__(self) -> Iterator[Segment]:
+        self._thread.start()
+        return self._segments()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.02)  # a thread that waits to put sees the stop afterwards
+            except queue.Empty:
+                continue
+        self._chain.rpc.close()
+
+    def _segments(self) -> Iterator[Segment]:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, IndexerError):
+                raise item
+            yield item
+
+    def _run(self, first: int, last: int) -> None:
+        try:
+            while first <= last and not self._stop.is_set():
+                segment = self._fetch(first, last)
+                self._queue.put(segment)
+                first = segment.last.number + 1
+            self._queue.put(None)
+        except IndexerError as error:
+            self._queue.put(error)
+        except Exception as error:  # the reader must not wait for ever, whatever it was
+            self._queue.put(Fatal(f"The prefetching thread failed: {error!r}"))
+
+    def _fetch(self, first: int, last: int) -> Segment:
+        while True:
+            until = min(last, first + self._size.blocks - 1)
+            started = time.monotonic()
+            try:
+                segment = self._chain.segment_by_range(first, until)
+            except RangeTooLarge:
+                if until == first:
+                    return self._chain.segment_by_hash(first, first)
+                self._size.refused(until - first + 1)
+                continue
+            self._size.answered(until - first + 1, segment.answer_bytes, time.monotonic() - started)
+            return segment
+
+
+@dataclass
+class Progress:
+    """What the process knows of itself, for /ready, /metrics and the progress bar. Written by the sync thread alone."""
+
+    cursor: Cursor | None = None
+    chain_head: int | None = None
+    caught_up: bool = False
+    last_progress: float = field(default_factory=time.monotonic)
+    """Monotonic time of the last step, or of the last look at the head that found nothing new."""
+    events: int = 0
+    steps: int = 0
+    reorganisations: int = 0
+    deepest: int = 0
+    retries: int = 0
+    last_error: str | None = None
+
+    def advanced(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.last_progress = time.monotonic()
+
+
+class Sync:
+    """One process's work: keep the mirror at the chain's head until told to stop."""
+
+    def __init__(
+        self,
+        settings: IndexerSettings,
+        deployment: Deployment,
+        *,
+        progress: Progress | None = None,
+        on_step: Callable[[Progress], None] = lambda _: None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.deployment = deployment
+        self.progress = progress or Progress()
+        self._on_step = on_step
+        self._rng = rng or random.Random()
+        self._stop = threading.Event()
+        self._chain = Chain(Rpc(settings.rpc_url), deployment)
+        self._store = Store(settings.indexer_database_url, deployment, lock_wait_s=settings.indexer_lock_wait_s)
+        self._size = RangeSize(settings.indexer_range_bytes)
+        self._cursor: Cursor | None = None
+
+    @property
+    def poll_s(self) -> float:
+        if self.settings.indexer_poll_ms is not None:
+            return self.settings.indexer_poll_ms / 1000
+        return DEVELOPMENT_POLL_S if self.deployment.development else POLL_S
+
+    def stop(self) -> None:
+        """Finish the present step and return from `run`. May be called from a signal handler or another thread."""
+        self._stop.set()
+
+    def run(self, *, until_caught_up: bool = False) -> None:
+        """Follow the chain until `stop` is called, or until the head was reached once. Raises Fatal."""
+        attempt = 0
+        try:
+            self._chain_check_with_patience()
+            while not self._stop.is_set():
+                try:
+                    moved = self.advance()
+                except Retryable as error:
+                    attempt += 1
+                    self._wait_after(error, attempt)
+                    continue
+                attempt = 0
+                self.progress.last_error = None
+                if not moved:
+                    if until_caught_up and self.progress.caught_up:
+                        return
+                    self._stop.wait(self.poll_s)
+        finally:
+            self._store.close()
+            self._chain.rpc.close()
+
+    def _chain_check_with_patience(self) -> None:
+        attempt = 0
+        while not self._stop.is_set():
+            try:
+                self._chain.check()
+                return
+            except Retryable as error:
+                attempt += 1
+                self._wait_after(error, attempt)
+
+    def _wait_after(self, error: Retryable, attempt: int) -> None:
+        """Full jitter below a doubling bound; a node that says how long to wait is believed, up to the bound's end."""
+        self.progress.retries += 1
+        self.progress.last_error = str(error)
+        self._on_step(self.progress)
+        least, most = BACKOFF_S
+        bound = min(most, least * 2 ** min(attempt, 20))
+        self._stop.wait(min(most, error.after_s) if error.after_s else self._rng.uniform(0, bound))
+
+    def advance(self) -> bool:
+        """Take one look at the head and do what it asks for. Returns whether the mirror moved.
+
+        Raises Retryable when this should be tried again later, Fatal when it must not.
+        """
+        head, final = self._chain.head()
+        self.progress.chain_head = head.number
+        cursor = self._ensure_cursor(final)
+        if head.hash == cursor.head_hash:
+            return self._rest(cursor, final)
+        if head.number <= cursor.head_number:
+            return self._at_or_below(cursor, head)
+        if head.number - cursor.head_number > BLOCKS_PER_STEP:
+            self.progress.caught_up = False
+        if min(final, head.number) - cursor.head_number > BACKFILL_FROM:
+            self._backfill(cursor, final)
+        else:
+            self._follow(cursor, head, final)
+        return True
+
+    def _ensure_cursor(self, final: int) -> Cursor:
+        if self._cursor is not None and self._store.is_open:
+            return self._cursor
+        cursor = self._store.open()
+        if cursor is None:
+            parent = self._chain.header(self.deployment.start_block - 1)
+            if parent is None:
+                raise Retryable(f"the chain has not reached block {self.deployment.start_block} of the deployment")
+            cursor = self._store.begin(parent, final)
+        return self._keep(cursor)
+
+    def _keep(self, cursor: Cursor) -> Cursor:
+        self._cursor = cursor
+        self.progress.advanced(cursor)
+        self._on_step(self.progress)
+        return cursor
+
+    def _rest(self, cursor: Cursor, final: int) -> bool:
+        """The mirror is at the head: at most the mark of finality moves."""
+        self.progress.last_progress = time.monotonic()
+        if not self.progress.caught_up:
+            self.progress.caught_up = True
+            self._on_step(self.progress)
+        reached = min(final, cursor.head_number)
+        if reached > cursor.final_number:
+            self._keep(self._store.set_final(cursor, final))
+            return True
+        return False
+
+    def _at_or_below(self, cursor: Cursor, head: Header) -> bool:
+        """The node's head is another block at our height, or lies below ours."""
+        known = self._store.known_block(head.number, 0)
+        behind = head.number < cursor.head_number and known == (head.number, head.hash)
+        if behind and not self.deployment.development:
+            # nothing was replaced: one of the nodes behind a balancer is late
+            raise Retryable(f"{self._chain.rpc.node} is {cursor.head_number - head.number} blocks behind the mirror")
+        self._reorganise(cursor, head.number)
+        return True
+
+    def _backfill(self, cursor: Cursor, final: int) -> None:
+        """Mirror the final blocks above the cursor, a range at a time."""
+        chain = Chain(Rpc(self.settings.rpc_url), self.deployment)
+        with Prefetcher(chain, cursor.head_number + 1, final, self._size) as segments:
+            for segment in segments:
+                faults.point("after fetch")
+                if segment.first.parent != cursor.head_hash:
+                    self._reorganise(cursor, cursor.head_number)
+                    return
+                cursor = self._append(cursor, segment, final)
+                if self._stop.is_set():
+                    return
+
+    def _follow(self, cursor: Cursor, head: Header, final: int) -> None:
+        """Mirror the next blocks up to the head, asking for their logs by block hash."""
+        last = min(head.number, cursor.head_number + BLOCKS_PER_STEP)
+        segment = self._chain.segment_by_hash(cursor.head_number + 1, last)
+        faults.point("after fetch")
+        if segment.first.parent != cursor.head_hash:
+            self._reorganise(cursor, cursor.head_number)
+        else:
+            self._append(cursor, segment, final)
+
+    def _append(self, cursor: Cursor, segment: Segment, final: int) -> Cursor:
+        try:
+            moved = self._store.append(cursor, segment, final)
+        except IndexerError:
+            self._cursor = None  # whether it was committed is read from the database
+            raise
+        self.progress.events += len(segment.logs)
+        self.progress.steps += 1
+        return self._keep(moved)
+
+    def _reorganise(self, cursor: Cursor, below: int) -> None:
+        """Go back to the highest mirrored block, not above `below`, that is still on the chain.
+
+        Raises BelowFinality when that lies below what the network called final, WrongChain when not even the block
+        before the deployment is there.
+        """
+        ancestor = self._common_ancestor(cursor, below)
+        if ancestor.number < cursor.final_number and not self.deployment.development:
+            promise = finality_text(self.deployment.finality)
+            raise BelowFinality(
+                f"The chain replaced block {ancestor.number + 1}, and all up to {cursor.final_number} were final by"
+                f" {promise}: make sure that {self._chain.rpc.node} is on the right chain, then run"
+                " `python -m indexer rebuild --from-chain`"
+            )
+        if ancestor.hash == cursor.head_hash:
+            raise Retryable("the chain changed while it was read")
+        try:
+            moved = self._store.undo(cursor, ancestor)
+        except IndexerError:
+            self._cursor = None
+            raise
+        self.progress.reorganisations += 1
+        self.progress.deepest = max(self.progress.deepest, cursor.head_number - ancestor.number)
+        self._keep(moved)
+
+    def _common_ancestor(self, cursor: Cursor, below: int) -> Header:
+        """The highest mirrored block, not above `below`, whose hash the chain still has.
+
+        If a block is on the chain all blocks before it are, so the search gallops down and then halves.
+        """
+
+        def on_chain(skip: int) -> Header | None:
+            """The chain's header of the row that is `skip` rows below the top, if it is the row's; else None."""
+            known = self._store.known_block(below, skip)
+            if known is None:
+                return self._start(cursor)
+            header = self._chain.header(known[0])
+            return header if header is not None and header.hash == known[1] else None
+
+        replaced, skip = -1, 0
+        while (found := on_chain(skip)) is None:
+            replaced, skip = skip, 2 * skip + 1
+        while skip - replaced > 1:
+            middle = (replaced + skip) // 2
+            header = on_chain(middle)
+            if header is None:
+                replaced = middle
+            else:
+                skip, found = middle, header
+        return found
+
+    def _start(self, cursor: Cursor) -> Header:
+        """The block before the first mirrored one. Raises WrongChain when the chain has another there."""
+        header = self._chain.header(cursor.start_block - 1)
+        if header is None or header.hash != cursor.start_parent:
+            raise WrongChain(
+                f"{self._chain.rpc.node} has another block {cursor.start_block - 1} than the one before the deployment:"
+                " this is another chain. Deploy again and run `python -m indexer rebuild --from-chain`"
+            )
+        return header

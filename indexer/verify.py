@@ -1,0 +1,355 @@
+"""Does the mirror equal the chain? Money and rights against the contracts' getters at one block; logs against the node.
+
+Each check yields findings: what the mirror says and what the chain says. Nothing is repaired.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from indexer import models
+from indexer.abi import Log
+from indexer.chain import Chain
+from indexer.db import Connection
+from indexer.deployment import NATIVE, Deployment
+from indexer.errors import Fatal, Retryable
+from indexer.rebuild import raw_logs
+from indexer.rpc import Rpc
+from indexer.store import GENESIS_DIGEST, EventWriters, next_digest
+
+CALLS_PER_BATCH = 100
+BLOCKS_PER_RANGE = 500
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that differs."""
+
+    what: str
+    mirror: str
+    chain: str
+
+
+@dataclass
+class Check:
+    """One kind of comparison: how many were made, what differed, and what a reader should know."""
+
+    name: str
+    compared: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    note: str = ""
+
+    def compare(self, what: str, mirror: Any, chain: Any) -> None:
+        self.compared += 1
+        if mirror != chain:
+            self.findings.append(Finding(what, _show(mirror), _show(chain)))
+
+
+@dataclass(frozen=True)
+class Report:
+    block_number: int
+    block_hash: bytes
+    checks: list[Check]
+
+    @property
+    def equal(self) -> bool:
+        return not any(check.findings for check in self.checks)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, tuple):
+        return ", ".join(map(_show, value))
+    return str(value)
+
+
+def _call_data(signature: str, *words: int | bytes) -> str:
+    """Call data of a function whose arguments are single words."""
+    packed = b"".join(word.rjust(32, b"\0") if isinstance(word, bytes) else word.to_bytes(32) for word in words)
+    return "0x" + (keccak(text=signature)[:4] + packed).hex()
+
+
+class Getters:
+    """Calls of contracts' views at one block."""
+
+    def __init__(self, rpc: Rpc, block_hash: bytes) -> None:
+        self._rpc = rpc
+        self._at = {"blockHash": "0x" + block_hash.hex()}
+
+    def balance(self, address: bytes) -> int:
+        return int(self._rpc.call("eth_getBalance", "0x" + address.hex(), self._at), 16)
+
+    def words(self, calls: Sequence[tuple[bytes, str]]) -> Iterator[list[bytes]]:
+        """The words that each call (contract, call data) returns. Raises Fatal for one that returns none."""
+        for start in range(0, len(calls), CALLS_PER_BATCH):
+            some = calls[start : start + CALLS_PER_BATCH]
+            requests = [({"to": "0x" + to.hex(), "data": data}, self._at) for to, data in some]
+            for answer, (to, data) in zip(
+                self._rpc.batch([("eth_call", each) for each in requests]), some, strict=True
+            ):
+                raw = bytes.fromhex(answer[2:])
+                if not raw or len(raw) % 32:
+                    raise Fatal(f"0x{to.hex()} has no getter {data[:10]}: the deployed contract is another version")
+                yield [raw[at : at + 32] for at in range(0, len(raw), 32)]
+
+
+def _rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    """Rows with NUMERIC as int."""
+    return [
+        tuple(int(value) if hasattr(value, "as_tuple") else value for value in row)
+        for row in connection.execute(query.encode())
+    ]
+
+
+def _number(word: bytes) -> int:
+    return int.from_bytes(word)
+
+
+def check_balances(connection: Connection, getters: Getters, ledger: bytes) -> Check:
+    """What the ledger holds of each token must be what was paid less what was paid out.
+
+    More is possible (anybody can send a token to any address) and is noted; less is a finding.
+    """
+    check = Check("ledger's balances")
+    surplus = []
+    for token, balance in _rows(connection, "SELECT token, balance FROM chain.ledger_balance ORDER BY token"):
+        if token == NATIVE:
+            held = getters.balance(ledger)
+        else:
+            held = _number(next(getters.words([(token, _call_data("balanceOf(address)", ledger))]))[0])
+        check.compare(f"balance of 0x{token.hex()}", balance, min(held, balance))
+        if held > balance:
+            surplus.append(f"{held - balance} of 0x{token.hex()}")
+    if surplus:
+        check.note = f"the ledger also holds {', '.join(surplus)}, sent to it without a payment"
+    return check
+
+
+def check_owners(connection: Connection, getters: Getters, registry: bytes) -> Check:
+    """Every work's owner, metadata, label, licence and status."""
+    check = Check("works")
+    rows = _rows(
+        connection,
+        "SELECT work_id, owner, content_hash, cid_digest, licence_id, kind, ai_label, status FROM chain.work"
+        " ORDER BY work_id",
+    )
+    owners = getters.words([(registry, _call_data("ownerOf(uint256)", row[0])) for row in rows])
+    works = getters.words([(registry, _call_data("workOf(uint64)", row[0])) for row in rows])
+    for (work_id, owner, *mirror), (owner_word, *_), words in zip(rows, owners, works, strict=True):
+        check.compare(f"owner of work {work_id}", owner, owner_word[12:])
+        # workOf: contentHash, cidDigest, registeredAt, committedAt, licenceId, kind, aiLabel, status
+        chain = (words[0], words[1], *map(_number, words[4:8]))
+        check.compare(f"work {work_id}", tuple(mirror), chain)
+    return check
+
+
+def check_splits(connection: Connection, getters: Getters, ledger: bytes) -> Check:
+    """Every version of every split."""
+    check = Check("splits")
+    rows = _rows(connection, "SELECT work_id, version, root, total_weight FROM chain.split ORDER BY work_id, version")
+    answers = getters.words([(ledger, _call_data("splitOf(uint64,uint32)", row[0], row[1])) for row in rows])
+    for (work_id, version, root, total), words in zip(rows, answers, strict=True):
+        check.compare(f"split {version} of work {work_id}", (root, total), (words[0], _number(words[1])))
+    return check
+
+
+def check_accounts(connection: Connection, getters: Getters, ledger: bytes) -> Check:
+    """Lifetime revenue of every (work, token), and the version of the latest credit."""
+    check = Check("revenue accounts")
+    rows = _rows(
+        connection,
+        "SELECT work_id, token, sum(direct), sum(inherited), max(version) FROM chain.credit"
+        " GROUP BY work_id, token ORDER BY work_id, token",
+    )
+    answers = getters.words([(ledger, _call_data("accountOf(uint64,address)", row[0], row[1])) for row in rows])
+    for (work_id, token, *mirror), words in zip(rows, answers, strict=True):
+        check.compare(f"revenue of work {work_id} in 0x{token.hex()}", tuple(mirror), tuple(map(_number, words[:3])))
+    return check
+
+
+def check_accruals(connection: Connection, getters: Getters, ledger: bytes) -> Check:
+    """Where every credited split version began, in every token."""
+    check = Check("split versions' beginnings")
+    rows = _rows(
+        connection,
+        "SELECT work_id, token, version, direct_before, inherited_before FROM chain.version_accrual"
+        " ORDER BY work_id, token, version",
+    )
+    calls = [(ledger, _call_data("baseOf(uint64,address,uint32)", *row[:3])) for row in rows]
+    for (work_id, token, version, *mirror), words in zip(rows, getters.words(calls), strict=True):
+        what = f"beginning of version {version} of work {work_id} in 0x{token.hex()}"
+        check.compare(what, tuple(mirror), tuple(map(_number, words[:2])))
+    return check
+
+
+def check_settlements(connection: Connection, getters: Getters, ledger: bytes) -> Check:
+    """What every edge has passed on."""
+    check = Check("settled edges")
+    rows = _rows(
+        connection,
+        "SELECT work_id, edge_index, token, amount FROM chain.settled ORDER BY work_id, edge_index, token",
+    )
+    calls = [(ledger, _call_data("settledOf(uint64,uint256,address)", *row[:3])) for row in rows]
+    for (work_id, edge, token, amount), words in zip(rows, getters.words(calls), strict=True):
+        check.compare(f"settled by edge {edge} of work {work_id} in 0x{token.hex()}", amount, _number(words[0]))
+    return check
+
+
+def check_withdrawals(connection: Connection, getters: Getters, ledger: bytes) -> Check:
+    """What every leaf's position has been paid."""
+    check = Check("withdrawals")
+    rows = _rows(
+        connection,
+        "SELECT work_id, version, token, position, amount FROM chain.withdrawn"
+        " ORDER BY work_id, version, token, position",
+    )
+    calls = [(ledger, _call_data("withdrawnOf(uint64,uint32,address,uint256)", *row[:4])) for row in rows]
+    for (work_id, version, token, position, amount), words in zip(rows, getters.words(calls), strict=True):
+        what = f"paid to position {position} of version {version} of work {work_id} in 0x{token.hex()}"
+        check.compare(what, amount, _number(words[0]))
+    return check
+
+
+def check_fee(connection: Connection, getters: Getters, ledger: bytes) -> Check:
+    """The platform's fee in force."""
+    check = Check("platform fee")
+    ((fee,),) = _rows(connection, "SELECT coalesce(fee_bps, 0) FROM chain.policy")
+    check.compare("fee in basis points", fee, _number(next(getters.words([(ledger, _call_data("feeBps()"))]))[0]))
+    return check
+
+
+STATE_CHECKS: tuple[tuple[str, Callable[[Connection, Getters, bytes], Check]], ...] = (
+    ("RevenueLedger", check_balances),
+    ("RevenueLedger", check_fee),
+    ("RevenueLedger", check_splits),
+    ("RevenueLedger", check_accounts),
+    ("RevenueLedger", check_accruals),
+    ("RevenueLedger", check_settlements),
+    ("RevenueLedger", check_withdrawals),
+    ("WorkRegistry", check_owners),
+)
+
+
+def check_rows(connection: Connection, deployment: Deployment) -> Check:
+    """Every typed row must be what its raw log decodes to, every table must hold no other row, and the digest agree."""
+    check = Check("rows decoded from logs")
+    writers = EventWriters(deployment)
+    times: dict[int, int] = dict(
+        connection.execute("SELECT number, time FROM chain.block WHERE log_count > 0").fetchall()
+    )
+    hashes: dict[int, bytes] = dict(
+        connection.execute("SELECT number, hash FROM chain.block WHERE log_count > 0").fetchall()
+    )
+    expected: dict[str, int] = {table.name: 0 for table in models.event_tables()}
+    digest = GENESIS_DIGEST
+    pending: list[Log] = []
+    with connection.transaction():
+        logs = raw_logs(connection)
+        while some := list(islice(logs, 5_000)):
+            for log in some:
+                if pending and pending[-1].block_number != log.block_number:
+                    digest = next_digest(digest, hashes.get(pending[0].block_number, b""), pending)
+                    pending = []
+                pending.append(log)
+            for writer, found in writers.group(some):
+                table = models.event(writer.event.contract, writer.event.name)
+                expected[table.name] += len(found)
+                if missing := [log for log in found if log.block_number not in times]:
+                    check.compare(f"block {missing[0].block_number}", "none", "a block with logs")
+                    continue
+                rows = writer.decode(found, times)
+                stored = _rows_at(connection, table.name, rows[0][:2], rows[-1][:2])
+                for row in rows:
+                    what = f"{writer.event.contract}.{writer.event.name} at block {row[0]}, log {row[1]}"
+                    check.compare(what, stored.get(row[:2]), row)
+    if pending:
+        digest = next_digest(digest, hashes.get(pending[0].block_number, b""), pending)
+    for name, count in expected.items():
+        ((stored_count,),) = _rows(connection, f"SELECT count(*) FROM chain.{name}")
+        check.compare(f"rows of {name}", stored_count, count)
+    ((count, cursor_digest),) = _rows(connection, "SELECT log_count, digest FROM chain.cursor")
+    ((logs_count,),) = _rows(connection, "SELECT count(*) FROM chain.log")
+    check.compare("number of logs", count, logs_count)
+    check.compare("digest", cursor_digest, digest)
+    return check
+
+
+def _rows_at(
+    connection: Connection, table: str, first: tuple[int, int], last: tuple[int, int]
+) -> dict[tuple[int, int], tuple[Any, ...]]:
+    """The rows of an event table between two positions, by position."""
+    rows = connection.execute(
+        f"SELECT * FROM chain.{table} WHERE (block_number, log_index) BETWEEN (%s, %s) AND (%s, %s)".encode(),
+        (*first, *last),
+    )
+    return {(row[0], row[1]): tuple(int(v) if hasattr(v, "as_tuple") else v for v in row) for row in rows}
+
+
+def check_logs(connection: Connection, chain: Chain, sample: int | None, rng: random.Random) -> Check:
+    """The raw logs and blocks against the node's: every range of blocks, or `sample` of them picked by `rng`."""
+    check = Check("logs fetched again")
+    ((start, head),) = _rows(connection, "SELECT start_block, head_number FROM chain.cursor")
+    ranges = [(first, min(head, first + BLOCKS_PER_RANGE - 1)) for first in range(start, head + 1, BLOCKS_PER_RANGE)]
+    if sample is not None and sample < len(ranges):
+        ranges = sorted(rng.sample(ranges, sample))
+        check.note = f"{sample} of {-(-(head - start + 1) // BLOCKS_PER_RANGE)} ranges of {BLOCKS_PER_RANGE} blocks"
+    for first, last in ranges:
+        segment = chain.segment_by_range(first, last)
+        mirror = {
+            (row[0], row[1]): Log(*row)
+            for row in connection.execute(
+                "SELECT block_number, log_index, tx_hash, address, topics, data FROM chain.log"
+                " WHERE block_number BETWEEN %s AND %s",
+                (first, last),
+            )
+        }
+        fetched = {(log.block_number, log.log_index): log for log in segment.logs}
+        for at in sorted(mirror.keys() | fetched.keys()):
+            check.compare(f"log {at[1]} of block {at[0]}", mirror.get(at), fetched.get(at))
+        hashes = {header.number: header for header in segment.headers}
+        blocks = connection.execute(
+            "SELECT number, hash, parent_hash, time FROM chain.block WHERE number BETWEEN %s AND %s", (first, last)
+        )
+        for number, *mirrored in blocks:
+            header = hashes[number]
+            check.compare(f"block {number}", tuple(mirrored), (header.hash, header.parent, header.time))
+    return check
+
+
+def verify(
+    connection: Connection, chain: Chain, *, sample: int | None, rng: random.Random, report: Callable[[Check], None]
+) -> Report:
+    """Compare the mirror with the chain at the mirror's head; `report` hears of each check when it is done.
+
+    `connection` must see one snapshot (REPEATABLE READ). Raises Fatal when the mirror is empty, Retryable when the
+    chain has replaced the mirror's head.
+    """
+    rows = _rows(connection, "SELECT head_number, head_hash FROM chain.cursor")
+    if not rows:
+        raise Fatal("The mirror is empty: run `python -m indexer run` first")
+    ((number, block_hash),) = rows
+    header = chain.header(number)
+    if header is None or header.hash != block_hash:
+        raise Retryable(f"the chain has replaced the mirror's head (block {number}): let the indexer follow first")
+    getters = Getters(chain.rpc, block_hash)
+    checks = []
+
+    def done(check: Check) -> None:
+        checks.append(check)
+        report(check)
+
+    for name, state_check in STATE_CHECKS:
+        contract = chain.deployment.contract(name)
+        if contract is not None:
+            done(state_check(connection, getters, contract.address))
+    done(check_rows(connection, chain.deployment))
+    if sample != 0:
+        done(check_logs(connection, chain, sample, rng))
+    return Report(number, block_hash, checks)
