@@ -308,11 +308,17 @@ def compile_decoder(event: Event) -> Decode:
     return decode
 
 
+class _LenientString(StringDecoder):
+    """A string that is not UTF-8 is no reason to stop: anyone can put one into an event. The raw log keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__("replace")  # type: ignore[no-untyped-call]
+
+
 def _codec() -> ABIDecoder:
-    """eth_abi's decoder, but a string that is not UTF-8 is no reason to stop: anyone can put one into an event."""
     registry: ABIRegistry = default_registry.copy()  # type: ignore[no-untyped-call]
     registry.unregister_decoder("string")
-    registry.register_decoder("string", partial(StringDecoder, handle_string_errors="replace"), label="string")
+    registry.register_decoder("string", _LenientString, label="string")
     return ABIDecoder(registry)
 
 
