@@ -16,7 +16,16 @@ from typing import Final
 HEAD_BYTES: Final = 512
 """How much of the start of a file the signatures need."""
 TEXT: Final = "text/plain; charset=utf-8"
+PDF: Final = "application/pdf"
 UNKNOWN: Final = "application/octet-stream"
+ALLOWED: Final = frozenset(
+    {
+        *("image/jpeg", "image/png", "image/gif", "image/webp"),
+        *("video/mp4", "video/webm", "audio/mpeg", "audio/ogg", "audio/flac", "audio/wav"),
+        *(PDF, TEXT),
+    }
+)
+"""What is taken in and given out."""
 
 _MP4_BRANDS: Final = frozenset(
     {
@@ -79,7 +88,7 @@ def _signature(head: bytes) -> str | None:  # noqa: PLR0911 - one return a forma
     if (head.startswith(b"ID3") and len(head) > 10 and head[3] < 0xFF) or _mpeg_audio(head):
         return "audio/mpeg"
     if head.startswith(b"%PDF-"):
-        return "application/pdf"
+        return PDF
     return None
 
 
@@ -103,17 +112,14 @@ class Sniffer:
         if self._not_text is None:
             self._decode(piece, final=False)
 
-    def finish(self, *, whole: bool = True) -> str:
-        """The media type. Raises RefusedMedia for an empty file, markup, and whatever is not on the list.
-
-        `whole=False` says that the file goes on, so that its last character may be cut in two.
-        """
+    def finish(self) -> str:
+        """The media type. Raises RefusedMedia for an empty file, markup, and whatever is not on the list."""
         if not self._head:
             raise RefusedMedia("the file is empty")
         known = _signature(bytes(self._head))
         if known:
             return known
-        if self._not_text is None and whole:
+        if self._not_text is None:
             self._decode(b"", final=True)
         if self._not_text is not None:
             raise RefusedMedia(self._not_text)
@@ -137,16 +143,11 @@ class Sniffer:
             self._start = (self._start + text).lstrip()[:2]
 
 
-def served_as(head: bytes, *, whole: bool) -> tuple[str, bool]:
-    """Type and whether to offer it as a download only, for content whose first bytes these are (`whole`: all of them).
+def served_as(media_type: str) -> tuple[str, bool]:
+    """Content-Type for a stored media type, and whether it leaves as a download only.
 
-    For content of any origin: what is not on the list leaves as a download of unknown bytes, PDF (which can hold
-    scripts) and markup as downloads too.
+    PDF can hold scripts, so it is a download; so is whatever isn't on the list, as unknown bytes.
     """
-    sniffer = Sniffer()
-    sniffer.feed(head)
-    try:
-        media_type = sniffer.finish(whole=whole)
-    except RefusedMedia:
+    if media_type not in ALLOWED:
         return UNKNOWN, True
-    return media_type, media_type == "application/pdf"
+    return media_type, media_type == PDF

@@ -104,8 +104,10 @@ def refusals(parents: Sequence[Parent], own: Licence | None, now: int, revoked: 
     if len(parents) > MAX_PARENTS:
         problems.append(Problem("work_too_many_parents", f"A work can name {MAX_PARENTS} parents, not {len(parents)}."))
     ids = [parent.work_id for parent in parents]
-    for work_id in sorted({work_id for work_id in ids if ids.count(work_id) > 1}):
-        problems.append(Problem("work_parent_twice", f"Work {work_id} is named as a parent twice.", work_id))
+    problems += [
+        Problem("work_parent_twice", f"Work {work_id} is named as a parent twice.", work_id)
+        for work_id in sorted({work_id for work_id in ids if ids.count(work_id) > 1})
+    ]
     return problems + _bounds(edges_of(parents, revoked))
 
 

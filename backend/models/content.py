@@ -1,0 +1,25 @@
+"""What this installation keeps in its content store, and so what it serves."""
+
+from __future__ import annotations
+
+from backend.models.base import Base, CreatedAt
+from sqlalchemy import CheckConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+
+class Content(Base):
+    """A file in the store, pinned. Its media type was told from all of its bytes when it came."""
+
+    __tablename__ = "content"
+    __table_args__ = (
+        CheckConstraint("octet_length(sha256) = 32", name="sha256_length"),
+        CheckConstraint("size_bytes >= 0", name="size_is_positive"),
+    )
+
+    cid: Mapped[str] = mapped_column(primary_key=True)
+    """CIDv1 in base32: one text a file."""
+    sha256: Mapped[bytes] = mapped_column(index=True)
+    """Of the whole file; for a file of one block it is the CID's digest."""
+    size_bytes: Mapped[int]
+    media_type: Mapped[str]
+    added_at: Mapped[CreatedAt]
