@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from backend.models.base import Base, CreatedAt
 from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.models.base import Base, CreatedAt
 
 
 class Content(Base):

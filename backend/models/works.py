@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from backend.models.accounts import Account
-from backend.models.base import Base, CreatedAt, Id
 from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from backend.models.accounts import Account
+from backend.models.base import Base, CreatedAt, Id
 from backend.models.content import Content
 
 

@@ -1,7 +1,7 @@
 """Licence templates: terms that a creator can take as they are, with the text that their hash stands for.
 
-Pure. The chain enforces the machine-readable part; territory and window are in the document, which is pinned under the
-sha256 that the chain keeps as `termsHash` (row P3).
+Pure. The chain enforces the machine-readable part; the words and the territory are in the document, which is pinned
+under the sha256 that the chain keeps as `termsHash` (row P3).
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ TEMPLATES: Final = (
 """What `GET /v1/licences/templates` lists."""
 
 
-def terms_document(terms: Terms, title: str, text: str, territory: str | None, window: tuple[str, str] | None) -> bytes:
-    """The canonical terms file; its sha256 is the licence's `termsHash` and the digest of its raw CID.
+def terms_document(terms: Terms, title: str, text: str, territory: list[str]) -> bytes:
+    """The canonical terms file; its sha256 is the licence's `termsHash`.
 
-    `territory` is a comma-separated list of ISO 3166 codes (None: the world), `window` two RFC 3339 times.
+    `territory` are ISO 3166 codes of the countries where derivations may be shown; empty: everywhere.
     """
     return canonical_json(
         {
@@ -86,7 +86,6 @@ def terms_document(terms: Terms, title: str, text: str, territory: str | None, w
             "title": title,
             "text": text,
             "territory": territory,
-            "window": None if window is None else {"from": window[0], "until": window[1]},
             "terms": {name: getattr(terms, name) for name in Terms.__dataclass_fields__},
         }
     )
