@@ -32,6 +32,9 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.consent.routes",
     "backend.engagement.routes",
     "backend.personalization.routes",
+    "backend.works.routes",
+    "backend.works.licence_routes",
+    "backend.content.routes",
     "backend.web.docs",
 )
 
@@ -40,6 +43,8 @@ TAGS = [
     {"name": "consent", "description": "What you allow, purpose by purpose; everything is off until you turn it on."},
     {"name": "engagement", "description": "What people do with works, accepted once."},
     {"name": "feed", "description": "What to watch next, why, and the off switch."},
+    {"name": "works", "description": "Drafts and their registration; works, provenance, splits, licences."},
+    {"name": "content", "description": "Files by their IPFS content id, checked block by block."},
     {"name": "system", "description": "The chain that is served, health, readiness, metrics."},
 ]
 

@@ -24,7 +24,7 @@ from backend.models.content import Content
 from backend.models.works import Draft
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.rewards.merkle import Node
-from backend.schemas import AddressStr
+from backend.schemas import AddressStr, Schema
 from backend.works import catalogue, service
 from backend.works.rules import Kind
 from backend.works.schemas import (
@@ -56,6 +56,23 @@ router = APIRouter(prefix="/v1/works", tags=["works"])
 WorkId = Annotated[int, Path(ge=0, le=2**63 - 1, description="The work's id in the registry")]
 MULTIPART_OVERHEAD_BYTES: Final = 1024 * 1024
 
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """A JSON schema with its own definitions put in their places, for use inside another document."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inlined(value, definitions) for name, value in schema.items() if name != "$defs"}
+
+
+def _schema_of(model: type[Schema]) -> Any:
+    schema = model.model_json_schema()
+    return _inlined(schema, schema.get("$defs", {}))
+
+
 _UPLOAD_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -67,7 +84,7 @@ _UPLOAD_BODY: Final[dict[str, Any]] = {
                     "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "The work itself"},
-                        "metadata": {"$ref": "#/components/schemas/DraftIn"},
+                        "metadata": _schema_of(DraftIn),
                     },
                 },
                 "encoding": {"metadata": {"contentType": "application/json"}},

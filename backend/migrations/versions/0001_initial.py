@@ -22,6 +22,19 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "content",
+        sa.Column("cid", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("octet_length(sha256) = 32", name=op.f("ck_content_sha256_length")),
+        sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_content_size_is_positive")),
+        sa.PrimaryKeyConstraint("cid", name=op.f("pk_content")),
+        schema="app",
+    )
+    op.create_index(op.f("ix_content_sha256"), "content", ["sha256"], unique=False, schema="app")
+    op.create_table(
         "engagement_event",
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=False),
@@ -107,6 +120,35 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "draft",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("kind", sa.BigInteger(), nullable=False),
+        sa.Column("ai_label", sa.BigInteger(), nullable=False),
+        sa.Column("licence_id", sa.BigInteger(), nullable=False),
+        sa.Column("parents", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("media_cid", sa.Text(), nullable=False),
+        sa.Column("metadata_cid", sa.Text(), nullable=False),
+        sa.Column("split_cid", sa.Text(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "octet_length(content_hash) = 32 AND octet_length(salt) = 32", name=op.f("ck_draft_hash_lengths")
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_draft_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["media_cid"], ["app.content.cid"], name=op.f("fk_draft_media_cid_content")),
+        sa.ForeignKeyConstraint(["metadata_cid"], ["app.content.cid"], name=op.f("fk_draft_metadata_cid_content")),
+        sa.ForeignKeyConstraint(["split_cid"], ["app.content.cid"], name=op.f("fk_draft_split_cid_content")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_draft")),
+        schema="app",
+    )
+    op.create_index(op.f("ix_draft_account_id_id"), "draft", ["account_id", "id"], unique=False, schema="app")
+    op.create_index(op.f("ix_draft_content_hash"), "draft", ["content_hash"], unique=False, schema="app")
+    op.create_table(
         "feed_settings",
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
@@ -121,9 +163,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("feed_settings", schema="app")
+    op.drop_table("draft", schema="app")
     op.drop_table("consent_receipt", schema="app")
     op.drop_table("auth_session", schema="app")
     op.drop_table("sign_in_nonce", schema="app")
     op.drop_table("model_snapshot", schema="app")
     op.drop_table("engagement_event", schema="app")
+    op.drop_table("content", schema="app")
     op.drop_table("account", schema="app")
