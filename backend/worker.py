@@ -24,10 +24,12 @@ from backend.settings import load_settings
 TASKS = (  # modules with tasks; a package adds its line
     "backend.accounts.tasks",
     "backend.personalization.tasks",
+    "backend.sender.tasks",
 )
 
 SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its line
     "forget-expired-sign-ins": {"task": "accounts.forget_expired", "schedule": 300.0},
+    "sweep-the-outbox": {"task": "sender.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0},
 }
 
