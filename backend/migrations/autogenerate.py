@@ -74,16 +74,17 @@ def render(metadata: MetaData) -> str:
     up = list(operations(metadata))
     down: list[ops.MigrateOperation] = [ops.DropTableOp.from_table(t) for t in reversed(metadata.sorted_tables)]
     source = _HEAD.format(upgrade=code(up), downgrade=code(down), imports="\n".join(sorted(imports)))
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "-q", "--stdin-filename", str(TARGET), "-"],
-        input=source,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the rendered migration is no Python:\n{done.stderr}\n{source}")
-    return done.stdout
+    for step in (("check", "--fix", "--select", "I,F401,RUF100"), ("format",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *step, "-q", "--stdin-filename", str(TARGET), "-"],
+            input=source,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"the rendered migration is no Python:\n{done.stdout}{done.stderr}\n{source}")
+        source = done.stdout
+    return source
 
 
 def main(arguments: list[str]) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql  # noqa: F401
+from sqlalchemy.dialects import postgresql
+
+from indexer.db import Uint256
 
 revision = "0001"
 down_revision = None
@@ -69,6 +71,88 @@ def upgrade() -> None:
         sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_model_snapshot")),
+        schema="app",
+    )
+    op.create_table(
+        "outbox_intent",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False, comment="names the effect: the same key is the same intent"),
+        sa.Column(
+            "kind", sa.Text(), nullable=False, comment="what it is for: picks the check before and the step after"
+        ),
+        sa.Column("chain_id", sa.BigInteger(), nullable=False),
+        sa.Column("sender", sa.LargeBinary(), nullable=False),
+        sa.Column("target", sa.LargeBinary(), nullable=False),
+        sa.Column("value", Uint256(), nullable=False, comment="wei"),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("gas", sa.BigInteger(), nullable=True, comment="limit; estimated when null"),
+        sa.Column(
+            "expires_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="not signed after this; what is signed may still be mined",
+        ),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("nonce", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False, comment="unexpected failures; parked at the limit"),
+        sa.Column("code", sa.Text(), nullable=True, comment="why it ended, or why it waits"),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("mined_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("mined_block", sa.BigInteger(), nullable=True),
+        sa.Column("mined_block_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("succeeded", sa.Boolean(), nullable=True, comment="the receipt's status"),
+        sa.Column("cost", Uint256(), nullable=True, comment="wei paid for gas"),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "done_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="its end has been acted upon (the kind's step after)",
+        ),
+        sa.CheckConstraint(
+            "state IN ('queued', 'signed', 'broadcast', 'mined', 'final', 'replaced', 'failed', 'expired')",
+            name=op.f("ck_outbox_intent_state"),
+        ),
+        sa.CheckConstraint(
+            "state NOT IN ('queued', 'expired') OR nonce IS NULL", name=op.f("ck_outbox_intent_nonce_free")
+        ),
+        sa.CheckConstraint(
+            "state NOT IN ('signed', 'broadcast', 'mined', 'replaced') OR nonce IS NOT NULL",
+            name=op.f("ck_outbox_intent_nonce_held"),
+        ),
+        sa.CheckConstraint(
+            "octet_length(sender) = 20 AND octet_length(target) = 20", name=op.f("ck_outbox_intent_addresses")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox_intent")),
+        sa.UniqueConstraint("chain_id", "sender", "nonce", name=op.f("uq_outbox_intent_chain_id_sender_nonce")),
+        sa.UniqueConstraint("key", name=op.f("uq_outbox_intent_key")),
+        schema="app",
+    )
+    op.create_index(
+        "ix_outbox_intent_in_flight",
+        "outbox_intent",
+        ["chain_id", "sender", "nonce"],
+        unique=False,
+        schema="app",
+        postgresql_where="state IN ('broadcast', 'mined', 'signed')",
+    )
+    op.create_index(
+        "ix_outbox_intent_queued",
+        "outbox_intent",
+        ["chain_id", "sender", "id"],
+        unique=False,
+        schema="app",
+        postgresql_where="state = 'queued'",
+    )
+    op.create_table(
+        "sender_account",
+        sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("halted_code", sa.Text(), nullable=True),
+        sa.Column("halted_detail", sa.Text(), nullable=True),
+        sa.Column("halted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("chain_id", "address", name=op.f("pk_sender_account")),
         schema="app",
     )
     op.create_table(
@@ -159,14 +243,38 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_feed_settings")),
         schema="app",
     )
+    op.create_table(
+        "outbox_transaction",
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("intent_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "number", sa.Integer(), nullable=False, comment="1 for the first, more for replacements with higher fees"
+        ),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("gas", sa.BigInteger(), nullable=False),
+        sa.Column("max_fee", Uint256(), nullable=False, comment="wei for a unit of gas"),
+        sa.Column("priority", Uint256(), nullable=False, comment="wei for a unit of gas"),
+        sa.Column("signed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True, comment="first acknowledged by a node"),
+        sa.Column("sent_block", sa.BigInteger(), nullable=True, comment="the chain's head then"),
+        sa.ForeignKeyConstraint(
+            ["intent_id"], ["app.outbox_intent.id"], name=op.f("fk_outbox_transaction_intent_id_outbox_intent")
+        ),
+        sa.PrimaryKeyConstraint("hash", name=op.f("pk_outbox_transaction")),
+        sa.UniqueConstraint("intent_id", "number", name=op.f("uq_outbox_transaction_intent_id_number")),
+        schema="app",
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("outbox_transaction", schema="app")
     op.drop_table("feed_settings", schema="app")
     op.drop_table("draft", schema="app")
     op.drop_table("consent_receipt", schema="app")
     op.drop_table("auth_session", schema="app")
     op.drop_table("sign_in_nonce", schema="app")
+    op.drop_table("sender_account", schema="app")
+    op.drop_table("outbox_intent", schema="app")
     op.drop_table("model_snapshot", schema="app")
     op.drop_table("engagement_event", schema="app")
     op.drop_table("content", schema="app")
