@@ -57,7 +57,7 @@ interface IRewardDistributor {
      * @param epoch the epoch it was proposed in.
      * @param finalizableAt it can become active from then on, unless challenged.
      * @param publisher who posted publisherBond.
-     * @param challengedAt when it was challenged; 0 while it is not.
+     * @param rulingUntil a challenge can be ruled on before that time; 0 while it is not challenged.
      * @param contested whether it was ever challenged.
      * @param challenger who posted challengerBond; zero while it is not challenged.
      * @param publisherBond what the publisher posted.
@@ -69,7 +69,7 @@ interface IRewardDistributor {
         uint64 epoch;
         uint48 finalizableAt;
         address publisher;
-        uint48 challengedAt;
+        uint48 rulingUntil;
         bool contested;
         address challenger;
         uint128 publisherBond;
