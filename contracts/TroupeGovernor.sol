@@ -15,6 +15,7 @@ import {
     GovernorVotesQuorumFraction
 } from "@openzeppelin/contracts/governance/extensions/GovernorVotesQuorumFraction.sol";
 import {IVotes} from "@openzeppelin/contracts/governance/utils/IVotes.sol";
+import {Bytes} from "@openzeppelin/contracts/utils/Bytes.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
 import {Time} from "@openzeppelin/contracts/utils/types/Time.sol";
@@ -243,16 +244,9 @@ contract TroupeGovernor is
             bool revokes = targets[i] == _accessManager &&
                 selector == IAccessManager.revokeRole.selector &&
                 data.length >= 36 &&
-                _firstWord(data) == GUARDIAN_ROLE;
+                uint256(bytes32(Bytes.slice(data, 4, 36))) == GUARDIAN_ROLE;
             if (!replaces && !revokes) return false;
         }
         return true;
-    }
-
-    function _firstWord(bytes memory data) private pure returns (uint256 word) {
-        // Skips the length word and the selector; the caller has checked that 36 bytes are there.
-        assembly ("memory-safe") {
-            word := mload(add(data, 0x24))
-        }
     }
 }

@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"ABIs: {error}", file=sys.stderr)
         return 1
     if check and changed:
-        print(f"the committed ABIs are not those of the contracts: {', '.join(changed)}; run `make abi`", file=sys.stderr)
+        print(f"ABIs: {', '.join(changed)} differ from what is committed: run `make abi`", file=sys.stderr)
         return 1
     print("ABIs: " + (f"wrote {', '.join(changed)}" if changed else "the committed ones are those of the contracts"))
     return 0
