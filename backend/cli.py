@@ -185,6 +185,50 @@ def _duration(seconds: float) -> str:
 
 
 @app.command()
+def doctor(
+    state: StateOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+) -> None:
+    """Check every part and say the fix for what is not as it should be. Ends with 1 when a check fails.
+
+    Looks at the servers that TROUPE_DATABASE_URL and its companions name, or else at the stack's own.
+    """
+    import json
+
+    from stack.checks import Level
+    from stack.doctor import examine
+    from stack.target import target
+
+    with _said_in_words():
+        found = target(state)
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    grid.add_column("", no_wrap=True)
+    grid.add_column("part", no_wrap=True)
+    grid.add_column("found", overflow="fold")
+    grid.add_column("what to do", overflow="fold")
+    marks = {
+        Level.OK: "[green]●[/] ok",
+        Level.OFF: "[dim]○ off[/]",
+        Level.WARN: "[yellow]◐ warn[/]",
+        Level.FAIL: "[red]✕ FAIL[/]",
+    }
+    levels = []
+    for name, finding in examine(found):
+        levels.append(finding.level)
+        if as_json:
+            row = {"part": name, "level": finding.level, "detail": finding.detail, "fix": finding.fix}
+            out.print(json.dumps(row), markup=False, soft_wrap=True)
+        else:
+            grid.add_row(marks[finding.level], name, escape(finding.detail), escape(finding.fix))
+    if not as_json:
+        failed, warned = levels.count(Level.FAIL), levels.count(Level.WARN)
+        out.print(grid)
+        out.print(f"\n{levels.count(Level.OK)} ok, {warned} to look at, {failed} failed")
+    if Level.FAIL in levels:
+        raise typer.Exit(1)
+
+
+@app.command()
 def migrate(state: StateOption = None) -> None:
     """Bring the databases to this version: roles, chain tables, product tables.
 

@@ -26,14 +26,13 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from backend.migrations.roles import BACKEND, INDEXER, ensure_roles
 from stack.errors import Missing, StackError
 from stack.processes import Command, Service
 
 VERSION = 18
 DATABASE = "troupe"
 ADMIN = "postgres"
-BACKEND = "troupe_backend"
-INDEXER = "troupe_indexer"
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_LIMIT = 100
 """Bytes; the kernel takes 107, and psycopg appends to what it is given."""
@@ -236,30 +235,6 @@ def ensure_database(urls: DatabaseUrls) -> None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(urls.name)))
     with psycopg.connect(urls.conninfo()) as connection:
         ensure_roles(connection)
-
-
-def ensure_roles(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    """Give the connected database its two roles and schemas (DESIGN.md section 10).
-
-    `chain` belongs to the indexer; the backend reads it. `app` belongs to whoever migrates; the backend writes rows
-    there and changes no table. Needs a superuser or the owner of the database with CREATEROLE.
-    """
-    run = connection.execute
-    for role in (BACKEND, INDEXER):
-        if not run("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
-            run(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
-    run("CREATE EXTENSION IF NOT EXISTS vector")
-    run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    run(f"CREATE SCHEMA IF NOT EXISTS chain AUTHORIZATION {INDEXER}")
-    run("CREATE SCHEMA IF NOT EXISTS app")
-    run(f"GRANT USAGE ON SCHEMA chain, app TO {BACKEND}")
-    run(f"GRANT SELECT ON ALL TABLES IN SCHEMA chain TO {BACKEND}")
-    run(f"ALTER DEFAULT PRIVILEGES FOR ROLE {INDEXER} IN SCHEMA chain GRANT SELECT ON TABLES TO {BACKEND}")
-    run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA app TO {BACKEND}")
-    run(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA app TO {BACKEND}")
-    rows = "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES"
-    run(f"ALTER DEFAULT PRIVILEGES IN SCHEMA app {rows} TO {BACKEND}")
-    run(f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT USAGE, SELECT ON SEQUENCES TO {BACKEND}")
 
 
 def clone(template: DatabaseUrls, name: str) -> DatabaseUrls:

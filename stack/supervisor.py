@@ -13,7 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from celery import Celery
@@ -333,6 +333,7 @@ class Stack(Supervisor):
         for part in fields(Ports):
             require_free_port(getattr(self.settings.ports, part.name), part.name, Ports.variable(part.name))
         (self.state / MARK).write_text(json.dumps(made_by()))
+        (self.state / "ports.json").write_text(json.dumps(asdict(self.settings.ports)))
         super().start()
 
     def reset(self) -> list[tuple[str, int]]:

@@ -13,10 +13,7 @@ module_deployed   the same, one for each module
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,11 +24,10 @@ from redis import Redis as RedisClient
 
 from stack import deployment
 from stack.anvil import Anvil
+from stack.migrate import migrate_all
 from stack.postgres import THROW_AWAY, DatabaseUrls, Postgres, clone, drop, ensure_database
 from stack.processes import free_port, running
 from stack.redis import Redis
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -49,27 +45,11 @@ def postgres_server(short_dir: Path) -> Iterator[Postgres]:
         yield server
 
 
-def migrate(urls: DatabaseUrls) -> None:
-    """Run both migrations, those of the indexer and of the backend, as `troupe migrate` does."""
-    environment = os.environ | urls.environment()
-    steps: list[list[str]] = []
-    if (ROOT / "indexer" / "__main__.py").exists():
-        steps.append(["-m", "indexer", "migrate"])
-    if (ROOT / "backend" / "migrations" / "env.py").exists():
-        steps.append(["-m", "backend.migrations.upgrade"])
-    for step in steps:
-        done = subprocess.run(
-            [sys.executable, *step], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(step)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-
-
 @pytest.fixture(scope="session")
 def database_template(postgres_server: Postgres) -> DatabaseUrls:
     urls = postgres_server.database("troupe_template")
     ensure_database(urls)
-    migrate(urls)
+    migrate_all(urls.admin, urls.indexer)
     return urls
 
 

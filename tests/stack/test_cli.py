@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from stack.postgres import DatabaseUrls
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +31,7 @@ def troupe(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.
 def test_help_lists_the_commands() -> None:
     done = troupe("--help")
     assert done.returncode == 0
-    for command in ("dev", "migrate", "status", "logs", "version"):
+    for command in ("dev", "doctor", "migrate", "status", "logs", "version"):
         assert f" {command} " in done.stdout
 
 
@@ -54,7 +57,12 @@ def test_version_names_the_product_and_what_it_is_made_of() -> None:
         (["logs"], {}, 2, ["name"]),
         (["logs", "api", "-n", "0"], {}, 2, ["--lines"]),
         (["logs", "api", "-n", "many"], {}, 2, ["--lines", "valid integer"]),
-        (["migrate"], {"TROUPE_ADMIN_DATABASE_URL": "not an address"}, 1, ["malformed", "postgresql+psycopg://"]),
+        (
+            ["migrate"],
+            {"TROUPE_ADMIN_DATABASE_URL": "not an address"},
+            1,
+            ["is no database's address", "postgresql+psycopg://"],
+        ),
         (
             ["migrate"],
             {"TROUPE_ADMIN_DATABASE_URL": "postgresql+psycopg://a@/b?host=/nowhere"},
@@ -85,6 +93,13 @@ def test_migrate_without_a_database_says_what_makes_one(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "there is no database" in done.stderr
     assert "`troupe dev` makes one" in done.stderr
+
+
+def test_migrate_twice_changes_nothing(db_urls: DatabaseUrls) -> None:
+    for _ in range(2):
+        done = troupe("migrate", **db_urls.environment())
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"product tables +revision", done.stdout)
 
 
 def test_logs_of_an_unknown_part_lists_what_there_is(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from redis import Redis as RedisClient
 
+from backend.migrations.roles import BACKEND, INDEXER
 from stack import rpc
 from stack.anvil import Anvil, keep
 from stack.errors import NotReady, PortInUse, StackError
-from stack.postgres import BACKEND, INDEXER, DatabaseUrls, Postgres, ensure_database, socket_folder
+from stack.postgres import DatabaseUrls, Postgres, ensure_database, socket_folder
 from stack.processes import Identity, Service, end, free_port, launch, running, stop, wait_ready
 from stack.redis import Redis
 
