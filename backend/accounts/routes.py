@@ -2,22 +2,132 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import uuid
+from typing import Annotated
 
-from backend.deps import CurrentAccount
-from backend.schemas import AddressStr, Schema, Time
+from fastapi import APIRouter, Header, Response, status
+
+from backend.accounts import service, sign_in, siwe
+from backend.accounts.schemas import Me, Nonce, NonceRequest, SessionInfo, SessionList, SignIn, SignInRequest
+from backend.accounts.siwe import Expected
+from backend.deps import CurrentAccount, CurrentSession, DbSession, Now, SettingsDep, session_cookie
+from backend.models.accounts import AuthSession
+from backend.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 
 
-class Me(Schema):
-    """The signed-in account."""
+def _expected(settings: Settings) -> Expected:
+    return Expected(domain=settings.domain, uri=settings.public_url, chain_id=settings.chain_id)
 
-    address: AddressStr
-    created_at: Time
+
+def _info(row: AuthSession, current: AuthSession) -> SessionInfo:
+    return SessionInfo(
+        id=row.id,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        user_agent=row.user_agent,
+        current=row.id == current.id,
+    )
+
+
+def _forget_cookie(response: Response, settings: Settings) -> None:
+    response.delete_cookie(
+        session_cookie(settings), path="/", secure=settings.secure_cookies, httponly=True, samesite="lax"
+    )
+
+
+@router.post("/auth/nonce")
+def create_nonce(session: DbSession, settings: SettingsDep, now: Now, body: NonceRequest | None = None) -> Nonce:
+    """Begin a sign-in: a nonce that can be used once within five minutes, and what the message must say."""
+    expected = _expected(settings)
+    row = sign_in.issue_nonce(session, now=now)
+    address = body.address if body else None
+    return Nonce(
+        nonce=row.nonce,
+        issued_at=now,
+        expires_at=row.expires_at,
+        domain=expected.domain,
+        uri=expected.uri,
+        chain_id=expected.chain_id,
+        version=siwe.VERSION,
+        statement=sign_in.STATEMENT,
+        message=sign_in.message_for(address, nonce=row.nonce, expected=expected, now=now) if address else None,
+    )
+
+
+@router.post("/auth/verify")
+def verify_sign_in(
+    *,
+    session: DbSession,
+    settings: SettingsDep,
+    now: Now,
+    body: SignInRequest,
+    response: Response,
+    user_agent: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> SignIn:
+    """Sign in with a signed EIP-4361 message. Sets an HttpOnly cookie, and answers the token for programs.
+
+    The message is refused unless every field is right: domain, URI, version, chain id, a nonce of ours that was not
+    used before, times, and a canonical signature by the key of its address.
+    """
+    opened = sign_in.sign_in(
+        session,
+        text=body.message,
+        signature=body.signature,
+        expected=_expected(settings),
+        now=now,
+        ttl_s=settings.session_ttl_s,
+        user_agent=user_agent,
+    )
+    response.set_cookie(
+        session_cookie(settings),
+        opened.token,
+        max_age=int((opened.session.expires_at - now).total_seconds()),
+        path="/",
+        secure=settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    return SignIn(
+        token=opened.token,
+        expires_at=opened.session.expires_at,
+        address=opened.account.address,  # type: ignore[arg-type]  # bytes become EIP-55
+        session_id=opened.session.id,
+    )
+
+
+@router.get("/auth/session")
+def get_session_info(current: CurrentSession) -> SessionInfo:
+    """The session that this request is made with."""
+    return _info(current, current)
+
+
+@router.delete("/auth/session", status_code=status.HTTP_204_NO_CONTENT)
+def sign_out(session: DbSession, current: CurrentSession, settings: SettingsDep, response: Response) -> None:
+    """Sign out: end the session that this request is made with, at once."""
+    service.revoke(session, account=current.account, session_id=current.id)
+    _forget_cookie(response, settings)
+
+
+@router.get("/auth/sessions")
+def list_sessions(session: DbSession, current: CurrentSession, now: Now) -> SessionList:
+    """All open sessions of the signed-in account, newest first."""
+    rows = service.live_sessions(session, account=current.account, now=now)
+    return SessionList(items=[_info(row, current) for row in rows])
+
+
+@router.delete("/auth/sessions/{session_id}", status_code=status.HTTP_204_NO_CONTENT)
+def revoke_session(
+    session: DbSession, current: CurrentSession, settings: SettingsDep, session_id: uuid.UUID, response: Response
+) -> None:
+    """End one of the account's sessions at once, on whatever device it is."""
+    service.revoke(session, account=current.account, session_id=session_id)
+    if session_id == current.id:
+        _forget_cookie(response, settings)
 
 
 @router.get("/me")
 def get_me(me: CurrentAccount) -> Me:
     """The account that is signed in."""
-    return Me(address=me.address, created_at=me.created_at)  # type: ignore[arg-type]  # bytes, checked by the type
+    return Me(address=me.address, created_at=me.created_at)  # type: ignore[arg-type]  # bytes become EIP-55

@@ -1,0 +1,71 @@
+"""Bodies of the sign-in and session routes."""
+
+from __future__ import annotations
+
+import uuid
+
+from pydantic import Field
+
+from backend.schemas import AddressStr, HexBytes, Schema, Time
+
+
+class NonceRequest(Schema):
+    """Whose sign-in to prepare; without an address the caller builds the message."""
+
+    address: AddressStr | None = Field(None, description="With it the answer holds the whole message to sign")
+
+
+class Nonce(Schema):
+    """What an EIP-4361 message must say to sign in here; `message` is it, ready to sign, when an address was given."""
+
+    nonce: str = Field(examples=["3f1c0a9be2774d5c8a6b0d1e2f3a4b5c"])
+    issued_at: Time = Field(description="The server's time; use it where the device's clock cannot be trusted")
+    expires_at: Time = Field(description="Until then the nonce can be used, once")
+    domain: str = Field(examples=["127.0.0.1:8000"])
+    uri: str = Field(examples=["http://127.0.0.1:8000"])
+    chain_id: int = Field(examples=[31337])
+    version: str = Field(examples=["1"])
+    statement: str
+    message: str | None = Field(description="The message to sign with `personal_sign`")
+
+
+class SignInRequest(Schema):
+    """A signed EIP-4361 message."""
+
+    message: str = Field(description="The text exactly as it was signed", max_length=8192)
+    signature: HexBytes = Field(
+        description="65 bytes: r, s, v of `personal_sign`",
+        examples=["0x" + "1b" * 65],
+    )
+
+
+class SignIn(Schema):
+    """An open session. The token is shown here once; browsers have it as an HttpOnly cookie too."""
+
+    token: str = Field(description="Send it as `Authorization: Bearer`", examples=["q0W8..."])
+    expires_at: Time
+    address: AddressStr
+    session_id: uuid.UUID
+
+
+class SessionInfo(Schema):
+    """A session of the signed-in account."""
+
+    id: uuid.UUID
+    created_at: Time
+    expires_at: Time
+    user_agent: str | None = Field(description="What the browser called itself at sign-in")
+    current: bool = Field(description="Whether this request was made with it")
+
+
+class SessionList(Schema):
+    """The account's open sessions, newest first."""
+
+    items: list[SessionInfo]
+
+
+class Me(Schema):
+    """The signed-in account."""
+
+    address: AddressStr
+    created_at: Time = Field(description="When it first signed in")
