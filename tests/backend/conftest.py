@@ -1,0 +1,157 @@
+"""The application under test on real PostgreSQL and Redis, and people with keys of their own.
+
+app            the application of `settings`, with a clock that tests move
+client         talks to it as nobody; `client.as_(person)` as somebody
+people         `people("alice")`: the same wallet for the same name
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.settings import Settings
+from stack.postgres import DatabaseUrls
+
+PUBLIC_URL = "http://127.0.0.1:8000"
+CHAIN_ID = 31337
+
+
+@dataclass
+class Clock:
+    """The wall clock of the application, which stands still unless a test moves it."""
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **delta: float) -> None:
+        self.now += timedelta(**delta)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A deployment manifest whose contracts stand at made-up addresses: for tests that ask no chain."""
+    contracts = {
+        name: {"address": Account.from_key(keccak(text=name)).address, "block": 1}
+        for name in ("WorkRegistry", "RevenueLedger", "TroupeToken", "TroupeGovernor", "RewardDistributor")
+    }
+    path = tmp_path / "deployment.json"
+    text = {
+        "chainId": CHAIN_ID,
+        "network": "test",
+        "startBlock": 0,
+        "genesisHash": "0x" + "00" * 32,
+        "finality": {"mode": "tag"},
+        "contracts": contracts,
+        "tokens": [{"address": "0x" + "11" * 20, "symbol": "USD", "decimals": 6}],
+        "parameters": {},
+    }
+    path.write_text(json.dumps(text))
+    return path
+
+
+@pytest.fixture(scope="session")
+def backend_database(new_database: Callable[[], DatabaseUrls]) -> DatabaseUrls:
+    return new_database()
+
+
+@pytest.fixture
+def clean_db(backend_database: DatabaseUrls) -> DatabaseUrls:
+    """One migrated database for all tests of the backend, emptied before each: a second faster than a copy for each."""
+    with psycopg.connect(backend_database.conninfo(), options="-c lock_timeout=5000") as connection:
+        filled = connection.execute(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname IN ('app', 'chain') AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0"
+            " AND c.relname NOT IN ('alembic_version', 'fingerprint')"
+        ).fetchall()
+        if filled:
+            connection.execute(f"TRUNCATE {', '.join(name for (name,) in filled)} RESTART IDENTITY CASCADE")  # type: ignore[arg-type]
+    return backend_database
+
+
+@pytest.fixture
+def settings(clean_db: DatabaseUrls, redis_url: str, manifest: Path, tmp_path: Path) -> Settings:
+    return Settings(
+        env="test",
+        database_url=clean_db.backend,
+        redis_url=redis_url,
+        rpc_url="http://127.0.0.1:1",
+        chain_id=CHAIN_ID,
+        deployment=manifest,
+        data_dir=tmp_path / "data",
+        public_url=PUBLIC_URL,
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, clock: Clock) -> FastAPI:
+    return create_app(settings, clock=clock)
+
+
+class Client(TestClient):
+    """A caller of the API. It keeps no cookies of its own making: each `as_` is another device."""
+
+    def as_(self, person: LocalAccount) -> Client:
+        """The same API, signed in as a person by bearer token."""
+        other = Client(self.app, base_url=PUBLIC_URL, raise_server_exceptions=False)
+        other.headers["Authorization"] = f"Bearer {sign_in(self, person)['token']}"
+        return other
+
+
+def sign_in(client: TestClient, person: LocalAccount) -> dict[str, Any]:
+    """Go through the sign-in as a wallet does; the answer of /v1/auth/verify."""
+    begun = client.post("/v1/auth/nonce", json={"address": person.address})
+    assert begun.status_code == 200, begun.text
+    message = begun.json()["message"]
+    answer = client.post("/v1/auth/verify", json={"message": message, "signature": signature(person, message)})
+    assert answer.status_code == 200, answer.text
+    client.cookies.clear()
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def signature(person: LocalAccount, message: str) -> str:
+    """What `personal_sign` returns."""
+    return "0x" + person.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[Client]:
+    with Client(app, base_url=PUBLIC_URL, raise_server_exceptions=False) as made:
+        yield made
+
+
+@pytest.fixture
+def people() -> Callable[[str], LocalAccount]:
+    return lambda name: Account.from_key(keccak(text=f"person {name}"))
+
+
+@pytest.fixture
+def alice(people: Callable[[str], LocalAccount]) -> LocalAccount:
+    return people("alice")
+
+
+@pytest.fixture
+def bob(people: Callable[[str], LocalAccount]) -> LocalAccount:
+    return people("bob")
