@@ -64,7 +64,11 @@ class Filter:
         }
 
     def may_hold(self, bloom: int) -> bool:
-        """Whether a block with this bloom can have a known event of ours; false is certain, true is not."""
+        """Whether a block with this bloom can have a log of ours; false is certain, true is not."""
+        return any(bloom & address == address for address, _ in self._masks.values())
+
+    def may_hold_known(self, bloom: int) -> bool:
+        """Whether a block with this bloom can have a log of ours whose event is in the ABI; wrong less often."""
         return any(
             bloom & address == address and any(bloom & topic == topic for topic in topics)
             for address, topics in self._masks.values()
@@ -227,7 +231,9 @@ class Chain:
         logs = parse_logs(raw, by_number, self.filter, self.rpc.node)
         self._check_blooms(logs, by_number)
         with_logs = {log.block_number for log in logs}
-        suspects = [header for header in headers if header.number not in with_logs and self._may_hold(header)]
+        suspects = [
+            header for header in headers if header.number not in with_logs and self.filter.may_hold_known(header.bloom)
+        ]
         if suspects:
             found = self._logs_by_hash(suspects)
             logs = sorted([*logs, *found])
@@ -236,10 +242,9 @@ class Chain:
     def segment_by_hash(self, first: int, last: int) -> Segment:
         """Blocks `first` to `last` with their logs, asked for by block hash (EIP-234): for blocks that may change."""
         headers = self.headers(first, last)
-        return Segment(headers, self._logs_by_hash([header for header in headers if self._may_hold(header)]))
-
-    def _may_hold(self, header: Header) -> bool:
-        return self.filter.may_hold(header.bloom)
+        return Segment(
+            headers, self._logs_by_hash([header for header in headers if self.filter.may_hold(header.bloom)])
+        )
 
     def _logs_by_hash(self, headers: Sequence[Header]) -> list[Log]:
         """The logs of blocks whose bloom does not exclude us; an empty answer is held against the receipts."""

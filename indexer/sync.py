@@ -184,8 +184,12 @@ class Sync:
                         return
                     self._stop.wait(self.poll_s)
         finally:
-            self._store.close()
-            self._chain.rpc.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the database, its writer's lock and the node."""
+        self._store.close()
+        self._chain.rpc.close()
 
     def _chain_check_with_patience(self) -> None:
         attempt = 0

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from indexer import deployment
+from indexer.errors import IndexerError
 from indexer.sync import Sync
-from stack.anvil import Anvil
+from stack import rpc
+from stack.anvil import CHAIN_ID, FLAGS, Anvil, binary
 from stack.postgres import DatabaseUrls
-from tests.indexer.support import Emitter, difference, mirror, reference, settings
+from stack.processes import Service, free_port, running
+from tests.indexer.support import Emitter, Rows, difference, mirror, reference, settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 30
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds; fail with `what` when it takes too long."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
 
 
 @dataclass
@@ -33,9 +53,75 @@ class Mirrored:
         sync.run(until_caught_up=True)
         return sync
 
+    def rows(self) -> Rows:
+        return mirror(self.urls)
+
     def difference(self) -> str | None:
         """Where the mirror differs from the reference, row for row."""
-        return difference(mirror(self.urls), reference(self.emitter))
+        return difference(self.rows(), reference(self.emitter))
+
+    @contextmanager
+    def following(self) -> Iterator[Following]:
+        """An indexer that follows the chain in a thread while the block of `with` runs."""
+        following = Following(self.sync(indexer_poll_ms=5))
+        following.thread.start()
+        try:
+            yield following
+        finally:
+            following.sync.stop()
+            following.thread.join(PATIENCE_S)
+        assert not following.thread.is_alive()
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """What the indexer's own process needs to mirror this chain here."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("TROUPE_")}
+        ours |= self.urls.environment()
+        ours |= {
+            "TROUPE_RPC_URL": self.emitter.url,
+            "TROUPE_DEPLOYMENT": str(self.manifest),
+            "TROUPE_INDEXER_PORT": "0",
+        }
+        return ours | changes
+
+    def command(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m indexer` with these arguments to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "indexer", *arguments],
+            env=self.environment(**changes),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@dataclass
+class Following:
+    """A sync in a thread of its own."""
+
+    sync: Sync
+    error: IndexerError | None = None
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.sync.run()
+        except IndexerError as error:
+            self.error = error
+
+    def reach(self, block_hash: str) -> None:
+        """Wait until the mirror's head is this block."""
+
+        def there() -> bool:
+            cursor = self.sync.progress.cursor
+            assert self.error is None, self.error
+            return cursor is not None and "0x" + cursor.head_hash.hex() == block_hash
+
+        eventually(there, f"the mirror reaches {block_hash}; it says {self.sync.progress}")
 
 
 @pytest.fixture
@@ -52,3 +138,30 @@ def mirrored(emitter: Emitter, db_urls: DatabaseUrls, tmp_path: Path) -> Mirrore
 def another(mirrored: Mirrored, new_database: Callable[[], DatabaseUrls]) -> Mirrored:
     """A second mirror of the same chain, which has not begun."""
     return Mirrored(mirrored.emitter, new_database(), mirrored.manifest)
+
+
+PUBLIC_CHAIN_ID = 31338
+
+
+@contextmanager
+def other_anvil(log: Path, *, chain_id: int = CHAIN_ID, options: tuple[str, ...] = ()) -> Iterator[str]:
+    """A chain that differs from the usual one; gives its URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    flags = [str(chain_id) if part == str(CHAIN_ID) else part for part in FLAGS]
+    command = [binary(), "--port", str(port), *flags, *options]
+
+    def answers() -> bool:
+        return bool(rpc.call(url, "eth_chainId") == hex(chain_id))
+
+    with running(Service("anvil", command, answers), log):
+        yield url
+
+
+@pytest.fixture
+def public_chain(tmp_path: Path) -> Iterator[Emitter]:
+    """A chain that is not the development chain, so that finality binds."""
+    with other_anvil(tmp_path / "public.log", chain_id=PUBLIC_CHAIN_ID) as url:
+        emitter = Emitter(url)
+        emitter.manifest |= {"chainId": PUBLIC_CHAIN_ID, "network": "public test"}
+        yield emitter
