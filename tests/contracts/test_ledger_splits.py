@@ -1,0 +1,680 @@
+"""RevenueLedger: withdrawals by proof, split versions, and shares that only their holders can move."""
+
+import pytest
+from brownie import HookToken, ReentrantAccount, RefusingAccount, SignerWallet
+from eth_abi import encode
+from eth_utils import keccak
+from kit import domain, mine_after, next_block_at, now, reverts, sign
+from money import (
+    DAY,
+    DIGEST,
+    NATIVE,
+    NONE,
+    WEEK,
+    Branch,
+    Leaf,
+    claim,
+    counters,
+    grown,
+    hexed,
+    keyed,
+    move,
+    node,
+    opened,
+    pay,
+    placed,
+    plain,
+    reassign,
+    replaced,
+    withdraw,
+)
+
+from backend.rewards.merkle import join
+
+pytestmark = pytest.mark.feature("O4", via="chain")
+
+REASSIGN = [
+    ("uint64", "workId"),
+    ("uint256", "position"),
+    ("address", "account"),
+    ("uint256", "weight"),
+    ("bytes32", "newHash"),
+    ("bytes32", "treeDigest"),
+    ("bytes32", "settlesHash"),
+    ("uint48", "activateBy"),
+    ("address", "executor"),
+    ("uint256", "nonce"),
+    ("uint48", "deadline"),
+]
+
+
+@pytest.fixture(autouse=True)
+def isolation(fn_isolation):
+    pass
+
+
+@pytest.fixture
+def free(ledger, admin):
+    """No fee, so that figures are round."""
+    ledger.setFeeBps(0, {"from": admin})
+
+
+@pytest.fixture
+def trio(ledger, free, accounts):
+    """Work 1: 50 of 100 to accounts[1], 30 to accounts[2], 20 to accounts[3]."""
+    return opened(ledger, 1, grown([(accounts[1], 50), (accounts[2], 30), (accounts[3], 20)]))
+
+
+def leaves(tree):
+    return list(placed(tree))
+
+
+# --- withdrawing
+
+
+def test_withdraw_pays_each_holder_its_part(ledger, trio, accounts, stranger):
+    pay(ledger, 1, 1_001, stranger)
+    before = [account.balance() for account in accounts[1:4]]
+    tx = ledger.withdraw(claim(1, 1, leaves(trio)[0]), leaves(trio)[0].proof, {"from": stranger})
+    assert dict(tx.events["Withdrawn"]) == {
+        "workId": 1,
+        "account": accounts[1],
+        "token": NATIVE,
+        "version": 1,
+        "position": leaves(trio)[0].position,
+        "amount": 500,
+    }
+    assert [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(trio)[1:]] == [300, 200]
+    assert [account.balance() for account in accounts[1:4]] == [
+        b + d for b, d in zip(before, [500, 300, 200], strict=True)
+    ]
+    assert ledger.balance() == 1, "the residue is below one unit a leaf (I5)"
+
+
+def test_withdraw_twice_pays_once(ledger, trio, stranger):
+    pay(ledger, 1, 1_000, stranger)
+    leaf = leaves(trio)[2]
+    assert withdraw(ledger, 1, 1, leaf, stranger) == 200
+    with reverts("RevenueNothingDue"):
+        withdraw(ledger, 1, 1, leaf, stranger)
+    pay(ledger, 1, 500, stranger)
+    assert withdraw(ledger, 1, 1, leaf, stranger) == 100
+    assert ledger.withdrawnOf(1, 1, NATIVE, leaf.position) == 300
+
+
+def test_withdraw_with_a_wrong_leaf_is_refused(ledger, trio, accounts, stranger):
+    pay(ledger, 1, 1_000, stranger)
+    leaf = leaves(trio)[0]
+    for wrong in (
+        leaf._replace(weight=51),
+        leaf._replace(account=str(stranger)),
+        leaf._replace(path=leaf.path ^ 1),
+        leaf._replace(proof=leaf.proof[:1], path=0),
+        leaf._replace(proof=leaves(trio)[2].proof),
+    ):
+        with reverts("RevenueInvalidProof"):
+            withdraw(ledger, 1, 1, wrong, stranger)
+    for work, version in ((1, 0), (1, 2), (2, 1)):
+        with reverts("RevenueInvalidProof"):
+            withdraw(ledger, work, version, leaf, stranger)
+
+
+def test_withdraw_with_a_longer_path_is_refused(ledger, trio, stranger):
+    """Case 61: the same leaf under another position would be paid again."""
+    pay(ledger, 1, 1_000, stranger)
+    leaf = leaves(trio)[0]
+    withdraw(ledger, 1, 1, leaf, stranger)
+    for bit in (2, 7, 255):
+        with reverts("MerkleSumPathTooLong", leaf.path | 1 << bit, 2):
+            withdraw(ledger, 1, 1, leaf._replace(path=leaf.path | 1 << bit), stranger)
+
+
+def test_proof_of_one_work_is_worthless_in_another(ledger, trio, accounts, stranger):
+    opened(ledger, 2, grown([(accounts[1], 40), (accounts[2], 60)]))
+    pay(ledger, 2, 1_000, stranger)
+    with reverts("RevenueInvalidProof"):
+        withdraw(ledger, 2, 1, leaves(trio)[0], stranger)
+
+
+def test_account_with_two_equal_leaves_is_paid_both(ledger, free, accounts, stranger):
+    """Case 71: booked by position; the account, the weight and the leaf's hash are the same twice."""
+    tree = opened(ledger, 1, grown([(accounts[1], 10), (accounts[1], 10), (accounts[2], 60), (accounts[1], 20)]))
+    pay(ledger, 1, 1_000, stranger)
+    assert [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(tree)] == [100, 100, 600, 200]
+    assert ledger.balance() == 0
+
+
+def test_leaves_of_equal_path_and_other_depth_do_not_share_a_booking(ledger, free, accounts, stranger):
+    """Case 72."""
+    tree = Branch(
+        Branch(Branch(Leaf(str(accounts[1]), 1), Leaf(str(accounts[2]), 2)), Leaf(str(accounts[3]), 3)),
+        Leaf(str(accounts[4]), 4),
+    )
+    opened(ledger, 1, tree)
+    assert [leaf.path for leaf in leaves(tree)] == [0, 1, 1, 1]
+    pay(ledger, 1, 1_000, stranger)
+    assert [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(tree)] == [100, 200, 300, 400]
+
+
+def test_weights_of_any_size_divide_exactly(ledger, free, accounts, stranger):
+    """The product of revenue and weight passes 256 bits."""
+    tree = opened(ledger, 1, grown([(accounts[1], 2**255 - 1), (accounts[2], 2**254)]))
+    pay(ledger, 1, 3 * 10**18, stranger)
+    total = 2**255 - 1 + 2**254
+    paid = [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(tree)]
+    assert paid == [3 * 10**18 * weight // total for weight in (2**255 - 1, 2**254)]
+
+
+def test_liars_tree_pays_no_more_than_its_total(ledger, free, accounts, stranger):
+    """Case 5: an author counts a leaf of 10 as 90 in the inner node; nobody can prove it then, nobody is overpaid."""
+    honest, liar = Leaf(str(accounts[1]), 10), Leaf(str(accounts[2]), 10)
+    inflated = node(liar)._replace(sum=90)
+    root = join(node(honest), inflated)
+    ledger.open(1, [], root.hash, root.sum, DIGEST, (honest.account, 10, 0, [inflated]), {"from": accounts[9]})
+    pay(ledger, 1, 1_000, stranger)
+    leaf = leaves(Branch(honest, liar))[1]
+    for weight in (10, 90):
+        with reverts("RevenueInvalidProof"):
+            withdraw(ledger, 1, 1, leaf._replace(weight=weight), stranger)
+    assert withdraw(ledger, 1, 1, leaf._replace(account=honest.account, path=0, proof=[inflated]), stranger) == 100
+
+
+def test_refusing_payee_blocks_only_itself(ledger, free, accounts, stranger):
+    """Case 11."""
+    refuser = RefusingAccount.deploy({"from": stranger})
+    tree = opened(ledger, 1, grown([(refuser, 50), (accounts[1], 50)]))
+    pay(ledger, 1, 1_000, stranger)
+    with reverts("Refused"):
+        withdraw(ledger, 1, 1, leaves(tree)[0], stranger)
+    assert withdraw(ledger, 1, 1, leaves(tree)[1], stranger) == 500
+    assert ledger.withdrawnOf(1, 1, NATIVE, leaves(tree)[0].position) == 0
+
+
+def test_reentrant_payee_gains_nothing(ledger, free, accounts, stranger):
+    """Case 10, native coin: withdrawing the same or another leaf from within is refused, the outer payment stands."""
+    rogue = ReentrantAccount.deploy({"from": stranger})
+    tree = opened(ledger, 1, grown([(rogue, 50), (rogue, 20), (accounts[1], 30)]))
+    pay(ledger, 1, 1_000, stranger)
+    for first, inner in ((0, 0), (1, 0)):
+        leaf = leaves(tree)[inner]
+        rogue.arm(ledger, ledger.withdraw.encode_input(claim(1, 1, leaf), leaf.proof), {"from": stranger})
+        withdraw(ledger, 1, 1, leaves(tree)[first], stranger)
+        assert not rogue.succeeded()
+        assert rogue.answer() == hexed(keccak(text="ReentrancyGuardReentrantCall()")[:4])
+    assert rogue.attempts() == 2
+    assert rogue.balance() == 700
+    assert ledger.balance() == 300
+
+
+def test_payee_may_pay_another_work_while_it_is_paid(ledger, free, accounts, stranger):
+    """A payee that forwards its income on receipt is welcome: the books are in order before it is called."""
+    forwarder = ReentrantAccount.deploy({"from": stranger})
+    tree = opened(ledger, 1, grown([(forwarder, 1)]))
+    opened(ledger, 2, grown([(accounts[1], 1)]), edges=[(1, 1_000, False)])
+    pay(ledger, 2, 1_000, stranger)
+    ledger.settle(2, 0, NATIVE, {"from": stranger})
+    pay(ledger, 1, 1_000, stranger)
+    forwarder.arm(ledger, ledger.settle.encode_input(2, 0, NATIVE), {"from": stranger})
+    assert withdraw(ledger, 1, 1, leaves(tree)[0], stranger) == 1_100
+    assert forwarder.succeeded()
+
+
+def test_reentrant_payee_of_a_hooked_token_gains_nothing(ledger, free, accounts, stranger, admin):
+    """Case 10, ERC-777 side."""
+    token = HookToken.deploy({"from": admin})
+    ledger.setTokenAllowed(token, True, {"from": admin})
+    rogue = ReentrantAccount.deploy({"from": stranger})
+    tree = opened(ledger, 1, grown([(rogue, 50), (accounts[1], 50)]))
+    pay(ledger, 1, 1_000, stranger, token=token)
+    leaf = leaves(tree)[0]
+    rogue.arm(ledger, ledger.withdraw.encode_input(claim(1, 1, leaf, token), leaf.proof), {"from": stranger})
+    assert withdraw(ledger, 1, 1, leaf, stranger, token=token) == 500
+    assert rogue.attempts() == 1
+    assert not rogue.succeeded()
+    assert token.balanceOf(rogue) == token.balanceOf(ledger) == 500
+
+
+# --- versions
+
+
+def handed_over(ledger, work, tree, index, to):
+    """Give a whole leaf to another account, in a version of its own; returns the new tree."""
+    mine_after(WEEK)
+    leaf = leaves(tree)[index]
+    reassign(ledger, work, leaf, Leaf(str(to), leaf.weight))
+    return replaced(tree, leaf.position, Leaf(str(to), leaf.weight))
+
+
+def test_fresh_version_without_a_payment_pays_nothing(ledger, trio, accounts, stranger):
+    """Case 1, found in the first draft of this design: it paid the whole history to a fresh version."""
+    pay(ledger, 1, 1_000, stranger)
+    second = handed_over(ledger, 1, trio, 0, accounts[4])
+    assert ledger.workOf(1)[2] == 2
+    for leaf in leaves(second):
+        with reverts("RevenueNothingDue"):
+            withdraw(ledger, 1, 2, leaf, stranger)
+    assert ledger.earnedOf(1, NATIVE, 2) == 0
+    assert [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(trio)] == [500, 300, 200]
+
+
+def test_versions_two_ahead_without_touches_between(ledger, trio, accounts, stranger):
+    """Case 2."""
+    pay(ledger, 1, 1_000, stranger)
+    second = handed_over(ledger, 1, trio, 0, accounts[4])
+    third = handed_over(ledger, 1, second, 0, accounts[5])
+    assert withdraw(ledger, 1, 1, leaves(trio)[0], stranger) == 500
+    pay(ledger, 1, 2_000, stranger)
+    assert withdraw(ledger, 1, 3, leaves(third)[0], stranger) == 1_000
+    with reverts("RevenueNothingDue"):
+        withdraw(ledger, 1, 2, leaves(second)[0], stranger)
+    assert [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(trio)[1:]] == [300, 200]
+    assert plain(ledger.baseOf(1, NATIVE, 1)) == (0, 0, 3), "version 1 is followed by 3: 2 had no credit"
+    assert plain(ledger.baseOf(1, NATIVE, 3)) == (1_000, 0, 0)
+
+
+def test_no_leaf_of_one_version_takes_from_another(ledger, trio, accounts, stranger):
+    """I6."""
+    pay(ledger, 1, 1_000, stranger)
+    second = handed_over(ledger, 1, trio, 0, accounts[4])
+    pay(ledger, 1, 500, stranger)
+    with reverts("RevenueInvalidProof"):
+        withdraw(ledger, 1, 1, leaves(second)[0], stranger)
+    with reverts("RevenueInvalidProof"):
+        withdraw(ledger, 1, 2, leaves(trio)[0], stranger)
+    assert [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(trio)] == [500, 300, 200]
+    assert [withdraw(ledger, 1, 2, leaf, stranger) for leaf in leaves(second)] == [250, 150, 100]
+    assert ledger.balance() == 0
+
+
+def test_versions_are_apart_by_token(ledger, trio, usd, accounts, stranger):
+    pay(ledger, 1, 1_000, stranger)
+    second = handed_over(ledger, 1, trio, 0, accounts[4])
+    pay(ledger, 1, 100, stranger, token=usd)
+    assert counters(ledger, 1, NATIVE) == (1_000, 0, 1)
+    assert counters(ledger, 1, usd) == (100, 0, 2)
+    assert withdraw(ledger, 1, 2, leaves(second)[0], stranger, token=usd) == 50
+    assert withdraw(ledger, 1, 1, leaves(trio)[0], stranger) == 500
+
+
+def test_payment_after_260_idle_versions_costs_no_more_than_after_one(ledger, trio, accounts, stranger):
+    """Case 83: the chain of versions skips those without a credit."""
+    pay(ledger, 1, 1_000, stranger)
+    tree = handed_over(ledger, 1, trio, 0, accounts[4])
+    mark = len(leaves(tree))
+    after_one = pay(ledger, 1, 1_000, stranger).gas_used
+    for index in range(260):
+        next_block_at(now() + WEEK)
+        leaf = leaves(tree)[0]
+        to = Leaf(str(accounts[4 + index % 2]), leaf.weight)
+        if to.account == leaf.account:
+            to = Leaf(str(accounts[6]), leaf.weight)
+        reassign(ledger, 1, leaf, to)
+        tree = replaced(tree, leaf.position, to)
+    assert ledger.workOf(1)[2] == 262
+    after_many = pay(ledger, 1, 1_000, stranger).gas_used
+    assert after_many <= after_one
+    assert mark == 3
+    assert withdraw(ledger, 1, 262, leaves(tree)[0], stranger) == 500
+    assert withdraw(ledger, 1, 1, leaves(trio)[0], stranger) == 500
+
+
+# --- reassigning
+
+
+def test_reassign_divides_a_share(ledger, trio, accounts, stranger):
+    """A holder of 50 keeps 20 and gives 30 to two others; nobody else's part changes by a unit."""
+    pay(ledger, 1, 1_000, stranger)
+    mine_after(WEEK)
+    parts = grown([(accounts[1], 20), (accounts[4], 25), (accounts[5], 5)])
+    leaf = leaves(trio)[0]
+    tx = reassign(ledger, 1, leaf, parts)
+    second = replaced(trio, leaf.position, parts)
+    root = node(second)
+    assert dict(tx.events["ShareReassigned"]) == {
+        "workId": 1,
+        "account": accounts[1],
+        "weight": 50,
+        "position": leaf.position,
+        "newHash": hexed(node(parts).hash),
+        "pendingRoot": hexed(root.hash),
+        "treeDigest": hexed(DIGEST),
+    }
+    assert dict(tx.events["SplitActivated"]) == {
+        "workId": 1,
+        "version": 2,
+        "root": hexed(root.hash),
+        "totalWeight": 100,
+        "treeDigest": hexed(DIGEST),
+    }
+    assert plain(ledger.splitOf(1, 2)) == (hexed(root.hash), 100)
+    pay(ledger, 1, 1_000, stranger)
+    assert [withdraw(ledger, 1, 2, one, stranger) for one in leaves(second)] == [200, 250, 50, 300, 200]
+    assert [withdraw(ledger, 1, 1, one, stranger) for one in leaves(trio)] == [500, 300, 200]
+
+
+def test_reassign_is_for_the_holder_alone(ledger, trio, accounts, stranger):
+    mine_after(WEEK)
+    leaf = leaves(trio)[0]
+    for other in (stranger, accounts[2], accounts[9], accounts[0]):
+        with reverts("RevenueUnauthorized", other):
+            ledger.reassign(move(1, leaf, Leaf(str(other), 50)), leaf.proof, [], {"from": other})
+
+
+def test_reassign_of_what_one_does_not_hold_is_refused(ledger, trio, accounts):
+    """Case 66: more weight than held, another's place, another work's proof, nothing in its place."""
+    mine_after(WEEK)
+    opened(ledger, 2, grown([(accounts[1], 60), (accounts[2], 40)]))
+    mine_after(WEEK)
+    own, other = leaves(trio)[:2]
+    me = {"from": own.account}
+    for leaf in (
+        own._replace(weight=51),
+        own._replace(path=other.path, proof=other.proof),
+        other._replace(account=own.account),
+    ):
+        with reverts("RevenueInvalidProof"):
+            ledger.reassign(move(1, leaf, Leaf(own.account, leaf.weight)), leaf.proof, [], me)
+    with reverts("RevenueInvalidProof"):
+        ledger.reassign(move(2, own, Leaf(own.account, 50)), own.proof, [], me)
+    nothing = (1, own.account, 50, own.path, NONE, DIGEST, 2**48 - 1)
+    with reverts("RevenueInvalidProof"):
+        ledger.reassign(nothing, own.proof, [], me)
+    with reverts("RevenueNothingPending", 1):
+        reassign(ledger, 1, own, Leaf(own.account, 50))
+
+
+def test_inflated_sub_tree_cannot_pay_more_than_the_share_it_replaced(ledger, trio, accounts, stranger):
+    """The new node counts with the old leaf's weight, whatever the sums below it say."""
+    mine_after(WEEK)
+    leaf = leaves(trio)[2]
+    greedy = grown([(accounts[4], 20), (accounts[5], 80)])
+    reassign(ledger, 1, leaf, greedy)  # its root would have a sum of 100; it is taken for 20
+    pay(ledger, 1, 1_000, stranger)
+    pretended = replaced(trio, leaf.position, greedy)
+    for one in leaves(pretended)[2:]:
+        with reverts("RevenueInvalidProof"):
+            withdraw(ledger, 1, 2, one, stranger)
+    # The others' proofs have the sum 20 in the liar's place, and hold.
+    honest = leaves(pretended)[0]
+    right = node(greedy)._replace(sum=20)
+    proof = [honest.proof[0], right]
+    assert withdraw(ledger, 1, 2, honest._replace(proof=proof), stranger) == 500
+
+
+def test_reassignments_gather_until_the_interval_has_passed(ledger, trio, accounts, stranger):
+    """Case 66: 30 moves of dust make one version, which anyone may activate."""
+    tree = trio
+    for index in range(30):
+        leaf = leaves(tree)[0]
+        dust = grown([(leaf.account, leaf.weight - 1), (accounts[1 + index % 3], 1)])
+        tx = reassign(ledger, 1, leaf, dust)
+        tree = replaced(tree, leaf.position, dust)
+        assert "SplitActivated" not in tx.events
+        assert plain(ledger.pendingOf(1)) == (hexed(node(tree).hash), hexed(DIGEST))
+    assert ledger.workOf(1)[2] == 1
+    ready = ledger.workOf(1)[6] + WEEK
+    with reverts("RevenueNotYet", ready):
+        ledger.activate(1, {"from": stranger})
+    next_block_at(ready)
+    tx = ledger.activate(1, {"from": stranger})
+    assert tx.events["SplitActivated"]["version"] == 2
+    assert tx.events["SplitActivated"]["root"] == hexed(node(tree).hash)
+    assert plain(ledger.pendingOf(1)) == (hexed(NONE), hexed(NONE))
+    with reverts("RevenueNothingPending", 1):
+        ledger.activate(1, {"from": stranger})
+
+
+def test_reassign_proves_against_the_pending_split(ledger, trio, accounts, stranger):
+    """A proof made before another's move is stale; rebuilt from the event it holds."""
+    first, second = leaves(trio)[:2]
+    parts = grown([(first.account, 10), (accounts[4], 40)])
+    reassign(ledger, 1, first, parts)
+    with reverts("RevenueInvalidProof"):
+        reassign(ledger, 1, second, Leaf(str(accounts[5]), 30))
+    tree = replaced(trio, first.position, parts)
+    moved = next(leaf for leaf in placed(tree) if leaf.account == second.account)
+    reassign(ledger, 1, moved, Leaf(str(accounts[5]), 30))
+    next_block_at(now() + WEEK)
+    ledger.activate(1, {"from": stranger})
+    tree = replaced(tree, moved.position, Leaf(str(accounts[5]), 30))
+    pay(ledger, 1, 1_000, stranger)
+    assert [withdraw(ledger, 1, 2, leaf, stranger) for leaf in leaves(tree)] == [100, 400, 300, 200]
+
+
+def test_reassign_after_the_interval_takes_the_pending_moves_with_it(ledger, trio, accounts, stranger):
+    first, second = leaves(trio)[:2]
+    reassign(ledger, 1, first, Leaf(str(accounts[4]), 50))
+    tree = replaced(trio, first.position, Leaf(str(accounts[4]), 50))
+    next_block_at(now() + WEEK)
+    moved = next(leaf for leaf in placed(tree) if leaf.account == second.account)
+    tx = reassign(ledger, 1, moved, Leaf(str(accounts[5]), 30))
+    assert tx.events["SplitActivated"]["version"] == 2
+    assert plain(ledger.pendingOf(1)) == (hexed(NONE), hexed(NONE))
+
+
+def test_moves_that_undo_each_other_make_no_version(ledger, trio, accounts, stranger):
+    leaf = leaves(trio)[0]
+    reassign(ledger, 1, leaf, Leaf(str(accounts[4]), 50))
+    reassign(ledger, 1, leaf._replace(account=str(accounts[4])), Leaf(leaf.account, 50))
+    next_block_at(now() + WEEK)
+    with reverts("RevenueNothingPending", 1):
+        ledger.activate(1, {"from": stranger})
+
+
+def test_reassign_is_refused_if_it_would_become_active_too_late(ledger, trio, accounts):
+    leaf = leaves(trio)[0]
+    ready = ledger.workOf(1)[6] + WEEK
+    to = Leaf(str(accounts[4]), 50)
+    with reverts("RevenueNotYet", ready):
+        ledger.reassign(move(1, leaf, to, activate_by=ready - 1), leaf.proof, [], {"from": leaf.account})
+    ledger.reassign(move(1, leaf, to, activate_by=ready), leaf.proof, [], {"from": leaf.account})
+    next_block_at(ready + DAY)
+    back = leaf._replace(account=to.account)
+    with reverts("RevenueNotYet", ready + DAY):
+        ledger.reassign(
+            move(1, back, Leaf(leaf.account, 50), activate_by=ready + DAY - 1), leaf.proof, [], {"from": accounts[4]}
+        )
+
+
+def test_reassign_runs_its_settlements_first(ledger, trio, accounts, stranger):
+    """Case 87, the seller's side: what derivations owed before the sale is settled into the seller's version."""
+    opened(ledger, 2, grown([(accounts[5], 1)]), edges=[(1, 5_000, True)])
+    pay(ledger, 2, 1_000, stranger)
+    mine_after(WEEK)
+    leaf = leaves(trio)[0]
+    tx = reassign(ledger, 1, leaf, Leaf(str(accounts[4]), 50), settles=[(2, 0, NATIVE)])
+    assert tx.events["EdgeSettled"]["amount"] == 500
+    assert withdraw(ledger, 1, 1, leaf, stranger) == 250
+    second = replaced(trio, leaf.position, Leaf(str(accounts[4]), 50))
+    with reverts("RevenueNothingDue"):
+        withdraw(ledger, 1, 2, leaves(second)[0], stranger)
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_seller_buyer_and_bystander_of_a_moved_share(ledger, trio, accounts, stranger, settled_first):
+    """Case 87: what a derivation owed and nobody settled goes with the share; the bystander gets the same anyway."""
+    opened(ledger, 2, grown([(accounts[5], 1)]), edges=[(1, 5_000, False)])
+    pay(ledger, 1, 1_000, stranger)
+    pay(ledger, 2, 2_000, stranger)
+    mine_after(WEEK)
+    seller, bystander = leaves(trio)[:2]
+    buyer = Leaf(str(accounts[4]), 50)
+    reassign(ledger, 1, seller, buyer, settles=[(2, 0, NATIVE)] if settled_first else [])
+    second = replaced(trio, seller.position, buyer)
+    ledger.settle(2, 0, NATIVE, {"from": stranger})
+    pay(ledger, 1, 100, stranger)
+    bought, stayed = leaves(second)[:2]
+
+    assert withdraw(ledger, 1, 1, seller, stranger) == (1_000 if settled_first else 500)
+    assert withdraw(ledger, 1, 2, bought, stranger) == (50 if settled_first else 550)
+    got = withdraw(ledger, 1, 1, bystander, stranger) + withdraw(ledger, 1, 2, stayed, stranger)
+    assert got == 300 + 300 + 30
+
+
+def test_reassign_and_activate_are_refused_for_the_platform(ledger, treasury, stranger):
+    leaf = next(placed(grown([(treasury, 1_000_000)])))
+    mine_after(WEEK)
+    with reverts("RevenuePlatformWork"):
+        reassign(ledger, 0, leaf, Leaf(str(stranger), 1_000_000))
+    with reverts("RevenuePlatformWork"):
+        ledger.activate(0, {"from": stranger})
+
+
+def test_reassign_and_activate_are_refused_while_a_work_is_disputed(ledger, trio, accounts, stranger):
+    leaf = leaves(trio)[0]
+    reassign(ledger, 1, leaf, Leaf(str(accounts[4]), 50))
+    ledger.pushStatus(1, 1, {"from": accounts[9]})
+    mine_after(WEEK)
+    with reverts("RevenueWorkStatus", 1, 1):
+        ledger.activate(1, {"from": stranger})
+    with reverts("RevenueWorkStatus", 1, 1):
+        reassign(ledger, 1, leaf._replace(account=str(accounts[4])), Leaf(leaf.account, 50))
+    ledger.pushStatus(1, 0, {"from": accounts[9]})
+    ledger.activate(1, {"from": stranger})
+
+
+def test_unknown_works_have_nothing_to_activate(ledger, stranger):
+    with reverts("RevenueUnknownWork", 4):
+        ledger.activate(4, {"from": stranger})
+
+
+# --- by signature
+
+
+def signed_move(
+    ledger,
+    signer_key,
+    account,
+    work,
+    leaf,
+    by,
+    *,
+    settles=(),
+    executor=NATIVE,
+    nonce=0,
+    deadline=2**48 - 1,
+    contract=None,
+):
+    """Arguments of reassignBySig with a signature by a key."""
+    args = move(work, leaf, by)
+    settles_hash = keccak(encode(["(uint64,uint256,address)[]"], [list(settles)]))
+    message = {
+        "workId": work,
+        "position": leaf.position,
+        "account": str(account),
+        "weight": leaf.weight,
+        "newHash": node(by).hash,
+        "treeDigest": DIGEST,
+        "settlesHash": settles_hash,
+        "activateBy": args[6],
+        "executor": str(executor),
+        "nonce": nonce,
+        "deadline": deadline,
+    }
+    signature = sign(signer_key, domain("Troupe RevenueLedger", contract or ledger), "Reassign", REASSIGN, message)
+    return [args, leaf.proof, list(settles), str(executor), nonce, deadline, signature]
+
+
+def test_typehash_is_that_of_the_signed_struct(ledger):
+    text = "Reassign(" + ",".join(f"{kind} {name}" for kind, name in REASSIGN) + ")"
+    assert ledger.REASSIGN_TYPEHASH() == hexed(keccak(text=text))
+
+
+def test_signed_reassignment_is_submitted_by_anyone_once(ledger, trio, accounts, stranger):
+    mine_after(WEEK)
+    leaf = leaves(trio)[0]
+    args = signed_move(ledger, keyed(1).key, accounts[1], 1, leaf, Leaf(str(accounts[4]), 50))
+    tx = ledger.reassignBySig(*args, {"from": stranger})
+    assert tx.events["ShareReassigned"]["account"] == accounts[1]
+    assert ledger.nonces(accounts[1]) == 1
+    with reverts("InvalidAccountNonce", accounts[1], 1):
+        ledger.reassignBySig(*args, {"from": stranger})
+
+
+def test_signed_reassignment_is_good_for_what_it_names_only(ledger, trio, accounts, stranger):
+    """Case 66: another work, leaf, receiver, settlement, nonce, deadline or contract."""
+    mine_after(WEEK)
+    leaf = leaves(trio)[0]
+    good = signed_move(ledger, keyed(1).key, accounts[1], 1, leaf, Leaf(str(accounts[4]), 50))
+    other_leaf, to_stranger = leaves(trio)[1], Leaf(str(stranger), 50)
+    changes = {
+        0: [
+            (2, *good[0][1:]),
+            (*good[0][:2], 49, *good[0][3:]),
+            (*good[0][:4], node(to_stranger).hash, *good[0][5:]),
+            (*good[0][:5], NONE, good[0][6]),
+            (*good[0][:6], good[0][6] - 1),
+            (*good[0][:3], leaf.path ^ 1, *good[0][4:]),
+        ],
+        1: [other_leaf.proof[:1]],
+        2: [[(1, 0, NATIVE)]],
+        4: [1],
+        5: [2**48 - 2],
+    }
+    for index, values in changes.items():
+        for value in values:
+            changed = [*good]
+            changed[index] = value
+            with reverts("RevenueInvalidSignature", accounts[1]):
+                ledger.reassignBySig(*changed, {"from": stranger})
+    elsewhere = signed_move(
+        ledger, keyed(1).key, accounts[1], 1, leaf, Leaf(str(accounts[4]), 50), contract=accounts[3]
+    )
+    not_his = signed_move(ledger, keyed(2).key, accounts[1], 1, leaf, Leaf(str(accounts[4]), 50))
+    for wrong in (elsewhere, not_his):
+        with reverts("RevenueInvalidSignature", accounts[1]):
+            ledger.reassignBySig(*wrong, {"from": stranger})
+    ledger.reassignBySig(*good, {"from": stranger})
+
+
+def test_signed_reassignment_expires(ledger, trio, accounts, stranger):
+    mine_after(WEEK)
+    deadline = now() + 100
+    args = signed_move(
+        ledger, keyed(1).key, accounts[1], 1, leaves(trio)[0], Leaf(str(accounts[4]), 50), deadline=deadline
+    )
+    next_block_at(deadline + 1)
+    with reverts("RevenueSignatureExpired", deadline):
+        ledger.reassignBySig(*args, {"from": stranger})
+
+
+def test_signed_reassignment_with_an_executor_is_for_it_alone(ledger, trio, accounts, stranger):
+    """Case 75, as far as sales don't exist yet: the order carries who may use it."""
+    mine_after(WEEK)
+    args = signed_move(
+        ledger, keyed(1).key, accounts[1], 1, leaves(trio)[0], Leaf(str(accounts[4]), 50), executor=accounts[5]
+    )
+    with reverts("RevenueUnauthorized", stranger):
+        ledger.reassignBySig(*args, {"from": stranger})
+    without = [*args]
+    without[3] = NATIVE
+    with reverts("RevenueInvalidSignature", accounts[1]):
+        ledger.reassignBySig(*without, {"from": stranger})
+    ledger.reassignBySig(*args, {"from": accounts[5]})
+
+
+def test_keyed_nonces_may_be_used_in_any_order(ledger, trio, accounts, stranger):
+    mine_after(WEEK)
+    leaf = leaves(trio)[0]
+    second_key = 5 << 64
+    args = signed_move(ledger, keyed(1).key, accounts[1], 1, leaf, Leaf(str(accounts[4]), 50), nonce=second_key)
+    ledger.reassignBySig(*args, {"from": stranger})
+    assert ledger.nonces(accounts[1]) == 0
+    with reverts("InvalidAccountNonce", accounts[1], second_key + 1):
+        ledger.reassignBySig(*args, {"from": stranger})
+
+
+def test_contract_wallet_reassigns_by_its_owners_signature(ledger, free, accounts, stranger):
+    """ERC-1271."""
+    wallet = SignerWallet.deploy(accounts[1], {"from": stranger})
+    tree = opened(ledger, 1, grown([(wallet, 70), (accounts[2], 30)]))
+    mine_after(WEEK)
+    leaf = leaves(tree)[0]
+    with reverts("RevenueInvalidSignature", wallet):
+        ledger.reassignBySig(
+            *signed_move(ledger, keyed(2).key, wallet, 1, leaf, Leaf(str(accounts[4]), 70)), {"from": stranger}
+        )
+    ledger.reassignBySig(
+        *signed_move(ledger, keyed(1).key, wallet, 1, leaf, Leaf(str(accounts[4]), 70)), {"from": stranger}
+    )
+    assert ledger.workOf(1)[2] == 2
