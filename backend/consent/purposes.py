@@ -43,7 +43,7 @@ NOTICES: dict[Purpose, Notice] = {
     Purpose.CONTENT_TASTE: Notice(
         1,
         "Choose for me",
-        "We use what you did here to choose what you see, and tell you why each item is there. Without this you see what "
+        "We use what you did here to choose what you see, and say why each item is there. Without this you see what "
         "is popular and new.",
     ),
     Purpose.SOCIAL: Notice(

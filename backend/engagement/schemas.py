@@ -23,10 +23,10 @@ class EventIn(Schema):
 
     id: uuid.UUID
     kind: EventKind
-    work_id: Annotated[int, Field(ge=1, lt=2**63)]
+    work_id: Annotated[int, Field(strict=True, ge=1, lt=2**63)]
     at: AwareDatetime = Field(description="When it happened, by the client's clock; RFC 3339 with an offset.")
-    duration_ms: Annotated[int, Field(ge=0, le=DURATION_LIMIT_MS)] = 0
-    completion_bps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    duration_ms: Annotated[int, Field(strict=True, ge=0, le=DURATION_LIMIT_MS)] = 0
+    completion_bps: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
     """How far the person came, in hundredths of a percent of the work."""
 
     @model_validator(mode="after")

@@ -96,5 +96,5 @@ async def accept(
 
 async def head_time(connection: AsyncConnection[DictRow]) -> int | None:
     """The timestamp of the newest mirrored block, in seconds: the chain's clock."""
-    row = await (await connection.execute("SELECT time FROM chain.block ORDER BY number DESC LIMIT 1")).fetchone()
-    return None if row is None else int(row["time"])
+    row = await (await connection.execute("SELECT head_time FROM chain.cursor")).fetchone()
+    return None if row is None else int(row["head_time"])

@@ -26,6 +26,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls
+from tests.factories import Mirror
 
 PUBLIC_URL = "http://127.0.0.1:8000"
 CHAIN_ID = 31337
@@ -65,7 +66,7 @@ def manifest(tmp_path: Path) -> Path:
         "finality": {"mode": "tag"},
         "contracts": contracts,
         "tokens": [{"address": "0x" + "11" * 20, "symbol": "USD", "decimals": 6}],
-        "parameters": {},
+        "parameters": {"rewards": {"genesis": 1_760_000_000, "epochSeconds": 604_800}},
     }
     path.write_text(json.dumps(text))
     return path
@@ -88,6 +89,14 @@ def clean_db(backend_database: DatabaseUrls) -> DatabaseUrls:
         if filled:
             connection.execute(f"TRUNCATE {', '.join(name for (name,) in filled)} RESTART IDENTITY CASCADE")  # type: ignore[arg-type]
     return backend_database
+
+
+@pytest.fixture
+def mirror(clean_db: DatabaseUrls) -> Iterator[Mirror]:
+    """Writes chain rows as the indexer would; nothing is in them at first."""
+    made = Mirror(clean_db)
+    yield made
+    made.close()
 
 
 @pytest.fixture
