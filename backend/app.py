@@ -17,11 +17,11 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
-from backend import telemetry
+from backend import preflight, telemetry
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.deps import Clock, Core, wall_clock
 from backend.errors import AppError, Invalid, Problem, Unavailable
-from backend.settings import Settings, load_settings
+from backend.settings import Settings
 
 VERSION = "0.1.0"
 STATIC = Path(__file__).resolve().parent / "web" / "static"
@@ -73,12 +73,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -> FastAPI:
-    """Build the application; nothing connects before it serves. `clock` is the wall clock of sessions and receipts.
+    """Build the application. `clock` is the wall clock of sessions and receipts.
 
-    Raises SettingsError when `settings` is None and the environment's are not usable.
+    With settings nothing connects before it serves. Without, as a server starts it, they come from the environment and
+    are checked against chain and database: what is wrong is one sentence on stderr and exit status 1.
     """
-    core = Core(settings or load_settings(), clock)
-    telemetry.configure_logging(colours=False)
+    if settings is None:
+        settings = preflight.settings_or_exit()
+        telemetry.configure_logging()
+    core = Core(settings, clock)
     app = FastAPI(
         title="Troupe",
         version=VERSION,

@@ -14,10 +14,10 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_postrun, worker_process_init
+from celery.signals import beat_init, setup_logging, task_postrun, worker_init, worker_process_init
 from sqlalchemy.orm import Session
 
-from backend import telemetry
+from backend import preflight, telemetry
 from backend.deps import Core
 from backend.settings import load_settings
 
@@ -86,6 +86,12 @@ def task_session() -> Iterator[Session]:
 @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
 def _logging(**_: Any) -> None:
     telemetry.configure_logging()
+
+
+@worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
+@beat_init.connect(weak=False)  # type: ignore[untyped-decorator]
+def _preflight(**_: Any) -> None:
+    preflight.settings_or_exit()
 
 
 @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from backend.migrations.upgrade import upgrade
+from backend.migrations.upgrade import UnknownRevision, upgrade
 from indexer.errors import IndexerError
 from indexer.migrate import migrate as migrate_chain
 from stack.errors import StackError
@@ -36,5 +36,5 @@ def migrate_all(admin_url: str, indexer_url: str, *, say: Callable[[str], object
     except (OperationalError, psycopg.OperationalError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StackError(f"the database cannot be reached: {reason}") from error
-    except IndexerError as error:
+    except (IndexerError, UnknownRevision) as error:
         raise StackError(str(error)) from error

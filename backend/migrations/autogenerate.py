@@ -6,6 +6,7 @@ it builds with the models.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ import sqlalchemy as sa
 from alembic import op
 {imports}
 
-revision = "0001"
+revision = "{revision}"
 down_revision = None
 
 
@@ -73,7 +74,10 @@ def render(metadata: MetaData) -> str:
 
     up = list(operations(metadata))
     down: list[ops.MigrateOperation] = [ops.DropTableOp.from_table(t) for t in reversed(metadata.sorted_tables)]
-    source = _HEAD.format(upgrade=code(up), downgrade=code(down), imports="\n".join(sorted(imports)))
+    upgrade, downgrade = code(up), code(down)
+    # a database made from other models than these must not pass for one of this version
+    revision = "0001_" + hashlib.sha256(upgrade.encode()).hexdigest()[:8]
+    source = _HEAD.format(upgrade=upgrade, downgrade=downgrade, imports="\n".join(sorted(imports)), revision=revision)
     for step in (("check", "--fix", "--select", "I,F401,RUF100"), ("format",)):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *step, "-q", "--stdin-filename", str(TARGET), "-"],

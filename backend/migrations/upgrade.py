@@ -27,6 +27,10 @@ LOCK = 0x54524F555045
 """Key of the advisory lock under which one migration runs at a time ("TROUPE")."""
 
 
+class UnknownRevision(Exception):
+    """The database was migrated by another version of this code; the text says what to do."""
+
+
 def options() -> dict[str, Any]:
     """How Alembic looks at our database: schema `app` alone, its own version table there."""
     return {
@@ -52,13 +56,21 @@ def head() -> str:
     return found
 
 
+def known() -> set[str]:
+    """Every revision that this version of the code can start from."""
+    return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+
+
 def current(connection: Connection) -> str | None:
     """The revision of a database; None for one that was never migrated."""
     return MigrationContext.configure(connection, opts=options()).get_current_revision()
 
 
 def upgrade(admin_url: str) -> tuple[str | None, str]:
-    """Make the roles and run the migrations that are missing. Returns the revision before and after."""
+    """Make the roles and run the migrations that are missing. Returns the revision before and after.
+
+    Raises UnknownRevision for a database of another version.
+    """
     with psycopg.connect(conninfo(admin_url), connect_timeout=10) as roles:
         roles.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         ensure_roles(roles)
@@ -69,6 +81,11 @@ def upgrade(admin_url: str) -> tuple[str | None, str]:
             connection.commit()
             before = current(connection)
             connection.commit()
+            if before is not None and before not in known():
+                raise UnknownRevision(
+                    f"The product tables are at revision {before}, which this version does not know. Before the first"
+                    " release the tables are not carried over: start with --reset, or use a new database"
+                )
             command.upgrade(config(connection), "head")
             connection.commit()
             return before, head()
@@ -87,9 +104,11 @@ def main() -> int:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
         sys.stderr.write(f"The database does not take the connection: {reason}\n")
         return 1
-    sys.stdout.write(
-        f"schema {SCHEMA}: {before or 'new'} -> {after}\n" if before != after else f"schema {SCHEMA}: {after}\n"
-    )
+    except UnknownRevision as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    change = after if before == after else f"{before or 'new'} -> {after}"
+    sys.stdout.write(f"schema {SCHEMA}: {change}\n")
     return 0
 
 

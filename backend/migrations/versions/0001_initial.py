@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001"
+revision = "0001_73667489"
 down_revision = None
 
 
