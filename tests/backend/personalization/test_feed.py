@@ -1,0 +1,226 @@
+"""The feed over HTTP: personal only where it may be, with true reasons, and an off switch that acts at once."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from eth_account.signers.local import LocalAccount
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from backend.deps import Core
+from backend.models.personalization import ModelSnapshot
+from backend.personalization import service, snapshots
+from backend.personalization.linear import fit
+from backend.settings import Settings
+from tests.backend.conftest import Client, Clock
+from tests.factories import Mirror
+
+
+@pytest.fixture
+def mirror(mirror: Mirror, bob: LocalAccount) -> Mirror:
+    """Ten works, all of one time."""
+    mirror.block(1)
+    for work_id in range(1, 11):
+        mirror.work(work_id, owner=bob, block=1)
+    return mirror
+
+
+@pytest.fixture
+def core(settings: Settings, clock: Clock) -> Core:
+    return Core(settings, clock)
+
+
+@pytest.fixture
+def trained(core: Core, mirror: Mirror) -> ModelSnapshot:
+    """A model of 40 people of two tastes, works 1 to 5 and 6 to 10, who all allow what it needs."""
+    with core.database.session() as session:
+        for person in range(40):
+            account = uuid.UUID(int=1000 + person)
+            session.execute(
+                text("INSERT INTO app.account (id, address) VALUES (:id, :address)"),
+                {"id": account, "address": account.bytes + bytes(4)},
+            )
+            for purpose in ("behaviour", "content_taste"):
+                session.execute(
+                    text(
+                        "INSERT INTO app.consent_receipt (account_id, purpose, granted, notice_version, notice_digest,"
+                        " at) VALUES (:account, :purpose, true, 1, '', now())"
+                    ),
+                    {"account": account, "purpose": purpose},
+                )
+            for work in range(1, 11):
+                if (work <= 5) == (person % 2 == 0) and work % 5 != person % 5:
+                    session.execute(
+                        text(
+                            "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
+                            " duration_ms, completion_bps, epoch, digest)"
+                            " VALUES (:person, :id, :work, 'like', now(), now(), 0, 0, 1, '')"
+                        ),
+                        {"person": account, "id": uuid.uuid4(), "work": work},
+                    )
+    with core.database.session() as session:
+        made = service.train(session, models=core.settings.data_dir / "models", now=core.clock())
+    assert made is not None
+    core.database.dispose()
+    return made
+
+
+def feed(client: Client, **params: Any) -> dict[str, Any]:
+    answer = client.get("/v1/feed", params=params)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def allow(client: Client, *purposes: str, granted: bool = True) -> None:
+    for purpose in purposes:
+        assert client.put(f"/v1/consents/{purpose}", json={"granted": granted}).status_code == 200
+
+
+def do(client: Client, clock: Clock, kind: str, work_id: int, **more: Any) -> None:
+    event = {"id": str(uuid.uuid4()), "kind": kind, "work_id": work_id, "at": clock().isoformat(), **more}
+    assert client.post("/v1/engagement", json={"events": [event]}).json()["accepted"] == 1
+
+
+@pytest.mark.feature("X1", via="http")
+@pytest.mark.feature("X5", via="http")
+class TestPersonal:
+    def test_a_like_changes_the_next_feed_and_is_its_reason(
+        self, client: Client, trained: ModelSnapshot, clock: Clock, alice: LocalAccount
+    ) -> None:
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour", "content_taste")
+        before = feed(signed_in, limit=4)
+        do(signed_in, clock, "like", 7)
+        after = feed(signed_in, limit=4)
+        assert before["personal"]
+        assert not any(item["reason"] == "taste" for item in before["items"])
+        near = [item for item in after["items"] if item["work_id"] in (6, 7, 8, 9, 10)]
+        assert len(near) >= 3
+        assert all(
+            item["because"][0] | {"part": 0} == {"work_id": 7, "title": None, "did": "liked", "part": 0}
+            for item in near
+            if item["work_id"] != 7
+        )
+        assert after["model_version"] == trained.version
+
+    def test_finished_and_unwanted_works_are_not_shown_again(
+        self, client: Client, trained: ModelSnapshot, clock: Clock, alice: LocalAccount
+    ) -> None:
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour", "content_taste")
+        do(signed_in, clock, "watch", 1, duration_ms=60_000, completion_bps=9_500)
+        do(signed_in, clock, "less_like_this", 7)
+        shown = [item["work_id"] for item in feed(signed_in)["items"]]
+        assert {1, 7}.isdisjoint(shown)
+        assert min(shown.index(w) for w in (6, 8, 9, 10)) > max(shown.index(w) for w in (2, 3, 4, 5))
+
+    def test_terms_sum_to_the_score(
+        self, client: Client, trained: ModelSnapshot, clock: Clock, alice: LocalAccount
+    ) -> None:
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour", "content_taste")
+        do(signed_in, clock, "like", 7)
+        for item in feed(signed_in)["items"]:
+            assert item["score"] == pytest.approx(sum(item["terms"].values()))
+
+
+@pytest.mark.feature("X5", via="http")
+class TestOff:
+    @pytest.mark.parametrize("missing", ["behaviour", "content_taste", "switch"])
+    def test_v11_without_consent_or_switched_off_nothing_of_the_person_is_read(
+        self, client: Client, trained: ModelSnapshot, clock: Clock, alice: LocalAccount, missing: str
+    ) -> None:
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour", "content_taste")
+        do(signed_in, clock, "like", 7)
+        do(signed_in, clock, "less_like_this", 1)
+        if missing == "switch":
+            assert signed_in.put("/v1/me/personalization", json={"enabled": False}).status_code == 200
+        else:
+            allow(signed_in, missing, granted=False)
+        mine, nobodys = feed(signed_in), feed(client)
+        assert not mine["personal"]
+        assert mine["why_not_personal"]
+        assert mine["items"] == nobodys["items"]
+
+    def test_switching_on_again_acts_at_once(
+        self, client: Client, trained: ModelSnapshot, clock: Clock, alice: LocalAccount
+    ) -> None:
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour", "content_taste")
+        for enabled in (False, True):
+            signed_in.put("/v1/me/personalization", json={"enabled": enabled})
+            assert feed(signed_in)["personal"] is enabled
+        assert signed_in.get("/v1/me/personalization").json() == {
+            "enabled": True,
+            "behaviour": True,
+            "content_taste": True,
+        }
+
+    def test_a_visitor_gets_what_is_popular(self, client: Client, trained: ModelSnapshot) -> None:
+        answer = feed(client)
+        assert not answer["personal"]
+        assert len(answer["items"]) == 10
+        assert {item["reason"] for item in answer["items"]} <= {"trend", "fresh"}
+
+    def test_an_empty_catalogue_is_an_empty_feed(self, client: Client) -> None:
+        assert feed(client)["items"] == []
+
+    @pytest.mark.parametrize("limit", [0, 101, "many"])
+    def test_v15_a_wrong_limit_is_refused(self, client: Client, limit: Any) -> None:
+        assert client.get("/v1/feed", params={"limit": limit}).status_code == 422
+
+
+class TestTraining:
+    def test_v11_a_person_who_withdrew_is_not_learned_from(self, core: Core, trained: ModelSnapshot) -> None:
+        with core.database.session() as session:
+            before = len(service.positive_pairs(session))
+            session.execute(
+                text(
+                    "INSERT INTO app.consent_receipt (account_id, purpose, granted, notice_version, notice_digest, at)"
+                    " VALUES (:account, 'content_taste', false, 1, '', now())"
+                ),
+                {"account": uuid.UUID(int=1000)},
+            )
+            assert before - len(service.positive_pairs(session)) == 4
+        core.database.dispose()
+
+    def test_nothing_new_makes_no_new_model(self, core: Core, trained: ModelSnapshot) -> None:
+        with core.database.session() as session:
+            assert service.train(session, models=core.settings.data_dir / "models", now=core.clock()) is None
+        core.database.dispose()
+
+    def test_a_broken_snapshot_is_refused_and_the_one_before_serves_on(
+        self, client: Client, app: FastAPI, core: Core, trained: ModelSnapshot
+    ) -> None:
+        assert feed(client)["model_version"] == trained.version
+        folder = core.settings.data_dir / "models" / trained.folder
+        broken = core.settings.data_dir / "models" / "broken"
+        broken.mkdir()
+        for file in folder.iterdir():
+            (broken / file.name).write_bytes(file.read_bytes())
+        (broken / "data.npy").write_bytes(b"something else")
+        with core.database.session() as session:
+            session.add(ModelSnapshot(folder="broken", pairs=1, works=1, metrics={}, created_at=core.clock()))
+        app.state.feed_window._read_at = -1e9
+        assert feed(client)["model_version"] == trained.version
+        core.database.dispose()
+
+
+def test_a_snapshot_reads_back_what_was_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    model = fit(rng.integers(0, 30, 200), rng.integers(1, 20, 200))
+    name = snapshots.write(tmp_path, model)
+    assert snapshots.write(tmp_path, model) == name
+    again = snapshots.read(tmp_path, name)
+    np.testing.assert_array_equal(again.work_ids, model.work_ids)
+    np.testing.assert_array_equal(again.matrix.toarray(), model.matrix.toarray())
+    (tmp_path / name / "indices.npy").unlink()
+    with pytest.raises(snapshots.BrokenSnapshot):
+        snapshots.read(tmp_path, name)
