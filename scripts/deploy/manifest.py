@@ -1,0 +1,122 @@
+"""The deployment manifest: where a deployment stands and with which parameters, as the other parts read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from eth_utils import keccak
+
+from scripts.deploy.export_abi import CONTRACTS, ROOT, abi_hash
+from scripts.deploy.plan import DAY, DEVELOPMENT_CHAIN, NATIVE, Plan, parameters, tree_digest
+from scripts.deploy.system import System, stream_caps
+
+DEVELOPMENT_MANIFEST = ROOT / ".troupe" / "deployment.json"
+EPOCH_LENGTH = 7 * DAY
+
+
+def path(environment: dict[str, str], chain_id: int) -> Path:
+    """Where the manifest is kept: TROUPE_DEPLOYMENT, or the usual place of the chain."""
+    if given := environment.get("TROUPE_DEPLOYMENT"):
+        return Path(given)
+    if chain_id == DEVELOPMENT_CHAIN:
+        return DEVELOPMENT_MANIFEST
+    return ROOT / "indexer" / "deployments" / f"{chain_id}.json"
+
+
+def code_hash(web3: Any, address: str) -> str:
+    """keccak256 of the run-time code at an address, as 0x-hex."""
+    return "0x" + keccak(bytes(web3.eth.get_code(address))).hex()
+
+
+def build(web3: Any, plan: Plan, system: System, deployer: str) -> dict[str, Any]:
+    """The manifest of a deployment that has just been made."""
+    tokens = [{"address": NATIVE, "symbol": "ETH", "decimals": 18}]
+    caps = stream_caps(plan, system)
+    bound = {contract.address: contract for contract in system.contracts.values()}
+    for address in caps:
+        if address != NATIVE:
+            token = bound.get(address) or _erc20(web3, address)
+            tokens.append({"address": address, "symbol": token.symbol(), "decimals": int(token.decimals())})
+    return {
+        "chainId": web3.eth.chain_id,
+        "network": plan.network,
+        "startBlock": min(system.blocks.values()),
+        "genesisHash": "0x" + bytes(web3.eth.get_block(0)["hash"]).hex(),
+        "finality": dict(plan.finality),
+        "contracts": {
+            name: {
+                "address": system.contracts[name].address,
+                "block": system.blocks[name],
+                "abiHash": abi_hash(name),
+                "codeHash": code_hash(web3, system.contracts[name].address),
+            }
+            for name in CONTRACTS
+        },
+        "tokens": tokens,
+        "parameters": {
+            **parameters(plan),
+            "people": {
+                "deployer": deployer,
+                "publisher": plan.people.publisher,
+                "moderator": plan.people.moderator,
+                "guardian": plan.people.guardian,
+                "founders": list(plan.people.founders),
+                "voters": list(plan.people.voters),
+            },
+            "wallets": {
+                "treasury": system.treasury_wallet,
+                "founders": system.founder_wallets,
+                "start": system.vesting_start,
+                "duration": plan.token.vesting,
+            },
+            "genesisSupply": {name: str(amount) for name, amount in plan.allocations().items()}
+            | {"voters": {voter: str(amount) for voter, amount in plan.people.voters.items()}},
+            "rewards": {
+                "genesis": system.genesis,
+                "epochSeconds": EPOCH_LENGTH,
+                "windowSeconds": plan.rewards.window,
+                "resolveSeconds": plan.rewards.resolve_period,
+                "publisherBond": str(plan.rewards.publisher_bond),
+                "minChallengerBond": str(plan.rewards.min_challenger_bond),
+                "maxChallengerBond": str(plan.rewards.max_challenger_bond),
+                "caps": {
+                    address: {"epoch": str(cap.epoch), "account": str(cap.account)} for address, cap in caps.items()
+                },
+            },
+            "platformSplit": {
+                "leaves": [{"account": account, "weight": str(weight)} for account, weight in system.platform_leaves],
+                "treeDigest": "0x" + tree_digest(system.platform_leaves).hex(),
+            },
+        },
+    }
+
+
+def _erc20(web3: Any, address: str) -> Any:
+    abi = [
+        {"type": "function", "name": name, "inputs": [], "stateMutability": "view",
+         "outputs": [{"name": "", "type": kind}]}
+        for name, kind in (("symbol", "string"), ("decimals", "uint8"))
+    ]  # fmt: skip
+    functions = web3.eth.contract(address=address, abi=abi).functions
+
+    class Reader:
+        symbol = staticmethod(lambda: functions.symbol().call())
+        decimals = staticmethod(lambda: functions.decimals().call())
+
+    return Reader
+
+
+def write(target: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest so that a reader sees the old file or the whole new one, never a part."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
+    with os.fdopen(handle, "w") as file:
+        json.dump(manifest, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, target)
