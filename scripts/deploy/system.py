@@ -172,7 +172,7 @@ class Deployment:
         self.create("MockUSD")
 
     def approve_bonds(self, publisher: Sender) -> None:
-        """The publisher lets the distributor take its bonds. Elsewhere than in development it does so by itself, once."""
+        """The publisher lets the distributor take its bonds. Off the development chain it does so by itself."""
         token, distributor = self.system.TroupeToken, self.system.RewardDistributor
         data = token.approve.encode_input(distributor.address, 2**256 - 1)
         publisher.send("approving the publisher's bonds", to=token.address, data=data)
