@@ -35,6 +35,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.works.routes",
     "backend.works.licence_routes",
     "backend.content.routes",
+    "backend.payouts.routes",
     "backend.web.docs",
 )
 
@@ -45,6 +46,10 @@ TAGS = [
     {"name": "feed", "description": "What to watch next, why, and the off switch."},
     {"name": "works", "description": "Drafts and their registration; works, provenance, splits, licences."},
     {"name": "content", "description": "Files by their IPFS content id, checked block by block."},
+    {
+        "name": "payouts",
+        "description": "What a holder earned and can withdraw, statements, paying a work, moving shares.",
+    },
     {"name": "system", "description": "The chain that is served, health, readiness, metrics."},
 ]
 

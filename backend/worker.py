@@ -23,12 +23,15 @@ from backend.settings import load_settings
 
 TASKS = (  # modules with tasks; a package adds its line
     "backend.accounts.tasks",
+    "backend.payouts.tasks",
     "backend.personalization.tasks",
     "backend.sender.tasks",
 )
 
 SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its line
     "forget-expired-sign-ins": {"task": "accounts.forget_expired", "schedule": 300.0},
+    "find-split-trees": {"task": "payouts.find_trees", "schedule": 10.0, "options": {"expires": 10.0}},
+    "retry-split-trees": {"task": "payouts.retry_trees", "schedule": 120.0, "options": {"expires": 120.0}},
     "sweep-the-outbox": {"task": "sender.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0},
 }

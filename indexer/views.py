@@ -308,6 +308,7 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("RevenueLedger", "EdgeOpened", ("work_id",)),
     ("RevenueLedger", "EdgeOpened", ("parent_id",)),
     ("RevenueLedger", "SplitActivated", ("work_id",)),
+    ("RevenueLedger", "SplitActivated", ("root",)),
     ("RevenueLedger", "ShareReassigned", ("work_id",)),
     ("RevenueLedger", "PaymentReceived", ("work_id", "token")),
     ("RevenueLedger", "EdgeSettled", ("work_id", "token")),

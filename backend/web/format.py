@@ -62,7 +62,7 @@ def identicon(address: str, size: int = 24) -> Markup:
     hue = int.from_bytes(seed[:2]) % 360
     ground, ink = f"hsl({hue} 38% 88%)", f"hsl({(hue + 150 + seed[2] % 60) % 360} 52% 36%)"
     columns = (GRID + 1) // 2
-    cells = []
+    cells: list[str] = []
     for index in range(columns * GRID):
         if seed[3 + index] & 1:
             column, row = divmod(index, GRID)

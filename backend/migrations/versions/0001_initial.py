@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_73667489"
+revision = "0001_31dba179"
 down_revision = None
 
 
@@ -164,6 +164,24 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sign_in_nonce_expires_at"), "sign_in_nonce", ["expires_at"], unique=False, schema="app")
     op.create_table(
+        "split_progress",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("block_number", sa.BigInteger(), nullable=False),
+        sa.Column("block_hash", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_split_progress_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_split_progress")),
+        schema="app",
+    )
+    op.create_table(
+        "split_root",
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("complete", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("octet_length(root) = 32", name=op.f("ck_split_root_root_length")),
+        sa.PrimaryKeyConstraint("root", name=op.f("pk_split_root")),
+        schema="app",
+    )
+    op.create_table(
         "auth_session",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -264,14 +282,31 @@ def upgrade() -> None:
         sa.UniqueConstraint("intent_id", "number", name=op.f("uq_outbox_transaction_intent_id_number")),
         schema="app",
     )
+    op.create_table(
+        "split_leaf",
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account", sa.LargeBinary(), nullable=False),
+        sa.Column("weight", Uint256(), nullable=False),
+        sa.CheckConstraint("octet_length(account) = 20", name=op.f("ck_split_leaf_account_length")),
+        sa.ForeignKeyConstraint(
+            ["root"], ["app.split_root.root"], name=op.f("fk_split_leaf_root_split_root"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("root", "position", name=op.f("pk_split_leaf")),
+        schema="app",
+    )
+    op.create_index(op.f("ix_split_leaf_account"), "split_leaf", ["account"], unique=False, schema="app")
 
 
 def downgrade() -> None:
+    op.drop_table("split_leaf", schema="app")
     op.drop_table("outbox_transaction", schema="app")
     op.drop_table("feed_settings", schema="app")
     op.drop_table("draft", schema="app")
     op.drop_table("consent_receipt", schema="app")
     op.drop_table("auth_session", schema="app")
+    op.drop_table("split_root", schema="app")
+    op.drop_table("split_progress", schema="app")
     op.drop_table("sign_in_nonce", schema="app")
     op.drop_table("sender_account", schema="app")
     op.drop_table("outbox_intent", schema="app")

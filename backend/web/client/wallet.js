@@ -2,7 +2,6 @@
 // Bundled with viem into static/vendor/wallet.js by scripts/toolchain/bundle.js. No key and no amount is made here:
 // the wallet signs what the person sees, and every transaction comes from the API as {to, data, value, chainId}.
 import { createPublicClient, createWalletClient, custom, getAddress, numberToHex } from "viem";
-import { createSiweMessage } from "viem/siwe";
 
 const POLL_MS = 1500;
 const SEEN_TIMEOUT_MS = 10 * 60 * 1000;
@@ -75,17 +74,7 @@ async function signIn() {
   const provider = await chooseWallet();
   const [first] = await provider.request({ method: "eth_requestAccounts" });
   const address = getAddress(first);
-  const { nonce, domain, uri, chain_id: chainId, version, statement } = await api("/v1/auth/nonce", { method: "POST" });
-  const message = createSiweMessage({
-    address,
-    chainId: Number(chainId),
-    domain: domain ?? window.location.host,
-    uri: uri ?? window.location.origin,
-    nonce,
-    statement,
-    version: version ?? "1",
-    issuedAt: new Date(),
-  });
+  const { message } = await api("/v1/auth/nonce", { method: "POST", body: JSON.stringify({ address }) });
   const signature = await createWalletClient({ account: address, transport: custom(provider) }).signMessage({ message });
   await api("/v1/auth/verify", { method: "POST", body: JSON.stringify({ message, signature }) });
   window.location.reload();

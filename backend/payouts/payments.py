@@ -1,0 +1,113 @@
+"""Paying a work: the transactions that do it, checked against what the ledger would refuse."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.chain import NATIVE, ChainInfo, decode_result, encode_call
+from backend.errors import Conflict, Invalid, NotFound
+from backend.intents import Intent, call_intent
+from backend.mirror import Head
+from backend.payouts.ledger import MAX_COUNTER, PLATFORM, fee_of
+from backend.payouts.schemas import PaymentIntent, PaymentKind, PaymentRequest
+from backend.sender.rpc import Node, NodeRefused, NodeUnreachable
+from backend.web.format import exact
+from backend.works.rules import Status
+from indexer.models import event, view
+
+
+def payment_intent(
+    session: Session, *, chain: ChainInfo, node: Node, head: Head, request: PaymentRequest, payer: str | None
+) -> PaymentIntent:
+    """The transactions that pay a work.
+
+    Raises:
+        NotFound: there is no such work.
+        Conflict: the work is revoked.
+        Invalid: the currency is not allowed, or the amount is zero or beyond what the ledger can count.
+    """
+    _check_work(session, request.work_id)
+    _check_token(session, chain, request.token)
+    if not 0 < request.amount <= MAX_COUNTER:
+        raise Invalid(f"A payment is 1 to {MAX_COUNTER} base units, not {request.amount}.", code="amount_out_of_range")
+    fee_bps = session.scalar(select(view("policy").c.fee_bps)) or 0
+    fee = 0 if request.work_id == PLATFORM else fee_of(request.amount, fee_bps)
+    return PaymentIntent(
+        as_of=head.as_of,
+        intents=_intents(chain, node, request, payer),
+        fee=fee,
+        credited=request.amount - fee,
+    )
+
+
+def _check_work(session: Session, work_id: int) -> None:
+    if work_id == PLATFORM:
+        return
+    work = view("work")
+    status = session.scalar(select(work.c.status).where(work.c.work_id == work_id))
+    if status is None:
+        raise NotFound(f"There is no work {work_id} on chain.", code="work_not_found", work_id=work_id)
+    if status == Status.REVOKED:
+        raise Conflict(f"Work {work_id} is revoked and takes no payments.", code="work_revoked", work_id=work_id)
+
+
+def _check_token(session: Session, chain: ChainInfo, token: str) -> None:
+    if token == NATIVE:
+        return
+    allowed = event("RevenueLedger", "TokenAllowed")
+    latest = session.scalar(
+        select(allowed.c.allowed)
+        .where(allowed.c.token == bytes.fromhex(token[2:]))
+        .order_by(allowed.c.block_number.desc(), allowed.c.log_index.desc())
+        .limit(1)
+    )
+    if not latest:
+        names = ", ".join(known.symbol for known in chain.tokens.values())
+        raise Invalid(f"Works can't be paid in {token}; they can in {names}.", code="token_not_allowed")
+
+
+def _intents(chain: ChainInfo, node: Node, request: PaymentRequest, payer: str | None) -> list[Intent]:
+    kind = PaymentKind[request.kind.upper()].value
+    ref = bytes.fromhex(request.ref[2:])
+    token = chain.tokens.get(request.token)  # type: ignore[call-overload]  # an Address is a str
+    symbol, decimals = (token.symbol, token.decimals) if token else (request.token, 0)
+    what = f"{exact(request.amount, decimals)} {symbol}"
+    to = "the platform" if request.work_id == PLATFORM else f"work {request.work_id}"
+    if request.token == NATIVE:
+        pay = call_intent(
+            chain,
+            "RevenueLedger",
+            "payNative",
+            [request.work_id, kind, ref],
+            value=request.amount,
+            description=f"Pay {what} to {to}",
+        )
+        return [pay]
+    pay = call_intent(
+        chain,
+        "RevenueLedger",
+        "payToken",
+        [request.work_id, request.token, request.amount, kind, ref],
+        description=f"Pay {what} to {to}",
+    )
+    if payer is not None and _allowance(chain, node, request.token, payer) >= request.amount:
+        return [pay]
+    approve = call_intent(
+        chain,
+        "ERC20",
+        "approve",
+        [chain.address("RevenueLedger"), request.amount],
+        to=request.token,
+        description=f"Let the ledger take {what} from you",
+    )
+    return [approve, pay]
+
+
+def _allowance(chain: ChainInfo, node: Node, token: str, payer: str) -> int:
+    """What the ledger may take from the payer; 0 when the node can't say, for an approval more does no harm."""
+    call = encode_call("ERC20", "allowance", [payer, chain.address("RevenueLedger")])
+    try:
+        return int(decode_result("ERC20", "allowance", node.call(token, call)))
+    except (NodeUnreachable, NodeRefused, ValueError):
+        return 0
