@@ -1,0 +1,17 @@
+"""The mirror that a test writes, and uploads as a client sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stack.postgres import DatabaseUrls
+from tests.backend.mirror import MirrorWriter
+
+
+@pytest.fixture
+def mirror(db_urls: DatabaseUrls) -> Iterator[MirrorWriter]:
+    writer = MirrorWriter(db_urls)
+    yield writer
+    writer.close()
