@@ -11,7 +11,7 @@ from tests.backend.mirror import MirrorWriter
 
 
 @pytest.fixture
-def mirror(db_urls: DatabaseUrls) -> Iterator[MirrorWriter]:
-    writer = MirrorWriter(db_urls)
+def mirror(clean_db: DatabaseUrls) -> Iterator[MirrorWriter]:
+    writer = MirrorWriter(clean_db)
     yield writer
     writer.close()
