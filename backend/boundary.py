@@ -21,9 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import telemetry
 from backend.errors import MEDIA_TYPE, AppError, problem
+from backend.jsontext import MAX_DEPTH, too_deep
 
 JSON_LIMIT = 1024 * 1024
-JSON_DEPTH = 32
+JSON_DEPTH = MAX_DEPTH
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -32,8 +33,6 @@ PAGE_POLICY = (
     " form-action 'self'; frame-ancestors 'none'"
 )
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
 
 log = structlog.get_logger(__name__)
 
@@ -58,18 +57,9 @@ class Malformed(AppError):
         super().__init__(400, code, "Malformed request", detail)
 
 
-def json_depth(body: bytes) -> int:
-    """How deep arrays and objects nest in JSON text; text that is no JSON gets some number."""
-    deepest = depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
 def check_json(body: bytes) -> None:
     """Raise Malformed for JSON text that nests too deep, or that holds characters no text column can hold."""
-    if body.count(b"[") + body.count(b"{") > JSON_DEPTH and json_depth(body) > JSON_DEPTH:
+    if too_deep(body, JSON_DEPTH):
         raise Malformed(f"The JSON body nests deeper than {JSON_DEPTH} levels.", "json_too_deep")
     if b"\\u" in body:  # NUL and lone surrogates can only come escaped: raw ones are no JSON, or no UTF-8
         try:

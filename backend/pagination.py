@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Query
 
 from backend.errors import Invalid
+from backend.jsontext import read_json
 
 MAX_CURSOR = 500
 DEFAULT_LIMIT = 20
@@ -38,13 +39,13 @@ def decode_cursor(scope: str, cursor: str, *readers: Callable[[Any], Any]) -> tu
     Raises Invalid `cursor_invalid` for a cursor of another list or of nobody's making.
     """
     try:
-        made = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        made = read_json(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         if not isinstance(made, list) or len(made) != 1 + len(readers) or made[0] != scope:
             raise ValueError("another list's cursor")
         keys = tuple(read(key) for read, key in zip(readers, made[1:], strict=True))
         if any(isinstance(key, int) and abs(key) >= 2**63 for key in keys):
             raise ValueError("no row has such a key")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise Invalid(
             "This cursor belongs to no page of this list; start again without it.",
             code="cursor_invalid",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backend.content.cid import CID, InvalidCid
+from backend.jsontext import read_json
 from backend.works.rules import AiLabel, Kind
 
 FORMAT: Final = "troupe-work/1"
@@ -109,8 +110,8 @@ class Described:
 def describe(data: bytes) -> Described:
     """Read a metadata file leniently: any JSON with ERC-721's `name` has a title. Never raises."""
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
+        document = read_json(data)
+    except ValueError:
         return Described()
     if not isinstance(document, dict):
         return Described()

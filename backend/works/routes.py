@@ -16,7 +16,7 @@ from backend.content.routes import Store
 from backend.content.store import ContentStore
 from backend.content.uploads import MAX_UPLOAD_BYTES
 from backend.deps import Chain, Core, CoreDep, CurrentAccount, CurrentPerson, DbSession
-from backend.errors import AppError, Conflict, Invalid, Problem
+from backend.errors import AppError, Conflict, Forbidden, Invalid, Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead, Head, require_block
 from backend.models.accounts import Account
@@ -391,7 +391,7 @@ def _show_leaf(tree: SplitTree, position: int, account: str | None, weight: int)
     "/{work_id}/approval-intent",
     responses={
         404: {"model": Problem, "description": "`work_not_found`"},
-        409: {"model": Problem, "description": "`not_the_owner`"},
+        403: {"model": Problem, "description": "`not_the_owner`"},
     },
 )
 def approve_derivative(
@@ -400,7 +400,7 @@ def approve_derivative(
     """The unsigned transaction by which you, the owner of a work, let one derivation of it be registered."""
     row = catalogue.find_work(session, work_id)
     if bytes(row["owner"]) != me.address:
-        raise Conflict(f"Work {work_id} belongs to another account; only its owner can approve.", code="not_the_owner")
+        raise Forbidden(f"Work {work_id} belongs to another account; only its owner can approve.", code="not_the_owner")
     intent = call_intent(
         chain,
         service.REGISTRY,

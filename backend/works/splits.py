@@ -78,12 +78,14 @@ def read_tree_file(data: bytes) -> list[Share]:
     """Read a tree file of any origin. Raises InvalidSplit unless it is exactly what `tree_file` writes."""
     if len(data) > MAX_TREE_FILE_BYTES:
         raise InvalidSplit(f"a tree file of {len(data)} bytes is above {MAX_TREE_FILE_BYTES}")
+    if data.count(b"[") != 1 or data.count(b"{") != 1 + data.count(b'{"account":"'):
+        raise InvalidSplit("not a tree file: one list of leaves is all that nests in it")
     try:
         document = json.loads(data)
         if document["format"] != FORMAT:
             raise InvalidSplit(f"the format is {document['format']!r}, not {FORMAT!r}")
         shares = [_share(leaf) for leaf in document["leaves"]]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise InvalidSplit(f"not a tree file: {error}") from error
     if not shares or tree_file(shares) != data:
         raise InvalidSplit("not the canonical form of a tree file")
