@@ -25,7 +25,7 @@ from backend.db import conninfo
 from backend.migrations.upgrade import head as needed_revision
 from indexer.migrate import expected as expected_fingerprint
 from indexer.migrate import present as present_fingerprint
-from stack import anvil, rpc
+from stack import anvil, roles, rpc
 from stack.anvil import ROOT
 from stack.console import readable
 from stack.errors import StackError
@@ -379,6 +379,17 @@ def _wrong_code(url: str, name: str, contract: dict[str, str]) -> str | None:
     if expected and keccak(code).hex() != expected.removeprefix("0x"):
         return f"{name} at {contract['address']} has other code than the manifest says"
     return None
+
+
+def check_roles(target: Target) -> Finding:
+    """The table of roles as the chain has it (docs/contracts.md), beside the one that was deployed."""
+    found = roles.problems(str(target.rpc_url), _manifest(target))
+    if found:
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        return fail(
+            found[0] + more, "a vote can have done this: bring the manifest up to date; else treat it as a breach"
+        )
+    return ok("every role and restricted function is as deployed; the deployer holds none")
 
 
 # --- what follows the chain and serves -------------------------------------------------------------------------------

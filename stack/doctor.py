@@ -30,6 +30,7 @@ RUNNING: Mapping[str, Check] = {
     "redis": checks.check_redis,
     "chain": checks.check_chain,
     "contracts": checks.check_contracts,
+    "contract roles": checks.check_roles,
     "indexer": checks.check_indexer,
     "api": checks.check_api,
     "worker": checks.check_worker,
@@ -42,6 +43,7 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
     "chain tables": ("database",),
     "database roles": ("database",),
     "contracts": ("chain",),
+    "contract roles": ("chain", "contracts"),
     "indexer": ("database", "chain", "chain tables"),
     "worker": ("redis",),
 }

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from celery import Celery
 
+from scripts.deploy import keys
 from stack import anvil, deployment, rpc
 from stack.anvil import CHAIN_ID, ROOT, Anvil
 from stack.errors import Missing, StackError, WrongUsage
@@ -139,6 +140,7 @@ class Settings:
             "TROUPE_DATA_DIR": str(self.state / "content"),
             "TROUPE_PUBLIC_URL": self.api_url,
             "TROUPE_INDEXER_PORT": str(self.ports.indexer),
+            "TROUPE_OPERATOR_KEY": operator_key(),
             "PYTHONUNBUFFERED": "1",
             **self.extra,
         }
@@ -146,6 +148,11 @@ class Settings:
     def admin_environment(self) -> dict[str, str]:
         """What the migrations are told beside: only they get the owner's address."""
         return self.environment() | {"TROUPE_ADMIN_DATABASE_URL": self.database.admin}
+
+
+def operator_key() -> str:
+    """The development publisher's key, known to everybody; the backend refuses it off chain 31337."""
+    return "0x" + bytes(keys.dev_account(keys.DEV_ROLES.index("publisher")).key).hex()
 
 
 def answers_http(url: str) -> bool:
@@ -237,7 +244,7 @@ def stages(settings: Settings, log: Callable[[str], Path]) -> list[Stage]:
                 name="indexer",
                 command=[python, "-m", "indexer", "run"],
                 env=environment,
-                ready=lambda: answers_http(f"{settings.indexer_url}/health"),
+                ready=lambda: answers_http(f"{settings.indexer_url}/ready"),
                 url=settings.indexer_url,
                 prepare=port("indexer"),
                 ready_timeout_s=60,

@@ -223,10 +223,11 @@ class Supervisor:
 
     def _change(self, name: str, phase: Phase, pid: int | None = None) -> None:
         row = self.rows[name]
+        again = row.phase is phase
         row.phase, row.pid = phase, pid
         now = time.monotonic()
-        if phase is Phase.STARTING:
-            row.since = now
+        if phase is Phase.STARTING and not again:
+            row.since, row.seconds = now, None
         elif phase in (Phase.READY, Phase.DONE, Phase.FAILED) and row.since is not None and row.seconds is None:
             row.seconds = now - row.since
         self.on_change()
