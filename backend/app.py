@@ -32,6 +32,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.consent.routes",
     "backend.engagement.routes",
     "backend.personalization.routes",
+    "backend.governance.routes",
     "backend.works.routes",
     "backend.works.licence_routes",
     "backend.content.routes",
@@ -50,6 +51,7 @@ TAGS = [
         "name": "payouts",
         "description": "What a holder earned and can withdraw, statements, paying a work, moving shares.",
     },
+    {"name": "governance", "description": "Proposals, votes, and the policy that they have made."},
     {"name": "system", "description": "The chain that is served, health, readiness, metrics."},
 ]
 

@@ -1,0 +1,59 @@
+"""What a proposal's calls mean, in plain words. A call that is not known here is shown by its signature. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backend.chain import ChainInfo, Function, decode_call
+
+
+def percent(bps: int) -> str:
+    """Basis points for people: 500 is `5.00%`."""
+    return f"{bps // 100}.{bps % 100:02d}%"
+
+
+def duration(seconds: int) -> str:
+    """`2 days`, `36 hours`, `90 seconds`: the largest unit that says it exactly."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        if seconds % length == 0:
+            count = seconds // length
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    raise AssertionError("every number of seconds is a number of seconds")
+
+
+def _fee(arguments: Mapping[str, Any]) -> str:
+    return f"Set the platform fee on payments to {percent(arguments['newBps'])}"
+
+
+def _token_allowed(arguments: Mapping[str, Any]) -> str:
+    return f"{'Accept' if arguments['allowed'] else 'No longer accept'} payments in the token {arguments['token']}"
+
+
+_KNOWN: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
+    ("RevenueLedger", "setFeeBps"): _fee,
+    ("RevenueLedger", "setTokenAllowed"): _token_allowed,
+    ("TroupeGovernor", "setVotingDelay"): lambda a: (
+        f"Let votes begin {duration(a['newVotingDelay'])} after a proposal is made"
+    ),
+    ("TroupeGovernor", "setVotingPeriod"): lambda a: f"Let votes last {duration(a['newVotingPeriod'])}",
+    ("TroupeGovernor", "updateQuorumNumerator"): lambda a: (
+        f"Ask for {a['newQuorumNumerator']}% of all tokens for a decision to count"
+    ),
+    ("WorkRegistry", "signal"): lambda a: f"Signal 0x{a['topic'].hex()}: advice, nothing else changes",
+}
+
+
+def call(chain: ChainInfo, target: str, data: bytes) -> tuple[str | None, Function | None, dict[str, Any], str]:
+    """(contract, function, arguments, sentence) of one call; contract and function are None where they are not ours."""
+    contract = chain.contract_at(target)
+    if contract is None:
+        return None, None, {}, f"Call {target}, which is not one of Troupe's contracts, with {len(data)} bytes"
+    try:
+        function, arguments = decode_call(contract, data)
+    except ValueError:
+        return contract, None, {}, f"Call {contract} with data that fits none of its functions"
+    if known := _KNOWN.get((contract, function.name)):
+        return contract, function, arguments, known(arguments)
+    shown = ", ".join(f"{name}={'0x' + v.hex() if isinstance(v, bytes) else v}" for name, v in arguments.items())
+    return contract, function, arguments, f"Call {contract}.{function.name}({shown})"

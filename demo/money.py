@@ -1,0 +1,220 @@
+"""The money acts: register the works, pay for them, hand a share on, withdraw up the graph of derivations."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from demo.api import in_parallel
+from demo.films import Film, Rating
+from demo.people import Person
+from demo.rpc import Sent, selector, word, words
+from demo.stage import GAS, NATIVE, Stage
+
+ETHER = 10**18
+LICENCE = {
+    "title": "Derivations welcome, a tenth upstream",
+    "min_share_bps": 1_000,
+    "commercial": True,
+    "derivatives": True,
+    "attribution": True,
+}
+ROYALTY_BPS = 1_000
+TIP, SALE = 1, 2
+TIP_WEI = 10**15
+PRICE_USD = 5 * 10**6
+GIFT_WEIGHT_BPS = 2_500
+PAYMENT = "PaymentReceived(uint64,address,address,uint256,uint256,uint8,bytes32)"
+REASSIGNED = "ShareReassigned(uint64,address,uint256,uint256,bytes32,bytes32,bytes32)"
+WITHDRAWN = "Withdrawn(uint64,address,address,uint32,uint256,uint256)"
+
+
+def creator_of(film: Film) -> Person:
+    return Person("creator", film.creator)
+
+
+def payment_ref(kind: int, rating: Rating) -> str:
+    """The reference that a payment carries on chain: the same rating always pays under the same one."""
+    return "0x" + keccak(text=f"troupe demo {kind} {rating.person} {rating.film} {rating.at}").hex()
+
+
+def fund(stage: Stage, people: list[Person]) -> None:
+    """Give every wallet that is empty one ether out of nothing, as only the development chain can."""
+    balances = stage.chain.batch("eth_getBalance", [[person.address, "latest"] for person in people])
+    empty = [person for person, balance in zip(people, balances, strict=True) if int(balance, 16) == 0]
+    with stage.act("people get their first coins", len(empty)) as tick:
+        stage.chain.batch("anvil_setBalance", [[person.address, hex(ETHER)] for person in empty])
+        for _ in empty:
+            tick()
+
+
+def register(stage: Stage) -> None:
+    """Every film becomes a work of its creator; first films before the sequels that derive from them."""
+    known = stage.works
+    films = [film for film in stage.slice.films.values() if not known[film.number]]
+    licence = _licence(stage) if films else 0
+    with stage.act("creators register their works", len(films)) as tick:
+        for generation in (False, True):
+            part = [film for film in films if (film.first_film is not None) is generation]
+            works = stage.works
+            drafts = in_parallel(partial(_draft, stage, licence, works), part)
+            sent = [
+                stage.sign(creator_of(film), intents["register"], GAS["register"], f"register {film.title}")
+                for film, intents in zip(part, drafts, strict=True)
+            ]
+            stage.send(sent, tick)
+    stage.facts["works"] = len(stage.slice.films)
+    stage.facts["derivations"] = sum(film.first_film is not None for film in stage.slice.films.values())
+
+
+def _licence(stage: Stage) -> int:
+    """The licence of the story, created once by the first creator."""
+    author = Person("creator", 0)
+    for _ in range(2):
+        listed = stage.api.get("/v1/licences", limit=100)["items"]
+        mine = [item["licence_id"] for item in listed if item["creator"] == author.address]
+        if mine:
+            return int(mine[0])
+        intent = stage.api.post("/v1/licences/intent", author, **LICENCE)["intent"]
+        stage.send([stage.sign(author, intent, GAS["default"], "create the licence")])
+    raise RuntimeError("the licence was created and the API does not list it")
+
+
+def _draft(stage: Stage, licence: int, works: dict[int, int], film: Film) -> Any:
+    person = creator_of(film)
+    metadata: dict[str, Any] = {
+        "title": film.title,
+        "kind": "video",
+        "licence_id": licence,
+        "ai_label": "human",
+        "tags": list(film.genres),
+        "parents": [{"work_id": works[film.first_film], "share_bps": ROYALTY_BPS}] if film.first_film else [],
+    }
+    mine = stage.api.get("/v1/works/drafts", person, limit=100)["items"]
+    wanted = "0x" + film.content_hash.hex()
+    draft = next((item for item in mine if item["content_hash"] == wanted), None)
+    if draft is None:
+        draft = stage.api.request(
+            "POST",
+            "/v1/works/drafts",
+            person,
+            files={"file": (f"{film.number}.txt", film.card, "text/plain")},
+            data={"metadata": json.dumps(metadata)},
+        )
+    return stage.api.get(f"/v1/works/drafts/{draft['id']}/intent", person)
+
+
+def pay(stage: Stage, ratings: list[Rating]) -> None:
+    """People tip what they rated 8 or more, in the native coin, and buy what they rated 10, in dollars."""
+    ledger = stage.contracts["RevenueLedger"]
+    paid = {_ref(log) for log in stage.chain.logs(ledger, PAYMENT)}
+    works = stage.works
+    tips = [r for r in ratings if r.stars >= 8 and payment_ref(TIP, r) not in paid]
+    sales = [r for r in ratings if r.stars == 10 and payment_ref(SALE, r) not in paid]
+    usd = stage.tokens["USD"] if "USD" in stage.tokens else stage.tokens["MUSD"]
+    with stage.act("people tip and buy", len(tips) + len(sales)) as tick:
+        _give_dollars(stage, [Person("viewer", r.person) for r in sales], usd["address"])
+        jobs = [(TIP, r) for r in tips] + [(SALE, r) for r in sales]
+        for start in range(0, len(jobs), 200):
+            part = jobs[start : start + 200]
+            intents = in_parallel(lambda job: _payment(stage, *job, works, usd["address"]), part)
+            sent = [
+                stage.sign(Person("viewer", rating.person), intent, GAS["pay"], f"pay film {rating.film}")
+                for (_, rating), steps in zip(part, intents, strict=True)
+                for intent in steps
+            ]
+            stage.send(sent)
+            for _ in part:
+                tick()
+
+
+def _payment(stage: Stage, kind: int, rating: Rating, works: dict[int, int], usd: str) -> list[dict[str, Any]]:
+    body = {
+        "work_id": works[rating.film],
+        "token": usd if kind == SALE else NATIVE,
+        "amount": str(PRICE_USD if kind == SALE else TIP_WEI * rating.stars),
+        "kind": "sale" if kind == SALE else "tip",
+        "ref": payment_ref(kind, rating),
+    }
+    answer = stage.api.post("/v1/payments/intent", Person("viewer", rating.person), **body)
+    return list(answer["intents"])
+
+
+def _give_dollars(stage: Stage, people: list[Person], usd: str) -> None:
+    """Mint test dollars for those who want to buy; on the development chain anybody may."""
+    need: dict[Person, int] = defaultdict(int)
+    for person in people:
+        need[person] += PRICE_USD
+    bank = Person("creator", 0)
+    mints = []
+    for person, amount in need.items():
+        if stage.chain.view(usd, "balanceOf(address)", person.address)[0] < amount:
+            data = selector("mint(address,uint256)") + word(person.address) + word(amount)
+            intent = {"to": usd, "data": data, "value": "0", "chainId": stage.api.chain_id}
+            mints.append(stage.sign(bank, intent, GAS["pay"], f"mint test dollars for {person.name}"))
+    stage.send(mints)
+
+
+def _ref(log: dict[str, Any]) -> str:
+    return "0x" + words(log["data"])[-1].to_bytes(32, "big").hex()
+
+
+def hand_on(stage: Stage, films: list[Film]) -> None:
+    """Each of these films' creators gives a quarter of the work to a collaborator, by a signature of their own."""
+    ledger = stage.contracts["RevenueLedger"]
+    moved = {int(log["topics"][1], 16) for log in stage.chain.logs(ledger, REASSIGNED)}
+    works = stage.works
+    todo = [film for film in films if works[film.number] not in moved]
+    with stage.act("creators hand a quarter on", len(todo)) as tick:
+        sent: list[Sent] = []
+        for film in todo:
+            work_id = works[film.number]
+            body = {"to": [{"account": Person("collaborator", film.number % 10).address, "share_bps": GIFT_WEIGHT_BPS}]}
+            answer = stage.api.post(f"/v1/works/{work_id}/reassign-intent", creator_of(film), **body)
+            sent += [
+                stage.sign(creator_of(film), intent, GAS["default"], f"hand on a quarter of {film.title}")
+                for intent in answer["intents"]
+            ]
+        stage.send(sent)
+        for _ in todo:
+            tick()
+
+
+def withdraw(stage: Stage, holders: list[Person]) -> dict[tuple[int, int, str, str], int]:
+    """Everybody settles what flows to them and withdraws; returns what the database predicted each key would be paid
+    in all, key = (work, version, holder, token)."""
+    predicted: dict[tuple[int, int, str, str], int] = {}
+
+    def ask(person: Person) -> dict[str, Any]:
+        answer: dict[str, Any] = stage.api.get(f"/v1/payouts/{person.address}/claims")
+        return answer
+
+    answers = in_parallel(ask, holders)
+    steps = sum(len(answer["intents"]) for answer in answers)
+    with stage.act("holders withdraw up the graph", steps) as tick:
+        for person, answer in zip(holders, answers, strict=True):
+            for claim in answer["claims"]:
+                key = (claim["work_id"], claim["version"], person.address, claim["token"])
+                predicted[key] = predicted.get(key, 0) + int(claim["amount"])
+            for intent in answer["intents"]:  # in order: settlements first
+                stage.chain.send([stage.sign(person, intent, GAS["settle"], intent["description"])], tick)
+    return predicted
+
+
+def paid_out(stage: Stage) -> dict[tuple[int, int, str, str], int]:
+    """What the contract has paid, from its own events: key = (work, version, holder, token)."""
+    paid: dict[tuple[int, int, str, str], int] = defaultdict(int)
+    for log in stage.chain.logs(stage.contracts["RevenueLedger"], WITHDRAWN):
+        work, account, token = (int(t, 16) for t in log["topics"][1:])
+        version, _, amount = words(log["data"])
+        paid[work, version, _address(account), _address(token)] += amount
+    return dict(paid)
+
+
+def _address(value: int) -> str:
+    return to_checksum_address(value.to_bytes(20, "big"))

@@ -1,0 +1,81 @@
+"""What every act of the story works with: the API, the chain, the input, and a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from demo.api import Api
+from demo.films import Slice
+from demo.people import Person
+from demo.rpc import Chain, Sent, selector, word
+
+NATIVE = "0x" + "00" * 20
+GAS = {"register": 1_500_000, "pay": 250_000, "settle": 12_000_000, "withdraw": 400_000, "default": 1_000_000}
+
+
+@dataclass
+class Stage:
+    """One run of the demo against a running stack."""
+
+    api: Api
+    chain: Chain
+    slice: Slice
+    console: Console
+    contracts: dict[str, str]
+    """Address by contract name, from GET /v1/chain."""
+    tokens: dict[str, dict[str, Any]]
+    """Token by symbol, from the same answer."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Figures for the closing table, by name."""
+
+    @property
+    def viewers(self) -> dict[int, Person]:
+        """The people of the data, by their number there."""
+        return {number: Person("viewer", number) for number in self.slice.people}
+
+    @property
+    def works(self) -> dict[int, int]:
+        """Film number -> work id, read from the registry on chain; 0 where it is not registered yet."""
+        registry = self.contracts["WorkRegistry"]
+        calls = [[{"to": registry, "data": _id_of(film.content_hash)}, "latest"] for film in self.slice.films.values()]
+        return {
+            number: int(answer, 16)
+            for number, answer in zip(self.slice.films, self.chain.batch("eth_call", calls), strict=True)
+        }
+
+    @contextmanager
+    def act(self, title: str, total: int) -> Iterator[Callable[[], None]]:
+        """A progress bar for one act; yields what moves it on by one. An act with nothing left to do says so."""
+        columns = (
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        if total == 0:
+            self.console.print(f"{title:<34} [dim]done before[/]")
+            yield lambda: None
+            return
+        with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda: progress.advance(task)
+
+    def sign(self, person: Person, intent: dict[str, Any], gas: int, note: str) -> Sent:
+        return self.chain.sign(person.wallet, intent, gas, f"{person.name}: {note}")
+
+    def send(self, sent: list[Sent], tick: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+        """Send, wait for the receipts, and wait until the mirror has seen the newest of their blocks."""
+        receipts = self.chain.send(sent, tick)
+        if receipts:
+            self.api.wait_for_block(max(int(receipt["blockNumber"], 16) for receipt in receipts))
+        return receipts
+
+
+def _id_of(content_hash: bytes) -> str:
+    return selector("idOf(bytes32)") + word(content_hash)
