@@ -94,7 +94,8 @@ def _selectors(contract: str, folder: Path = ROOT / "indexer" / "abi") -> dict[s
     def kind(parameter: Mapping[str, Any]) -> str:
         if not parameter["type"].startswith("tuple"):
             return str(parameter["type"])
-        return "(" + ",".join(map(kind, parameter["components"])) + ")" + parameter["type"].removeprefix("tuple")
+        parts = ",".join(map(kind, parameter["components"]))
+        return f"({parts}){str(parameter['type']).removeprefix('tuple')}"
 
     entries = json.loads((folder / f"{contract}.json").read_bytes())
     functions = [entry for entry in entries if entry["type"] == "function"]
