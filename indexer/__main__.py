@@ -80,15 +80,25 @@ def run(
         with Reporter(deployment, err) as reporter:
             sync = Sync(settings, deployment, progress=progress, on_step=reporter.step)
 
-            def end(*_: object) -> None:
-                sync.stop()
-
-            signal.signal(signal.SIGTERM, end)
-            signal.signal(signal.SIGINT, end)
-            with HealthServer(progress, settings.indexer_port, stall_s=settings.indexer_stall_s) as health:
+            with (
+                HealthServer(progress, settings.indexer_port, stall_s=settings.indexer_stall_s) as health,
+                _until_signal(sync.stop),
+            ):
                 reporter.started(health.port)
                 sync.run(until_caught_up=once)
             reporter.stopped(progress)
+
+
+@contextmanager
+def _until_signal(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT call `stop` inside the block, and mean what they meant before after it."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(each, lambda *_: stop()) for each in signals]
+    try:
+        yield
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
 
 
 @app.command()

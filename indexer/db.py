@@ -48,4 +48,4 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
     try:
         return psycopg.connect(conninfo(url), autocommit=autocommit, connect_timeout=10, application_name="indexer")
     except psycopg.OperationalError as error:
-        raise Retryable(f"The database does not answer: {str(error).strip()}") from error
+        raise Retryable(f"The database does not answer: {' '.join(str(error).split())}") from error

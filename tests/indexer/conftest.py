@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
 from indexer import deployment
+from indexer.__main__ import app
 from indexer.errors import IndexerError
 from indexer.sync import Sync
 from stack import rpc
@@ -83,8 +85,16 @@ class Mirrored:
         }
         return ours | changes
 
-    def command(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        """Run `python -m indexer` with these arguments to its end."""
+    def command(self, *arguments: str, **changes: str | None) -> Done:
+        """Run the command line with these arguments to its end, in this process."""
+        cleared = {name: None for name in os.environ if name.startswith("TROUPE_")}
+        result = CliRunner().invoke(app, arguments, env=cleared | self.environment() | changes)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    def process(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m indexer` with these arguments to its end, in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "indexer", *arguments],
             env=self.environment(**changes),
@@ -94,6 +104,14 @@ class Mirrored:
             timeout=60,
             check=False,
         )
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass
@@ -122,6 +140,18 @@ class Following:
             return cursor is not None and "0x" + cursor.head_hash.hex() == block_hash
 
         eventually(there, f"the mirror reaches {block_hash}; it says {self.sync.progress}")
+
+
+NOWHERE = DatabaseUrls("troupe", "/nowhere")
+
+
+@pytest.fixture(scope="module")
+def without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirrored]:
+    """A chain for commands that must fail before they ask the database; there is none."""
+    folder = tmp_path_factory.mktemp("chain")
+    with other_anvil(folder / "anvil.log") as url:
+        emitter = Emitter(url)
+        yield Mirrored(emitter, NOWHERE, emitter.write_manifest(folder / "deployment.json"))
 
 
 @pytest.fixture

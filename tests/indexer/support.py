@@ -176,9 +176,8 @@ def random_block(rng: random.Random) -> list[tuple[str, bytes]]:
 
 
 def settings(urls: DatabaseUrls, url: str, manifest: Path, **changes: Any) -> IndexerSettings:
-    return IndexerSettings(
-        indexer_database_url=urls.indexer, rpc_url=url, deployment=manifest, indexer_lock_wait_s=0.2, **changes
-    )
+    given = {"indexer_lock_wait_s": 0.2} | changes
+    return IndexerSettings(indexer_database_url=urls.indexer, rpc_url=url, deployment=manifest, **given)
 
 
 # --------------------------------------------------------------------------------------------------------- the oracle

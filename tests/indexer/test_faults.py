@@ -1,0 +1,72 @@
+"""kill -9 at every labelled point: the mirror is taken up where it was, with the same rows (V5)."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from tests.indexer.conftest import Mirrored
+from tests.indexer.support import random_block, random_record
+
+STEP = ("after fetch", "raw logs written", "rows written", "before commit", "after commit")
+UNDO = ("mid undo", "mid undo:40", "before undo commit", "after undo")
+QUICK = ("raw logs written", "after commit", "mid undo:40")
+"""Those that `make test` runs; the others belong to `make ci`."""
+
+
+def points(*names: str) -> list[ParameterSet | str]:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def killed(mirrored: Mirrored, point: str, *arguments: str) -> None:
+    """Run the indexer until it dies at `point`."""
+    done = mirrored.process(*(arguments or ("run", "--once")), FAULT_AT=point)
+    assert done.returncode == -signal.SIGKILL, f"{point} was not reached: {done}"
+
+
+@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("point", points(*STEP))
+@pytest.mark.feature("Q4", via="cli")
+def test_v5_killed_in_the_backfill(mirrored: Mirrored, point: str, nth: int) -> None:
+    rng = random.Random(f"{point}{nth}")
+    mirrored.emitter.mine(*(random_block(rng) for _ in range(59)), [random_record(rng)])
+    killed(mirrored, f"{point}:{nth}")
+    mirrored.catch_up(indexer_lock_wait_s=10)
+    assert mirrored.difference() is None
+
+
+@pytest.mark.parametrize("point", points(*STEP))
+def test_v5_killed_at_the_head(mirrored: Mirrored, point: str) -> None:
+    rng = random.Random(point)
+    mirrored.emitter.mine(*([random_record(rng)] for _ in range(4)))
+    mirrored.catch_up()
+    mirrored.emitter.mine([random_record(rng)], [random_record(rng)])
+    killed(mirrored, point)
+    mirrored.catch_up(indexer_lock_wait_s=10)
+    assert mirrored.difference() is None
+
+
+@pytest.mark.parametrize("point", points(*UNDO))
+def test_v5_killed_in_an_undo(mirrored: Mirrored, point: str) -> None:
+    rng = random.Random(point)
+    mirrored.emitter.mine(*([random_record(rng)] for _ in range(9)))
+    mirrored.catch_up()
+    mirrored.emitter.reorganise(6)
+    killed(mirrored, point)
+    mirrored.catch_up(indexer_lock_wait_s=10)
+    assert mirrored.difference() is None
+
+
+def test_v5_killed_in_a_rebuild(mirrored: Mirrored) -> None:
+    rng = random.Random(3)
+    mirrored.emitter.mine(*([random_record(rng)] for _ in range(9)))
+    mirrored.catch_up()
+    killed(mirrored, "before rebuild commit", "rebuild")
+    assert mirrored.difference() is None
+    done = mirrored.command("rebuild")
+    assert done.returncode == 0, done.stderr
+    assert "9 logs decoded anew" in done.stdout
+    assert mirrored.difference() is None
