@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import brownie.network.account
+import brownie.network.transaction
 import pytest
 from brownie import web3
 from brownie.exceptions import VirtualMachineError
 from eth_account.messages import encode_typed_data
+
+# Brownie looks whether a transaction is mined, and if not yet sleeps for a whole second. anvil is done in milliseconds.
+brisk = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
+brownie.network.transaction.time = brownie.network.account.time = brisk
+
+# Brownie collects garbage after each test; the syntax trees of all contracts need no second look.
+gc.collect()
+gc.freeze()
 
 ZERO = "0x" + "00" * 20
 DAY = 86_400

@@ -103,9 +103,7 @@ NO_LEAF = ("0x" + "00" * 20, 0, 0, [])
 def propose(system: SimpleNamespace, tree: RewardTree, total: int | None = None) -> Any:
     """The publisher proposes a tree's root."""
     total = tree.total if total is None else total
-    return system.distributor.propose(
-        tree.token, tree.root, total, DIGEST, LOG_ROOT, {"from": system.publisher}
-    )
+    return system.distributor.propose(tree.token, tree.root, total, DIGEST, LOG_ROOT, {"from": system.publisher})
 
 
 def publish(system: SimpleNamespace, token: Any, amounts: Any) -> RewardTree:
