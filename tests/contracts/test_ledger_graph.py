@@ -34,7 +34,7 @@ def works(ledger, free, accounts):
 
 
 def settle(ledger, work, edge, sender, token=NATIVE):
-    return ledger.settle(work, edge, token, {"from": sender}).return_value
+    ledger.settle(work, edge, token, {"from": sender})
 
 
 def take(ledger, work, accounts, token=NATIVE):
