@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from backend import preflight, telemetry
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.deps import Clock, Core, wall_clock
-from backend.errors import AppError, Invalid, Problem, Unavailable
+from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unavailable
 from backend.settings import Settings
 
 VERSION = "0.1.0"
@@ -100,21 +100,40 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
         redoc_url=None,
         lifespan=_lifespan,
         generate_unique_id_function=operation_id,
-        max_body_size=JSON_LIMIT,
         redirect_slashes=False,
         responses={
-            "4XX": {"model": Problem, "content": {"application/problem+json": {}}, "description": "Refused"},
-            "5XX": {"model": Problem, "content": {"application/problem+json": {}}, "description": "Failed"},
+            "4XX": {"model": Problem, "description": "Refused, with a code of docs/errors.md"},
+            "5XX": {"model": Problem, "description": "Failed on our side"},
         },
     )
     app.state.core = core
     for name in ROUTERS:
         router: APIRouter = importlib.import_module(name).router
-        app.include_router(router)
+        app.include_router(router, max_body_size=JSON_LIMIT)  # a route that takes more says so itself
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _handle_errors(app)
+    _describe_problems(app)
     app.add_middleware(Boundary, https=core.settings.public_url.startswith("https://"))
     return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """In OpenAPI, error answers are application/problem+json; FastAPI files every model under application/json."""
+    build = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for methods in build()["paths"].values():
+                for operation in methods.values():
+                    for response in operation["responses"].values():
+                        content = response.get("content", {})
+                        reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+                        if reference.endswith("/Problem"):
+                            content[MEDIA_TYPE] = content.pop("application/json")
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _handle_errors(app: FastAPI) -> None:

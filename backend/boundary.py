@@ -40,13 +40,14 @@ log = structlog.get_logger(__name__)
 class TooLarge(AppError):
     """413."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        most = f"may be at most {limit} bytes" if limit else "is larger than this route takes"
         super().__init__(
             413,
             "body_too_large",
             "Request body too large",
-            f"The body may be at most {limit} bytes; split it, or upload the file in its own request.",
-            limit_bytes=limit,
+            f"The body {most}; split it, or upload the file in its own request.",
+            **({"limit_bytes": limit} if limit else {}),
         )
 
 
@@ -58,7 +59,13 @@ class Malformed(AppError):
 
 
 def check_json(body: bytes) -> None:
-    """Raise Malformed for JSON text that nests too deep, or that holds characters no text column can hold."""
+    """Raise Malformed for JSON text that is not UTF-8, nests too deep, or holds characters no text column can hold."""
+    try:
+        if b"\0" in body:
+            raise ValueError("UTF-16 or UTF-32, which Python's parser would guess")
+        body.decode()  # RFC 8259 section 8.1
+    except ValueError:
+        raise Malformed("The body is not valid JSON: it is not UTF-8.", "malformed_json") from None
     if too_deep(body, JSON_DEPTH):
         raise Malformed(f"The JSON body nests deeper than {JSON_DEPTH} levels.", "json_too_deep")
     if b"\\u" in body:  # NUL and lone surrogates can only come escaped: raw ones are no JSON, or no UTF-8
@@ -197,10 +204,16 @@ class Boundary:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
+        over_limit = False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, over_limit
+            if over_limit:
+                return
             if message["type"] == "http.response.start":
+                if message["status"] == 413 and Headers(scope=message).get("content-type", "").startswith("text/plain"):
+                    over_limit = True  # a route's own limit, told in the framework's words: ours follow below
+                    return
                 status = message["status"]
                 self._dress(MutableHeaders(scope=message), request_id)
             await send(message)
@@ -213,6 +226,9 @@ class Boundary:
                     return
                 receive = _replay(body, receive)
             await self.app(scope, receive, answer)
+            if over_limit:
+                over_limit = False
+                await problem_response(scope, TooLarge())(scope, receive, answer)
         except AppError as error:
             if status:
                 raise  # the answer has begun: only cutting it off tells the caller

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer
 from redis import Redis
 from sqlalchemy.orm import Session
 
@@ -147,7 +148,25 @@ def get_optional_session(request: Request, core: CoreDep, session: DbSession) ->
 OptionalSession = Annotated[AuthSession | None, Depends(get_optional_session)]
 
 
-def get_current_session(session: OptionalSession) -> AuthSession:
+# these two only describe the sign-in in OpenAPI: presented_token reads it, with errors of our own
+BearerScheme = Annotated[
+    object,
+    Security(HTTPBearer(auto_error=False, scheme_name="bearer", description="The token of POST /v1/auth/verify")),
+]
+CookieScheme = Annotated[
+    object,
+    Security(
+        APIKeyCookie(
+            name="troupe_session",
+            auto_error=False,
+            scheme_name="cookie",
+            description="Set by POST /v1/auth/verify; over https its name is `__Host-troupe_session`",
+        )
+    ),
+]
+
+
+def get_current_session(session: OptionalSession, _bearer: BearerScheme, _cookie: CookieScheme) -> AuthSession:
     if session is None:
         raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
     return session
@@ -181,7 +200,7 @@ OptionalPerson = Annotated[accounts.SignedIn | None, Depends(get_optional_person
 """As OptionalAccount, for async routes: id and address, read through the async pool."""
 
 
-async def get_current_person(person: OptionalPerson) -> accounts.SignedIn:
+async def get_current_person(person: OptionalPerson, _bearer: BearerScheme, _cookie: CookieScheme) -> accounts.SignedIn:
     if person is None:
         raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
     return person

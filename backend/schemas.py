@@ -77,7 +77,10 @@ def _hash32(value: bytes) -> bytes:
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time has its zone, as in 2026-11-21T09:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time is between the years 1 and 9999") from error
 
 
 def _rfc3339(value: datetime) -> str:
@@ -85,7 +88,12 @@ def _rfc3339(value: datetime) -> str:
 
 
 def _zone_if_block_time(value: Any) -> Any:
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, OSError) as error:
+        raise ValueError("a time is between the years 1 and 9999") from error
 
 
 _ADDRESS_SCHEMA = {"pattern": "^0x[0-9a-fA-F]{40}$", "examples": ["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]}

@@ -25,6 +25,7 @@ from starlette.testclient import TestClient
 
 from backend.app import create_app
 from backend.settings import Settings
+from backend.telemetry import configure_logging
 from stack.postgres import DatabaseUrls
 from tests.factories import Mirror
 
@@ -43,6 +44,11 @@ class Clock:
 
     def forward(self, **delta: float) -> None:
         self.now += timedelta(**delta)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs() -> None:
+    configure_logging()
 
 
 @pytest.fixture
