@@ -11,7 +11,7 @@ from backend.app import _HTTP_CODES
 from backend.web.docs import ERRORS, render
 
 BACKEND = Path(__file__).resolve().parents[2] / "backend"
-ROW = re.compile(r"^\| `(\w+)` \| (\d{3}|NNN) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| (\d{3}|NNN)[, 0-9]* \|", re.MULTILINE)
 FIRST = {"Problem": 0, "refuse": 0, "AppError": 1, "Malformed": 1}
 """Which positional argument of a call is a code."""
 RAISERS = {"AppError", "Invalid", "Unauthorized", "Forbidden", "NotFound", "Conflict", "Unavailable", "refused"}
