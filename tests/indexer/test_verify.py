@@ -1,0 +1,171 @@
+"""`indexer verify` on the real contracts: a true mirror is equal in every check, one changed row is found and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import eth_abi
+import psycopg
+import pytest
+from eth_utils.crypto import keccak
+
+from backend.rewards.merkle import Tree, leaf_split
+from stack import rpc
+from stack.postgres import DatabaseUrls, clone, drop
+from tests.conftest import Deployed
+from tests.indexer.conftest import Mirrored
+from tests.indexer.support import ABIS, Emitter, type_of
+
+NATIVE = "0x" + "00" * 20
+WEEK_S = 7 * 24 * 3600
+WEIGHT = 1_000_000
+
+
+@dataclass
+class Contracts:
+    """The real contracts, used by anvil's unlocked accounts."""
+
+    url: str
+    manifest: dict[str, Any]
+    accounts: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.accounts = rpc.call(self.url, "eth_accounts")[5:9]
+
+    def address(self, contract: str) -> str:
+        return str(self.manifest["contracts"][contract]["address"])
+
+    def send(self, contract: str, function: str, *arguments: Any, by: int = 0, value: int = 0) -> None:
+        """A transaction that must succeed."""
+        abi = json.loads((ABIS / f"{contract}.json").read_bytes())
+        (entry,) = [each for each in abi if each["type"] == "function" and each["name"] == function]
+        types = [type_of(each) for each in entry["inputs"]]
+        selector = keccak(text=f"{function}({','.join(types)})")[:4]
+        transaction = {
+            "from": self.accounts[by],
+            "to": self.address(contract),
+            "data": "0x" + (selector + eth_abi.encode(types, arguments)).hex(),
+            "value": hex(value),
+            "gas": hex(3_000_000),
+            "gasPrice": "0x0",
+        }
+        tx_hash = rpc.call(self.url, "eth_sendTransaction", transaction)
+        receipt = None
+        while receipt is None:
+            receipt = rpc.call(self.url, "eth_getTransactionReceipt", tx_hash)
+        if receipt["status"] != "0x1":
+            reason = rpc.call(self.url, "eth_call", transaction, receipt["blockNumber"])
+            raise AssertionError(f"{function} reverted: {reason}")
+
+    def register(self, name: str, *, by: int, licence: int = 0, parents: tuple[int, ...] = (), share: int = 0) -> None:
+        """A work of one account, whose split is one leaf."""
+        owner = self.accounts[by]
+        root = leaf_split(owner, WEIGHT).hash
+        digest = keccak(text=name)
+        self.send(
+            "WorkRegistry",
+            "register",
+            (
+                *(owner, digest, keccak(digest), 1, 1, licence, parents, [share] * len(parents)),
+                *(root, WEIGHT, keccak(root), (owner, WEIGHT, 0, []), [], bytes(32)),
+            ),
+            by=by,
+        )
+
+
+def story(contracts: Contracts) -> None:
+    """Two works, one derived from the other; payments, settlements, a share that moves, withdrawals."""
+    send, (anna, boris, *_) = contracts.send, contracts.accounts
+    terms = (1000, True, True, False, False, True, False, False, False, 0, keccak(text="terms"))
+    send("WorkRegistry", "createLicence", terms)
+    contracts.register("first", by=0, licence=1)
+    contracts.register("second", by=1, parents=(1,), share=1500)
+    for amount in (10**18, 1, 333):
+        send("RevenueLedger", "payNative", 2, 1, bytes(32), by=2, value=amount)
+    send("RevenueLedger", "payNative", 1, 2, bytes(32), by=2, value=10**15 + 7)
+    send("RevenueLedger", "payNative", 0, 5, bytes(32), by=2, value=12345)
+    send("RevenueLedger", "settle", 2, 0, NATIVE)
+    rpc.call(contracts.url, "evm_increaseTime", WEEK_S)
+    tree = Tree([leaf_split(boris, 600_000), leaf_split(anna, 400_000)])
+    move = (2, boris, WEIGHT, 0, tree.root, keccak(text="tree"), 2**47)
+    send("RevenueLedger", "reassign", move, [], [], by=1)
+    send("RevenueLedger", "payNative", 2, 1, bytes(32), by=2, value=10**9)
+    send("RevenueLedger", "settleMany", [(2, 0, NATIVE)])
+    send("RevenueLedger", "withdraw", (2, 1, NATIVE, boris, WEIGHT, 0), [])
+    proof = tree.proof(1)
+    send("RevenueLedger", "withdraw", (2, 2, NATIVE, anna, 400_000, proof.path), [tuple(n) for n in proof.nodes])
+    send("WorkRegistry", "transferFrom", anna, boris, 1)
+
+
+@pytest.fixture(scope="module")
+def told(module_deployed: Deployed, new_database: Callable[[], DatabaseUrls]) -> tuple[Contracts, Mirrored]:
+    """The real contracts after the story, and a mirror of them."""
+    contracts = Contracts(module_deployed.rpc_url, json.loads(module_deployed.manifest.read_bytes()))
+    story(contracts)
+    emitter = Emitter.__new__(Emitter)
+    emitter.url = module_deployed.rpc_url
+    mirrored = Mirrored(emitter, new_database(), Path(module_deployed.manifest))
+    mirrored.catch_up()
+    return contracts, mirrored
+
+
+@pytest.mark.feature("Q4", via="cli")
+@pytest.mark.feature("R8", via="cli")
+def test_v1_v5_a_true_mirror_equals_the_contracts(told: tuple[Contracts, Mirrored]) -> None:
+    done = told[1].command("verify", "--all", "--json")
+    assert done.returncode == 0, done
+    report = json.loads(done.stdout)
+    assert report["equal"]
+    compared = {check["name"]: check["compared"] for check in report["checks"]}
+    assert compared["logs fetched again"] > 60
+    assert compared["revenue accounts"] == 3
+    assert compared["split versions' beginnings"] == 4
+    assert compared["splits"] == 4
+    assert compared["withdrawals"] == 2
+    assert compared["works"] == 4  # the owner and the rest, of two works
+    assert all(compared.values())
+    shown = told[1].command("verify", "--seed", "1")
+    assert shown.returncode == 0
+    assert "The mirror equals the chain at block" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            "UPDATE chain.revenue_ledger_payment_received SET amount = amount + 1 WHERE amount = 333",
+            "ledger's balances",
+        ),
+        ("UPDATE chain.revenue_ledger_payment_received SET fee = fee + 1 WHERE amount = 333", "revenue accounts"),
+        ("UPDATE chain.revenue_ledger_edge_settled SET amount = amount - 1 WHERE amount > 9", "settled edges"),
+        ("UPDATE chain.revenue_ledger_withdrawn SET amount = amount + 1", "withdrawals"),
+        ("UPDATE chain.revenue_ledger_split_activated SET total_weight = 5 WHERE work_id = 2", "splits"),
+        ("UPDATE chain.revenue_ledger_fee_changed SET new_bps = new_bps + 1", "platform fee"),
+        ("UPDATE chain.work_registry_transfer SET to_ = from_ WHERE token_id = 1", "works"),
+        ("DELETE FROM chain.work_registry_licence_created", "rows decoded from logs"),
+        ("UPDATE chain.work_registry_licence_created SET terms_expires = 5", "rows decoded from logs"),
+        ("UPDATE chain.log SET data = data || '\\x00' WHERE topics = '\\x00' OR log_index = 0", None),
+        ("DELETE FROM chain.log WHERE block_number = (SELECT max(block_number) FROM chain.log)", "logs fetched again"),
+        ("UPDATE chain.log SET tx_hash = sha256(tx_hash)", "logs fetched again"),
+        ("UPDATE chain.block SET time = time + 1", "logs fetched again"),
+        ("UPDATE chain.cursor SET digest = sha256(digest)", "rows decoded from logs"),
+    ],
+)
+def test_v1_a_changed_row_is_found_and_named(told: tuple[Contracts, Mirrored], change: str, named: str | None) -> None:
+    """Each check is seen to fail once."""
+    _, mirrored = told
+    copy = Mirrored(mirrored.emitter, clone(mirrored.urls, "altered"), mirrored.manifest)
+    with psycopg.connect(copy.urls.conninfo()) as connection:
+        assert connection.execute(change.encode()).rowcount > 0
+    done = copy.command("verify", "--all", "--json")
+    drop(copy.urls)
+    assert done.returncode == 1
+    if named is None:
+        assert "committed ABIs" in done.stderr
+        return
+    differing = [check["name"] for check in json.loads(done.stdout)["checks"] if check["findings"]]
+    assert named in differing
