@@ -22,7 +22,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from stack.postgres import DatabaseUrls
-    from stack.supervisor import Settings, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,53 +69,38 @@ def dev(
     state: StateOption = None,
 ) -> None:
     """Start everything: database, queue, chain, contracts, indexer, API, worker, beat. Ctrl-C ends it all in order."""
+    from stack.session import run
     from stack.supervisor import Stack
 
     with _said_in_words():
+        run(Stack(state), out, reset=reset)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="End the stack when the story is told.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Remove all data of the stack first.")] = False,
+    state: StateOption = None,
+) -> None:
+    """Start the stack and tell the whole creator story on it; other options go to the story (`python -m demo --help`).
+
+    Uses the stack that runs in the folder, if one does. Ends with the story's exit status.
+    """
+    from stack.session import run, run_driver
+    from stack.supervisor import Stack
+    from stack.tree import AlreadyRunning
+
+    story = [sys.executable, "-m", "demo", *ctx.args]
+    with _said_in_words():
         stack = Stack(state)
-        run_stack(stack, reset=reset)
-
-
-def run_stack(stack: Stack, *, reset: bool) -> None:
-    """Start a stack in this terminal and stay until Ctrl-C or until a part ends. Raises StackError."""
-    from stack.console import Progress
-    from stack.tree import signals_as_interrupts
-
-    progress = Progress(out, lambda: stack.rows)
-    stack.on_change = progress.changed
-    with signals_as_interrupts(stack):
         try:
+            status = run(stack, out, reset=reset, story=story, once=once)
+        except AlreadyRunning:
             if reset:
-                _say_removed(stack)
-            started = time.monotonic()
-            with progress:
-                stack.start()
-            _say_ready(stack.settings, time.monotonic() - started)
-            stack.watch()
-        except KeyboardInterrupt:
-            out.print("\nending; press Ctrl-C again to end at once")
-        finally:
-            with progress:
-                stack.stop()
-
-
-def _say_removed(stack: Stack) -> None:
-    from stack.console import readable
-
-    removed = stack.reset()
-    if not removed:
-        out.print(f"nothing to remove in {stack.state}")
-        return
-    parts = ", ".join(f"{name} ({readable(size)})" for name, size in removed)
-    out.print(f"removed from {stack.state}: {parts}", soft_wrap=True)
-
-
-def _say_ready(settings: Settings, seconds: float) -> None:
-    url = settings.api_url
-    out.print(f"\nready in {seconds:.1f} s")
-    for what, where in (("page", f"{url}/"), ("API", f"{url}/docs"), ("chain", settings.rpc_url)):
-        out.print(f"  {what:<6} {where}")
-    out.print("  logs   troupe logs NAME      check  troupe doctor      end  Ctrl-C\n")
+                raise
+            status = run_driver(stack.running_settings(), story)
+    raise typer.Exit(status)
 
 
 @app.command()

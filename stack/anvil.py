@@ -26,9 +26,9 @@ FLAGS = (
 )
 
 
-def binary() -> Path:
+def binary(root: Path = ROOT) -> Path:
     """The native anvil. The npm command around it is a Node wrapper that keeps signals to itself. Raises Missing."""
-    found = sorted((ROOT / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil"))
+    found = sorted((root / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil"))
     if not found:
         raise Missing("anvil is not installed for this platform: run `make setup` (it needs Node 20 or newer with npm)")
     return found[0]

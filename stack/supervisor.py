@@ -150,6 +150,14 @@ class Settings:
         return self.environment() | {"TROUPE_ADMIN_DATABASE_URL": self.database.admin}
 
 
+def recorded_ports(state: Path) -> Ports | None:
+    """The ports that the stack in a folder was started on, whatever the environment says now."""
+    try:
+        return Ports(**json.loads((state / "ports.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def operator_key() -> str:
     """The development publisher's key, known to everybody; the backend refuses it off chain 31337."""
     return "0x" + bytes(keys.dev_account(keys.DEV_ROLES.index("publisher")).key).hex()
@@ -324,6 +332,10 @@ class Stack(Supervisor):
             every_second=self._keep_chain,
         )
 
+    def running_settings(self) -> Settings:
+        """Where the stack is that runs in this folder, whatever ports this process was told."""
+        return Settings(self.state, recorded_ports(self.state) or self.settings.ports, self.settings.extra)
+
     def _keep_chain(self) -> None:
         state = self.settings.anvil.state
         if state:
@@ -385,13 +397,13 @@ def require_same_make(state: Path) -> None:
         raise StackError(f"the chain in {state} carries other contracts than this checkout has: {remedy}")
 
 
-def require_space(state: Path) -> None:
+def require_space(state: Path, minimum_bytes: int = MINIMUM_FREE_BYTES) -> None:
     """Raises StackError when the disk is nearly full."""
     free = shutil.disk_usage(state).free
-    if free < MINIMUM_FREE_BYTES:
+    if free < minimum_bytes:
         raise StackError(
             f"only {free / 1e6:.0f} MB are free where {state} is, and the stack needs"
-            f" {MINIMUM_FREE_BYTES / 1e6:.0f} MB: free some space or give another folder with --state"
+            f" {minimum_bytes / 1e6:.0f} MB: free some space or give another folder with --state"
         )
 
 

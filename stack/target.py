@@ -11,7 +11,7 @@ from pathlib import Path
 from stack import anvil
 from stack.postgres import ADMIN
 from stack.processes import HOST, Identity
-from stack.supervisor import Ports, Settings, state_from_environment
+from stack.supervisor import Ports, Settings, recorded_ports, state_from_environment
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,3 @@ def recorded(state: Path) -> dict[str, Identity]:
     return {
         name: Identity(record["pid"], record["started"], tuple(record["command"])) for name, record in records.items()
     }
-
-
-def recorded_ports(state: Path) -> Ports | None:
-    """The ports that the stack in a folder was started on, whatever the environment says now."""
-    try:
-        return Ports(**json.loads((state / "ports.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None

@@ -137,6 +137,7 @@ class Supervisor:
         self._identities: dict[str, Identity] = {}
         self._lock: int | None = None
         self._last_second = 0.0
+        self.stopping = False
         self.hurry = False
         """Set (by a second Ctrl-C) to kill what is still ending."""
 
@@ -204,6 +205,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every stage. Raises StackError when a part fails; what was started is then still running: `stop`."""
+        self.stopping = self.hurry = False
         self.lock()
         self.end_leftovers()
         try:
@@ -329,6 +331,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """End every service, the last stage first, by the signal it asks for; what stays is killed."""
+        self.stopping = True
         for stage in reversed(self.stages):
             services = [part for part in reversed(stage) if isinstance(part, Service) and part.name in self._running]
             self._stop_stage(services)
@@ -377,13 +380,15 @@ def signals_as_interrupts(supervisor: Supervisor) -> Iterator[None]:
 
     def handle(number: int, _: object) -> None:
         nonlocal seen
-        if seen:
+        if seen or supervisor.stopping:
             supervisor.hurry = True
             return
         seen = True
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
+        kinds.append(signal.SIGHUP)
     before = {kind: signal.signal(kind, handle) for kind in kinds}
     try:
         yield

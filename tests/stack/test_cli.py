@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from stack import anvil
+from stack.errors import Missing, StackError
 from stack.postgres import DatabaseUrls
+from stack.supervisor import Ports, require_space
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,3 +152,72 @@ def test_a_stale_folder_is_refused_with_the_remedy(tmp_path: Path, mark: object,
     assert done.returncode == 1
     assert words in done.stderr
     assert "start with --reset" in done.stderr
+
+
+def test_without_node_the_message_says_what_to_install(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("dirname", "setpriv"):
+        (tools / name).symlink_to(shutil.which(name) or "/nowhere")
+    done = troupe("dev", "--state", str(tmp_path / "state"), PATH=str(tools))
+    assert done.returncode == 1
+    assert "node is not on PATH" in done.stderr
+    assert "install Node 20" in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_without_anvil_the_message_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(Missing, match="anvil is not installed for this platform: run `make setup`"):
+        anvil.binary(tmp_path)
+
+
+def test_a_nearly_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"only \d+ MB are free .* needs 1000000000000 MB: free some space"):
+        require_space(tmp_path, 10**18)
+
+
+def test_a_port_that_another_program_holds_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        free = Ports.free()
+        others = {"TROUPE_PORT_API": str(free.api), "TROUPE_PORT_ANVIL": str(free.anvil)}
+        done = troupe("dev", "--state", str(tmp_path / "state"), TROUPE_PORT_INDEXER=port, **others)
+    assert done.returncode == 1
+    assert f"port {port} of 127.0.0.1, which indexer needs, is taken" in done.stderr
+    assert "TROUPE_PORT_INDEXER" in done.stderr
+    assert not (tmp_path / "state" / "pg").exists()
+
+
+def test_doctor_of_a_folder_that_was_never_started_asks_for_nothing_that_runs(tmp_path: Path) -> None:
+    done = troupe("doctor", "--json", "--state", str(tmp_path / "state"))
+    rows = {row["part"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == int(any(row["level"] == "fail" for row in rows.values()))
+    assert rows["stack"]["level"] == "warn"
+    assert rows["stack"]["fix"] == "start the stack with `troupe dev`"
+    assert {rows[part]["level"] for part in ("database", "redis", "chain", "indexer", "api", "worker")} == {"off"}
+    assert rows["environments"]["level"] == "ok"
+
+
+def test_doctor_of_servers_that_are_not_there_fails_with_the_settings_names(tmp_path: Path) -> None:
+    done = troupe(
+        "doctor",
+        "--json",
+        TROUPE_DATABASE_URL="postgresql+psycopg://troupe_backend@/troupe?host=/nowhere",
+        TROUPE_REDIS_URL=f"unix://{tmp_path}/none.sock",
+        TROUPE_RPC_URL="http://127.0.0.1:1",
+    )
+    rows = {row["part"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 1
+    assert rows["database"]["fix"] == "start it, or mend TROUPE_DATABASE_URL"
+    assert rows["redis"]["fix"] == "start it, or mend TROUPE_REDIS_URL"
+    assert rows["chain"]["fix"] == "start the node, or mend TROUPE_RPC_URL"
+    assert rows["product tables"]["detail"] == "not asked: database failed"
+    assert rows["contracts"]["level"] == "off"
+
+
+def test_the_demos_own_options_are_checked() -> None:
+    done = troupe("demo", "--state")
+    assert done.returncode == 2
+    assert "--state" in done.stderr
