@@ -80,7 +80,7 @@ def check_registration(session: Session, wanted: Wanted, head: Head) -> None:
 def _problems(session: Session, wanted: Wanted, head: Head) -> list[Problem]:
     ids = [work_id for work_id, _ in wanted.parents]
     works = {int(row["work_id"]): row for row in _rows(session, "work", "work_id", ids)}
-    unknown = [
+    problems = [
         Problem("parent_unknown", f"There is no work {work_id} on chain, as of block {head.number}.", work_id)
         for work_id in ids
         if work_id not in works
@@ -88,11 +88,8 @@ def _problems(session: Session, wanted: Wanted, head: Head) -> list[Problem]:
     licence_ids = {int(row["licence_id"]) for row in works.values()} | {wanted.licence_id}
     licences = {int(row["licence_id"]): licence_of(row) for row in _rows(session, "licence", "licence_id", licence_ids)}
     if wanted.licence_id and wanted.licence_id not in licences:
-        unknown.append(
-            Problem("licence_unknown", f"There is no licence {wanted.licence_id}, as of block {head.number}.")
-        )
-    if unknown:
-        return unknown
+        detail = f"There is no licence {wanted.licence_id}, as of block {head.number}."
+        return [Problem("licence_unknown", detail), *problems]
     edges: dict[int, list[Edge]] = {}
     for row in _rows(session, "edge", "work_id", ids):
         edges.setdefault(int(row["work_id"]), []).append(
@@ -109,12 +106,13 @@ def _problems(session: Session, wanted: Wanted, head: Head) -> list[Problem]:
             approved=work_id in approved,
         )
         for work_id, share_bps in wanted.parents
+        if work_id in works
     ]
     ancestors = {edge.parent_id for parent in parents for edge in parent.edges}
     revoked = {
         int(row["work_id"]) for row in _rows(session, "work", "work_id", ancestors) if row["status"] == Status.REVOKED
     }
-    return refusals(parents, licences.get(wanted.licence_id), head.time, revoked)
+    return problems + refusals(parents, licences.get(wanted.licence_id), head.time, revoked)
 
 
 def _rows(session: Session, name: str, column: str, values: Iterable[int]) -> Sequence[RowMapping]:
