@@ -33,7 +33,6 @@ PAGE_POLICY = (
     " form-action 'self'; frame-ancestors 'none'"
 )
 
-
 log = structlog.get_logger(__name__)
 
 
