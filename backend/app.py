@@ -37,6 +37,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.works.licence_routes",
     "backend.content.routes",
     "backend.payouts.routes",
+    "backend.rewards.routes",
     "backend.web.docs",
 )
 
@@ -52,6 +53,7 @@ TAGS = [
         "description": "What a holder earned and can withdraw, statements, paying a work, moving shares.",
     },
     {"name": "governance", "description": "Proposals, votes, and the policy that they have made."},
+    {"name": "rewards", "description": "Epochs, scores, reward roots, and claims with their proofs."},
     {"name": "system", "description": "The chain that is served, health, readiness, metrics."},
 ]
 

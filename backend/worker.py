@@ -25,6 +25,7 @@ TASKS = (  # modules with tasks; a package adds its line
     "backend.accounts.tasks",
     "backend.payouts.tasks",
     "backend.personalization.tasks",
+    "backend.rewards.tasks",
     "backend.sender.tasks",
 )
 
@@ -32,6 +33,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "forget-expired-sign-ins": {"task": "accounts.forget_expired", "schedule": 300.0},
     "find-split-trees": {"task": "payouts.find_trees", "schedule": 10.0, "options": {"expires": 10.0}},
     "retry-split-trees": {"task": "payouts.retry_trees", "schedule": 120.0, "options": {"expires": 120.0}},
+    "advance-reward-epochs": {"task": "rewards.tick", "schedule": 5.0, "options": {"expires": 5.0}},
     "sweep-the-outbox": {"task": "sender.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0},
 }

@@ -17,6 +17,7 @@ from backend.consent.purposes import Purpose
 from backend.consent.service import allows_sql
 from backend.engagement.schemas import BatchOut, EventIn, EventOut
 from backend.models.engagement import NOBODY
+from backend.rewards.calendar import INTAKE_LOCK
 
 _INTAKE = f"""
 WITH who AS MATERIALIZED (
@@ -28,6 +29,8 @@ WITH who AS MATERIALIZED (
                 %(durations)s::int[], %(completions)s::int[], %(digests)s::bytea[])
          WITH ORDINALITY AS e(event_id, work_id, kind, at, duration_ms, completion_bps, digest, place)
     ORDER BY event_id, place
+), opened AS MATERIALIZED (  -- an epoch that has been fixed takes nothing more, whatever the chain's clock says
+    SELECT greatest(%(epoch)s, (SELECT coalesce(max(f.epoch), 0) + 1 FROM app.reward_epoch f)) AS epoch
 ), known AS (
     SELECT sent.* FROM sent
     WHERE EXISTS (SELECT FROM chain.work_registry_work_registered w WHERE w.work_id = sent.work_id)
@@ -37,14 +40,14 @@ WITH who AS MATERIALIZED (
     SELECT who.person_id, event_id, work_id, kind,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', at) ELSE at END,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', %(now)s::timestamptz) ELSE %(now)s END,
-           duration_ms, completion_bps, %(epoch)s, digest
-    FROM known, who
+           duration_ms, completion_bps, opened.epoch, digest
+    FROM known, who, opened
     ON CONFLICT (person_id, event_id) DO NOTHING
     RETURNING event_id
 )
-SELECT sent.event_id, who.person_id, added.event_id IS NOT NULL AS accepted,
+SELECT sent.event_id, who.person_id, opened.epoch, added.event_id IS NOT NULL AS accepted,
        known.event_id IS NOT NULL AS known, there.digest IS NULL OR there.digest = sent.digest AS same
-FROM who, sent
+FROM who, opened, sent
 LEFT JOIN known USING (event_id)
 LEFT JOIN added USING (event_id)
 LEFT JOIN app.engagement_event there ON there.event_id = sent.event_id
@@ -63,6 +66,8 @@ async def accept(
     """Store a batch and say what became of every event; an id that comes twice in one batch counts as a duplicate.
 
     The person's consent to the purpose `behaviour` is read in the same statement that stores the rows (promise V11).
+    `epoch` is the one that is open by the chain's clock; the lock makes the epoch's events a fixed set once it is
+    fixed (backend.rewards.service.fix).
     """
     parameters: dict[str, Any] = {
         "account": account_id,
@@ -77,6 +82,7 @@ async def accept(
         "now": now,
         "epoch": epoch,
     }
+    await connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (INTAKE_LOCK,))
     rows = await (await connection.execute(_INTAKE, parameters)).fetchall()
     first: dict[uuid.UUID, bytes] = {}
     repeated = [event for event in events if first.setdefault(event.id, event.digest) != event.digest]
@@ -89,7 +95,7 @@ async def accept(
         accepted=accepted,
         duplicate=len(events) - accepted - len(refused),
         refused=refused,
-        epoch=epoch,
+        epoch=rows[0]["epoch"],
         counted_as="nobody" if person == NOBODY else "person",
     )
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from indexer.types import Epoch
 
+INTAKE_LOCK = 0x54524F5550455244
+"""Advisory lock ("TROUPERD"): intake holds it shared while it stores events; fixing an epoch takes it alone."""
+
 
 @dataclass(frozen=True)
 class Calendar:

@@ -25,6 +25,9 @@ BPS = 10_000
 
 CLUSTER_CAP_BPS = 200
 
+VIEWING = frozenset({"watch", "skip"})
+"""Kinds of events that carry how long and how far a work was watched."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -41,8 +44,8 @@ class Rule:
 class Signal(NamedTuple):
     """One accepted engagement event as the engine takes it in.
 
-    `watched_ms` and `completion_bps` are zero where the kind has none. Kinds that change a value are `replay` and
-    `less_like_this`; every other kind counts by its time and completion only, so a like is worth no money.
+    Time and completion count for the kinds `watch` and `skip` alone (a thumbnail's dwell is no view); `replay` and
+    `less_like_this` change a view's value; all other kinds are worth no money, a like neither.
     """
 
     event_id: bytes
@@ -98,8 +101,9 @@ def combine(signals: Iterable[Signal], upheld: frozenset[tuple[bytes, int]] = fr
     pairs: dict[tuple[bytes, int], list[int]] = {}
     for signal in signals:
         pair = pairs.setdefault((signal.viewer, signal.work_id), [0, 0, 0, 0])
-        pair[0] = max(pair[0], signal.watched_ms)
-        pair[1] = max(pair[1], min(signal.completion_bps, BPS))
+        if signal.kind in VIEWING:
+            pair[0] = max(pair[0], signal.watched_ms)
+            pair[1] = max(pair[1], min(signal.completion_bps, BPS))
         pair[2] |= signal.kind == "replay"
         pair[3] |= signal.kind == "less_like_this"
     return [

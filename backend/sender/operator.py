@@ -14,7 +14,7 @@ from backend.sender.rpc import Node
 from backend.sender.sweeper import Sender
 from backend.settings import Settings
 
-KINDS: tuple[str, ...] = ()
+KINDS = ("backend.rewards.publishing",)
 """Modules whose `kinds(chain)` says what their intents add; a package adds its line."""
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_31dba179"
+revision = "0001_bb0ec323"
 down_revision = None
 
 
@@ -144,6 +144,22 @@ def upgrade() -> None:
         unique=False,
         schema="app",
         postgresql_where="state = 'queued'",
+    )
+    op.create_table(
+        "reward_epoch",
+        sa.Column("epoch", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("fixed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("scored_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("block_number", sa.BigInteger(), nullable=True),
+        sa.Column("block_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("event_count", sa.BigInteger(), nullable=True),
+        sa.Column("log_root", sa.LargeBinary(), nullable=True),
+        sa.Column("log_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("scores_sha256", sa.LargeBinary(), nullable=True),
+        sa.CheckConstraint("(scored_at IS NULL) = (log_sha256 IS NULL)", name=op.f("ck_reward_epoch_scored_whole")),
+        sa.CheckConstraint("(scored_at IS NULL) = (scores_sha256 IS NULL)", name=op.f("ck_reward_epoch_scores_whole")),
+        sa.PrimaryKeyConstraint("epoch", name=op.f("pk_reward_epoch")),
+        schema="app",
     )
     op.create_table(
         "sender_account",
@@ -283,6 +299,62 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "reward_root",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.LargeBinary(), nullable=False),
+        sa.Column("attempt", sa.BigInteger(), nullable=False),
+        sa.Column("previous_id", sa.BigInteger(), nullable=True),
+        sa.Column("granted", Uint256(), nullable=False),
+        sa.Column("carried", Uint256(), nullable=False),
+        sa.Column("pool", Uint256(), nullable=False),
+        sa.Column("rollover", Uint256(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=True),
+        sa.Column("total", Uint256(), nullable=False),
+        sa.Column("tree_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("outbox_key", sa.Text(), nullable=True),
+        sa.Column("void", sa.Text(), nullable=True),
+        sa.Column("planned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("(root IS NULL) = (tree_sha256 IS NULL)", name=op.f("ck_reward_root_tree_whole")),
+        sa.ForeignKeyConstraint(["epoch"], ["app.reward_epoch.epoch"], name=op.f("fk_reward_root_epoch_reward_epoch")),
+        sa.ForeignKeyConstraint(
+            ["previous_id"], ["app.reward_root.id"], name=op.f("fk_reward_root_previous_id_reward_root")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reward_root")),
+        sa.UniqueConstraint("epoch", "token", "attempt", name=op.f("uq_reward_root_epoch_token_attempt")),
+        sa.UniqueConstraint("outbox_key", name=op.f("uq_reward_root_outbox_key")),
+        schema="app",
+    )
+    op.create_index("ix_reward_root_root", "reward_root", ["root"], unique=False, schema="app")
+    op.create_table(
+        "reward_score",
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("creator", sa.LargeBinary(), nullable=False),
+        sa.Column("voice", Uint256(), nullable=False),
+        sa.Column("value", Uint256(), nullable=False),
+        sa.Column("viewers", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["epoch"], ["app.reward_epoch.epoch"], name=op.f("fk_reward_score_epoch_reward_epoch")),
+        sa.PrimaryKeyConstraint("epoch", "creator", name=op.f("pk_reward_score")),
+        schema="app",
+    )
+    op.create_table(
+        "reward_viewer",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.Column("tag", sa.LargeBinary(), nullable=False),
+        sa.Column("verified", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_reward_viewer_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["epoch"], ["app.reward_epoch.epoch"], name=op.f("fk_reward_viewer_epoch_reward_epoch")
+        ),
+        sa.PrimaryKeyConstraint("account_id", "epoch", name=op.f("pk_reward_viewer")),
+        sa.UniqueConstraint("epoch", "tag", name=op.f("uq_reward_viewer_epoch_tag")),
+        schema="app",
+    )
+    op.create_table(
         "split_leaf",
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -296,10 +368,27 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index(op.f("ix_split_leaf_account"), "split_leaf", ["account"], unique=False, schema="app")
+    op.create_table(
+        "reward_leaf",
+        sa.Column("root_id", sa.BigInteger(), nullable=False),
+        sa.Column("index", sa.BigInteger(), nullable=False),
+        sa.Column("account", sa.LargeBinary(), nullable=False),
+        sa.Column("cumulative", Uint256(), nullable=False),
+        sa.Column("amount", Uint256(), nullable=False),
+        sa.ForeignKeyConstraint(["root_id"], ["app.reward_root.id"], name=op.f("fk_reward_leaf_root_id_reward_root")),
+        sa.PrimaryKeyConstraint("root_id", "index", name=op.f("pk_reward_leaf")),
+        sa.UniqueConstraint("root_id", "account", name=op.f("uq_reward_leaf_root_id_account")),
+        schema="app",
+    )
+    op.create_index("ix_reward_leaf_account", "reward_leaf", ["account"], unique=False, schema="app")
 
 
 def downgrade() -> None:
+    op.drop_table("reward_leaf", schema="app")
     op.drop_table("split_leaf", schema="app")
+    op.drop_table("reward_viewer", schema="app")
+    op.drop_table("reward_score", schema="app")
+    op.drop_table("reward_root", schema="app")
     op.drop_table("outbox_transaction", schema="app")
     op.drop_table("feed_settings", schema="app")
     op.drop_table("draft", schema="app")
@@ -309,6 +398,7 @@ def downgrade() -> None:
     op.drop_table("split_progress", schema="app")
     op.drop_table("sign_in_nonce", schema="app")
     op.drop_table("sender_account", schema="app")
+    op.drop_table("reward_epoch", schema="app")
     op.drop_table("outbox_intent", schema="app")
     op.drop_table("model_snapshot", schema="app")
     op.drop_table("engagement_event", schema="app")

@@ -90,20 +90,22 @@ def test_v3_a_value_is_exact(interaction: Interaction) -> None:
 
 def test_signals_of_a_pair_become_one_interaction() -> None:
     signals = [
-        Signal(b"1", V[0], 7, "play", 30_000, 2_000),
-        Signal(b"2", V[0], 7, "watch_through", 20_000, 9_000),
+        Signal(b"1", V[0], 7, "skip", 30_000, 2_000),
+        Signal(b"2", V[0], 7, "watch", 20_000, 9_000),
         Signal(b"3", V[0], 7, "replay", 0, 0),
         Signal(b"4", V[0], 7, "like", 0, 0),
-        Signal(b"5", V[1], 7, "less_like_this", 0, 12_000),
+        Signal(b"5", V[1], 7, "less_like_this", 0, 0),
+        Signal(b"6", V[1], 7, "watch", 1, 12_000),
+        Signal(b"7", V[1], 7, "dwell", 90_000, 9_000),
     ]
     assert combine(signals, frozenset({(V[1], 7)})) == [
         Interaction(V[0], 7, 30_000, 9_000, replayed=True),
-        Interaction(V[1], 7, 0, 10_000, disliked=True, complaint_upheld=True),
+        Interaction(V[1], 7, 1, 10_000, disliked=True, complaint_upheld=True),
     ]
 
 
 @given(st.lists(st.builds(Signal, st.binary(max_size=2), st.sampled_from(V[:3]), st.integers(1, 3),
-       st.sampled_from(["play", "replay", "less_like_this"]), st.integers(0, 9_000), st.integers(0, 10_000))),
+       st.sampled_from(["watch", "replay", "less_like_this"]), st.integers(0, 9_000), st.integers(0, 10_000))),
        st.randoms(use_true_random=False))  # fmt: skip
 def test_v3_order_and_repetition_of_signals_change_nothing(signals: list[Signal], rng: random.Random) -> None:
     again = signals + rng.sample(signals, len(signals) // 2)
@@ -145,7 +147,7 @@ def test_v3_volume_no_one_gives_more_than_the_own_voice(
 
 
 def test_v3_volume_a_hundred_plays_by_one_person_move_a_score_by_the_replay_factor_only() -> None:
-    honest = [Signal(b"%d-%d" % (u, i), V[u], i, "play", 60_000, 10_000) for u in range(30) for i in range(10)]
+    honest = [Signal(b"%d-%d" % (u, i), V[u], i, "watch", 60_000, 10_000) for u in range(30) for i in range(10)]
     frantic = honest + [Signal(b"x%d" % n, V[0], 1, "replay", 60_000, 10_000) for n in range(100)]
     catalogue = {i: C[i] for i in range(10)}
     trust = dict.fromkeys(V, VOICE_ONE)

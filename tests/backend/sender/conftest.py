@@ -20,8 +20,8 @@ def key() -> OperatorKey:
 
 
 @pytest.fixture
-def engine(db_urls: DatabaseUrls) -> Iterator[Engine]:
-    engine = create_engine(db_urls.backend)
+def engine(clean_db: DatabaseUrls) -> Iterator[Engine]:
+    engine = create_engine(clean_db.backend)
     yield engine
     engine.dispose()
 

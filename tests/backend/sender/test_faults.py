@@ -51,10 +51,10 @@ def run_and_be_killed(
 
 @pytest.mark.parametrize("point", POINTS)
 def test_v6_killed_at_each_point_every_intent_has_exactly_one_effect(
-    point: str, db_urls: DatabaseUrls, engine: Engine, chain: Chain, key: OperatorKey
+    point: str, clean_db: DatabaseUrls, engine: Engine, chain: Chain, key: OperatorKey
 ) -> None:
     effects = transfers(engine, key, 3)
-    run_and_be_killed(db_urls, chain, key, point)
+    run_and_be_killed(clean_db, chain, key, point)
     run_to_end(make(engine, chain, key), chain)
     check_v6(engine, chain, effects)
     assert chain.node.nonce(key.address) == len(effects)
@@ -65,12 +65,12 @@ def test_v6_killed_at_each_point_every_intent_has_exactly_one_effect(
 @pytest.mark.parametrize("second", ["before_commit", "after_send", "before_final"])
 @pytest.mark.parametrize("point", POINTS)
 def test_v6_killed_twice(
-    *, point: str, second: str, occurrence: int, db_urls: DatabaseUrls, engine: Engine, chain: Chain, key: OperatorKey
+    *, point: str, second: str, occurrence: int, clean_db: DatabaseUrls, engine: Engine, chain: Chain, key: OperatorKey
 ) -> None:
     effects = transfers(engine, key, 3)
-    run_and_be_killed(db_urls, chain, key, point, occurrence=occurrence)
+    run_and_be_killed(clean_db, chain, key, point, occurrence=occurrence)
     effects += transfers(engine, key, 2)
-    run_and_be_killed(db_urls, chain, key, second)
+    run_and_be_killed(clean_db, chain, key, second)
     run_to_end(make(engine, chain, key), chain)
     check_v6(engine, chain, effects)
     assert chain.node.nonce(key.address) == len(effects)
@@ -85,10 +85,10 @@ class SendsBeforeCommit(Sender):
 
 
 def test_v6_the_oracle_catches_a_sender_that_sends_before_it_commits(
-    db_urls: DatabaseUrls, engine: Engine, chain: Chain, key: OperatorKey
+    clean_db: DatabaseUrls, engine: Engine, chain: Chain, key: OperatorKey
 ) -> None:
     effects = transfers(engine, key, 3)
-    run_and_be_killed(db_urls, chain, key, "before_commit", kind=SendsBeforeCommit)
+    run_and_be_killed(clean_db, chain, key, "before_commit", kind=SendsBeforeCommit)
     run_to_end(make(engine, chain, key, SendsBeforeCommit), chain)
     with pytest.raises(AssertionError, match="got 2000 wei, not 1000"):
         check_v6(engine, chain, effects)

@@ -1,0 +1,520 @@
+"""Epochs from the end of their time to a published root: fix the events, score them, plan a root for each stream.
+
+Each step is one transaction and may run again. What happened on chain is read from the mirror and never written down
+here, so a reorganisation needs no repair.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal
+
+import structlog
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, text
+from sqlalchemy.orm import Session
+
+from backend import mirror
+from backend.chain import NATIVE, ChainInfo, encode_call
+from backend.consent.purposes import Purpose
+from backend.consent.service import allows_sql
+from backend.content import service as content
+from backend.content.media import TEXT
+from backend.content.store import ContentStore
+from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore, RewardViewer
+from backend.models.sender import OutboxIntent
+from backend.rewards import engine, epochs, streams
+from backend.rewards.calendar import INTAKE_LOCK, Calendar
+from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Pair, Rewards
+from backend.sender.service import Effect, enqueue, find
+from backend.sender.states import State
+from indexer.models import block, event, view
+from indexer.types import Epoch
+
+log = structlog.get_logger(__name__)
+
+TICK_LOCK = 0x54524F5550455245
+"""Advisory lock under which one process at a time works on epochs."""
+MAX_ATTEMPTS = 5
+"""Tries of one effect that may fail before the operator has to look."""
+UINT256_MAX = 2**256 - 1
+SUSPENDED = 2
+"""WorkStatus from which on a work earns nothing: suspended, revoked."""
+
+PROPOSE, FINALIZE, APPROVE = "reward_propose", "reward_finalize", "reward_approve_bond"
+"""Kinds of outbox intents, see publishing.py."""
+WITHDRAWN = "withdrawn"
+"""Void: the root was rejected and the operator let it go; its epoch rewards nobody in this stream."""
+
+_EVENTS = text(f"""
+    SELECT a.id, a.address, e.event_id, e.work_id, e.kind, e.duration_ms, e.completion_bps
+    FROM app.engagement_event e JOIN app.account a ON a.id = e.person_id
+    WHERE e.epoch = :epoch AND e.person_id IN (
+        SELECT p.person_id FROM (SELECT DISTINCT person_id FROM app.engagement_event WHERE epoch = :epoch) p
+        WHERE {allows_sql(Purpose.BEHAVIOUR, "p.person_id")}
+    )
+""")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the deployment says about rewards."""
+
+    calendar: Calendar
+    minimum_fee: Mapping[bytes, int]
+    """Platform fees, in base units by token, from which on an account counts as a verified person."""
+
+    @classmethod
+    def of(cls, chain: ChainInfo) -> Terms:
+        """From the manifest's `parameters.rewards`; its `verification` may give the least fee of a token.
+
+        Where it does not, that is the fee of 0.001 of the native coin, or of one whole token, at a rate of 2.5 %.
+        Raises LookupError when the manifest has no reward calendar.
+        """
+        stated: Mapping[str, Any] = chain.manifest.parameters.get("rewards", {}).get("verification", {})
+        minimum = {
+            raw(address): int(stated.get(address, default_fee(address, token.decimals)))
+            for address, token in chain.tokens.items()
+        }
+        return cls(Calendar.from_parameters(chain.manifest.parameters), minimum)
+
+    def end(self, epoch: int) -> int:
+        """The first second after an epoch."""
+        return self.calendar.start(Epoch(epoch + 1))
+
+
+def default_fee(address: str, decimals: int) -> int:
+    """The least platform fee that verifies where the manifest names none."""
+    return 25 * 10**12 if address == NATIVE else 25 * 10**decimals // 1_000
+
+
+def raw(address: str) -> bytes:
+    """An address as tables hold it."""
+    return bytes.fromhex(address.removeprefix("0x"))
+
+
+def alone(session: Session) -> bool:
+    """Whether this transaction is the only one that works on epochs now."""
+    return bool(session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": TICK_LOCK}))
+
+
+# --- 1. fix -----------------------------------------------------------------------------------------------------------
+
+
+def closable(session: Session, terms: Terms) -> int | None:
+    """The next epoch to fix: its time is over on the chain, and every mirrored block of its time is final."""
+    epoch = (session.scalar(select(func.max(RewardEpoch.epoch))) or 0) + 1
+    end = terms.end(epoch)
+    head = mirror.head(session)
+    if head.time < end:
+        return None
+    not_final = select(block.c.number).where(block.c.number > head.final_number, block.c.time < end).limit(1)
+    return epoch if session.scalar(not_final) is None else None
+
+
+def fix(session: Session, epoch: int, *, now: datetime) -> RewardEpoch:
+    """Fix an epoch's events: intake under way is waited for, and what comes later belongs to the next epoch."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": INTAKE_LOCK})
+    row = RewardEpoch(epoch=epoch, fixed_at=now)
+    session.add(row)
+    session.flush()
+    log.info("rewards.fixed", epoch=epoch)
+    return row
+
+
+# --- 2. score ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Works:
+    """Who made and who owns the works of a log."""
+
+    creators: Mapping[int, bytes]
+    owners: Mapping[int, bytes]
+
+
+def score(
+    session: Session,
+    store: ContentStore,
+    chain: ChainInfo,
+    epoch: int,
+    *,
+    now: datetime,
+    links: Iterable[tuple[bytes, bytes]] = (),
+    salt: Callable[[], bytes] = lambda: secrets.token_bytes(16),
+) -> RewardEpoch:
+    """Score a fixed epoch and pin its log and its scores.
+
+    The consent to `behaviour` is read here again (promise V11): whoever has withdrawn it since is not in the log.
+    `links` are pairs of accounts that belong together. The log shows pseudonyms; `salt` makes the random part of each.
+    """
+    terms, head = Terms.of(chain), mirror.head(session)
+    row = session.get_one(RewardEpoch, epoch, with_for_update=True)
+    found = session.execute(_EVENTS, {"epoch": epoch}).all()
+    people: dict[bytes, RewardViewer] = {}
+    for account_id, address in sorted({(each.id, bytes(each.address)) for each in found}):
+        own = salt()
+        people[address] = RewardViewer(
+            account_id=account_id, epoch=epoch, salt=own, tag=epochs.tag(epoch, address, own), verified=False
+        )
+    events = epochs.ordered(
+        engine.Signal(
+            each.event_id.bytes,
+            people[bytes(each.address)].tag,
+            each.work_id,
+            each.kind,
+            each.duration_ms,
+            each.completion_bps,
+        )
+        for each in found
+    )
+    works = _works(session, {event.work_id for event in events})
+    clusters = engine.clusters(links)
+    for address in verified(session, terms, set(people), before=terms.end(epoch), clusters=clusters):
+        people[address].verified = True
+    inputs = Inputs(
+        creators=works.creators,
+        clusters={creator: clusters[creator] for creator in set(works.creators.values()) if creator in clusters},
+        verified=frozenset(person.tag for person in people.values() if person.verified),
+        excluded=_excluded({person.tag: address for address, person in people.items()}, events, works, clusters),
+    )
+    scores = epochs.score_log(events, inputs)
+    tree = epochs.log_tree(chain.chain_id, epoch, events)
+    log_file = epochs.log_file(chain.chain_id, epoch, events)
+    log_root = tree.root if tree else EMPTY_LOG_ROOT
+    log_sha256 = sha256(log_file).digest()
+    scores_file = epochs.scores_file(
+        chain_id=chain.chain_id, epoch=epoch, log=log_sha256, log_root=log_root, inputs=inputs, scores=scores
+    )
+    for file in (log_file, scores_file):
+        content.keep(session, store, [file], TEXT)
+    session.add_all(people.values())
+    session.add_all(
+        RewardScore(epoch=epoch, creator=creator, voice=parts.voice, value=parts.value, viewers=parts.viewers)
+        for creator, parts in scores.items()
+    )
+    row.scored_at, row.event_count = now, len(events)
+    row.block_number, row.block_hash = head.number, head.hash
+    row.log_root, row.log_sha256, row.scores_sha256 = log_root, log_sha256, sha256(scores_file).digest()
+    session.flush()
+    log.info("rewards.scored", epoch=epoch, events=len(events), people=len(people), creators=len(scores))
+    return row
+
+
+def _works(session: Session, work_ids: set[int]) -> Works:
+    work = view("work")
+    rows = session.execute(
+        select(work.c.work_id, work.c.creator, work.c.owner).where(
+            work.c.work_id.in_(work_ids), work.c.status < SUSPENDED
+        )
+    ).all()
+    return Works(
+        {int(row.work_id): bytes(row.creator) for row in rows}, {int(row.work_id): bytes(row.owner) for row in rows}
+    )
+
+
+def _excluded(
+    viewers: Mapping[bytes, bytes],
+    events: Iterable[engine.Signal],
+    works: Works,
+    clusters: Mapping[bytes, bytes],
+) -> frozenset[Pair]:
+    """Pairs of a viewer and a work that belong together: made or owned by the viewer, or by an account linked to it."""
+
+    def cluster(account: bytes) -> bytes:
+        return clusters.get(account, account)
+
+    pairs = {Pair(event.viewer, event.work_id) for event in events if event.work_id in works.creators}
+    return frozenset(
+        pair
+        for pair in pairs
+        if cluster(viewers[pair.viewer]) in (cluster(works.creators[pair.work_id]), cluster(works.owners[pair.work_id]))
+    )
+
+
+def verified(
+    session: Session, terms: Terms, accounts: set[bytes], *, before: int, clusters: Mapping[bytes, bytes]
+) -> set[bytes]:
+    """Which of the accounts are verified persons: see `engine.trust_by_fees` and docs/rewards.md.
+
+    Payments in blocks before that time (seconds) count, each by its fee; a payment to the platform itself in full.
+    """
+    payment, work = event("RevenueLedger", "PaymentReceived"), view("work")
+    own: ColumnElement[bool] = or_(payment.c.payer == work.c.creator, payment.c.payer == work.c.owner)
+    rows = session.execute(
+        select(
+            payment.c.payer,
+            payment.c.token,
+            work.c.creator,
+            func.sum(case((payment.c.work_id == 0, payment.c.amount), else_=payment.c.fee)).label("fee"),
+        )
+        .outerjoin(work, and_(work.c.work_id == payment.c.work_id, payment.c.work_id != 0))
+        .where(payment.c.payer.in_(accounts), payment.c.block_time < before, func.coalesce(own, False).is_(False))
+        .group_by(payment.c.payer, payment.c.token, work.c.creator)
+    )
+    payments = [
+        engine.Verification(
+            bytes(row.payer), None if row.creator is None else bytes(row.creator), bytes(row.token), int(row.fee)
+        )
+        for row in rows
+    ]
+    return set(engine.trust_by_fees(payments, minimum=terms.minimum_fee, cluster_of=clusters))
+
+
+# --- 3. plan ----------------------------------------------------------------------------------------------------------
+
+Status = Literal[
+    "nothing_due", "publishing", "pending", "challenged", "final", "rejected", "not_published", "withdrawn"
+]
+
+
+def proposal_of(row: RewardRoot, proposals: Iterable[streams.Proposal]) -> streams.Proposal | None:
+    """The newest proposal of a planned root, by the digest of its tree file, which no other root shares."""
+    return next((each for each in reversed(list(proposals)) if each.tree_digest == row.tree_sha256), None)
+
+
+def status_of(row: RewardRoot, proposals: Iterable[streams.Proposal]) -> Status:
+    """Where a planned root stands, by the mirror."""
+    if row.void is not None:
+        return "withdrawn" if row.void == WITHDRAWN else "not_published"
+    if row.root is None:
+        return "nothing_due"
+    proposal = proposal_of(row, proposals)
+    return proposal.status if proposal else "publishing"
+
+
+def planned(session: Session, token: bytes) -> list[RewardRoot]:
+    """The roots of a stream that count, oldest first."""
+    return list(
+        session.scalars(
+            select(RewardRoot).where(RewardRoot.token == token, RewardRoot.void.is_(None)).order_by(RewardRoot.epoch)
+        )
+    )
+
+
+def void_what_failed(session: Session, token: bytes) -> RewardRoot | None:
+    """Void the stream's last root if its proposal ended without reaching the chain, so that it is planned anew."""
+    rows = planned(session, token)
+    if not rows or rows[-1].outbox_key is None:
+        return None
+    row, intent = rows[-1], find(session, rows[-1].outbox_key)
+    ended = intent is not None and intent.state in (State.FAILED, State.REPLACED, State.EXPIRED)
+    if intent is None or not ended or proposal_of(row, streams.proposals(session, token)):
+        return None
+    row.void = f"{intent.code}: {intent.detail}"
+    log.error("rewards.not_published", epoch=row.epoch, token=token.hex(), attempt=row.attempt, why=row.void)
+    session.flush()
+    return row
+
+
+def next_to_plan(session: Session, token: bytes) -> int | None:
+    """The first scored epoch that has no root in this stream yet, and was not withdrawn from it."""
+    done = select(RewardRoot.epoch).where(
+        RewardRoot.token == token, or_(RewardRoot.void.is_(None), RewardRoot.void == WITHDRAWN)
+    )
+    return session.scalar(
+        select(RewardEpoch.epoch)
+        .where(RewardEpoch.scored_at.is_not(None), RewardEpoch.epoch.not_in(done))
+        .order_by(RewardEpoch.epoch)
+        .limit(1)
+    )
+
+
+def plan(
+    session: Session, store: ContentStore, chain: ChainInfo, token: bytes, *, operator: bytes, now: datetime
+) -> RewardRoot | None:
+    """Make the next root of a stream and queue its proposal, in one transaction; None when it has to wait.
+
+    Roots follow one another: the one before must be final, and the contract takes one an epoch. The tree file is pinned
+    before anything refers to it.
+    """
+    terms, head = Terms.of(chain), mirror.head(session)
+    current = terms.calendar.epoch_at(head.time)
+    epoch = next_to_plan(session, token)
+    if epoch is None:
+        return None
+    proposals, rows = streams.proposals(session, token), planned(session, token)
+    base = next((row for row in reversed(rows) if row.root is not None), None)
+    here = streams.stream(session, token, epoch=current)
+    if here.root_epoch >= current or not _settled(base, proposals):
+        return None
+    attempt = 1 + (
+        session.scalar(
+            select(func.count()).select_from(RewardRoot).where(RewardRoot.token == token, RewardRoot.epoch == epoch)
+        )
+        or 0
+    )
+    if attempt > MAX_ATTEMPTS:
+        log.critical("rewards.gave_up", epoch=epoch, token=token.hex(), attempts=attempt - 1)
+        return None
+
+    before = _cumulative(session, base)
+    epoch_row = session.get_one(RewardEpoch, epoch)
+    assert epoch_row.scores_sha256 is not None
+    assert epoch_row.log_root is not None
+    scores_file = content.read_by_sha256(session, store, epoch_row.scores_sha256, MAX_FILE_BYTES)
+    if scores_file is None:
+        raise LookupError(f"the scores of epoch {epoch} are not in the content store: score it again")
+    scored = epochs.read_scores(scores_file)
+    budget = epochs.budget(
+        at_end=streams.stream(session, token, epoch=epoch, before=terms.end(epoch)),
+        now=here,
+        carried=rows[-1].rollover if rows else 0,
+        promised=sum(before.values()),
+        current_epoch=current,
+    )
+    shared = epochs.share(scored.scores, scored.inputs, budget.pool)
+    rewards = Rewards(
+        chain_id=chain.chain_id,
+        distributor=raw(chain.address(streams.CONTRACT)),
+        token=token,
+        epoch=epoch,
+        attempt=attempt,
+        scores=epoch_row.scores_sha256,
+        previous=base.tree_sha256 if base else None,
+        budget=budget,
+        rewards=shared.rewards,
+        cumulative=epochs.add(before, shared.rewards),
+    )
+    row = RewardRoot(
+        epoch=epoch,
+        token=token,
+        attempt=attempt,
+        previous_id=base.id if base else None,
+        granted=budget.granted,
+        carried=budget.carried,
+        pool=budget.pool,
+        rollover=rewards.rollover,
+        total=sum(rewards.cumulative.values()),
+        planned_at=now,
+    )
+    if rewards.rewards:
+        _publish(session, store, chain, row, rewards, operator=operator, log_root=epoch_row.log_root)
+    session.add(row)
+    session.flush()
+    if rewards.rewards:
+        session.add_all(
+            RewardLeaf(
+                root_id=row.id,
+                index=index,
+                account=account,
+                cumulative=amount,
+                amount=rewards.rewards.get(account, 0),
+            )
+            for index, (account, amount) in enumerate(rewards.leaves)
+        )
+        session.flush()
+    log.info("rewards.planned", epoch=epoch, token=token.hex(), pool=budget.pool, creators=len(rewards.rewards))
+    return row
+
+
+MAX_FILE_BYTES = 1 << 30
+"""Our own files are read back whole."""
+
+
+def _settled(base: RewardRoot | None, proposals: list[streams.Proposal]) -> bool:
+    """Whether a root may follow `base` now; says why not where only a person can help."""
+    if proposals and proposals[-1].status in ("pending", "challenged"):
+        return False
+    if base is None:
+        return True
+    status = status_of(base, proposals)
+    if status == "rejected":
+        log.error("rewards.rejected", epoch=base.epoch, token=base.token.hex(), remedy="withdraw or propose it again")
+    return status == "final"
+
+
+def _cumulative(session: Session, base: RewardRoot | None) -> dict[bytes, int]:
+    if base is None:
+        return {}
+    leaves = session.scalars(select(RewardLeaf).where(RewardLeaf.root_id == base.id))
+    return {leaf.account: leaf.cumulative for leaf in leaves}
+
+
+def _publish(
+    session: Session,
+    store: ContentStore,
+    chain: ChainInfo,
+    row: RewardRoot,
+    rewards: Rewards,
+    *,
+    operator: bytes,
+    log_root: bytes,
+) -> None:
+    """Pin the tree file and queue bond and proposal."""
+    tree, file = rewards.tree(), rewards.file()
+    assert tree is not None
+    content.keep(session, store, [file], TEXT)
+    row.root, row.tree_sha256 = tree.root, sha256(file).digest()
+    row.outbox_key = f"reward-propose:{chain.chain_id}:{row.token.hex()}:{row.epoch}:{row.attempt}"
+    _approve_bond(session, chain, operator)
+    token = "0x" + row.token.hex()
+    data = encode_call(streams.CONTRACT, "propose", [token, tree.root, tree.total, row.tree_sha256, log_root])
+    effect = Effect(chain.chain_id, operator, rewards.distributor, data)
+    enqueue(session, effect, kind=PROPOSE, key=row.outbox_key)
+
+
+def _approve_bond(session: Session, chain: ChainInfo, operator: bytes) -> None:
+    """Let the distributor, which is immutable and takes a bond at each proposal, take it from the operator's tokens."""
+    distributor = chain.address(streams.CONTRACT)
+    data = encode_call("ERC20", "approve", [distributor, UINT256_MAX])
+    effect = Effect(chain.chain_id, operator, raw(chain.address("TroupeToken")), data)
+    again(session, effect, kind=APPROVE, key=f"reward-approve:{chain.chain_id}:{distributor}:{operator.hex()}")
+
+
+def again(session: Session, effect: Effect, *, kind: str, key: str) -> OutboxIntent | None:
+    """Queue an effect under the first number of its key that has not failed; None when MAX_ATTEMPTS have."""
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        intent = enqueue(session, effect, kind=kind, key=f"{key}:{attempt}")
+        if intent.state not in (State.FAILED, State.REPLACED, State.EXPIRED):
+            return intent
+    log.critical("rewards.gave_up", key=key, attempts=MAX_ATTEMPTS)
+    return None
+
+
+# --- 4. finalize ------------------------------------------------------------------------------------------------------
+
+
+def finalize(session: Session, chain: ChainInfo, token: bytes, *, operator: bytes) -> OutboxIntent | None:
+    """Queue the finalization of the pending root once its window has passed on the chain's clock."""
+    proposals = streams.proposals(session, token)
+    if not proposals or proposals[-1].status != "pending":
+        return None
+    pending = proposals[-1]
+    if mirror.head(session).time < pending.finalizable_at:
+        return None
+    if not any(proposal_of(row, [pending]) for row in planned(session, token)):
+        log.critical("rewards.foreign_root", token=token.hex(), root=pending.root.hex(), tx=pending.tx_hash.hex())
+        return None
+    data = encode_call(streams.CONTRACT, "finalize", ["0x" + token.hex()])
+    effect = Effect(chain.chain_id, operator, raw(chain.address(streams.CONTRACT)), data)
+    place = f"{pending.contract_epoch}:{pending.tree_digest.hex()}"
+    return again(session, effect, kind=FINALIZE, key=f"reward-finalize:{chain.chain_id}:{token.hex()}:{place}")
+
+
+# --- after a rejection ------------------------------------------------------------------------------------------------
+
+
+def withdraw(session: Session, *, epoch: int, token: bytes) -> RewardRoot:
+    """Let a rejected root go: its epoch rewards nobody in this stream, and its budget stays in the stream's funds.
+
+    Raises LookupError unless the stream's last root is that epoch's and was rejected on chain.
+    """
+    rows = planned(session, token)
+    proposals = streams.proposals(session, token)
+    if not rows or rows[-1].epoch != epoch or status_of(rows[-1], proposals) != "rejected":
+        raise LookupError(f"epoch {epoch} has no rejected root in this stream that could be withdrawn")
+    rows[-1].void = WITHDRAWN
+    session.flush()
+    return rows[-1]
+
+
+def repropose(session: Session, *, epoch: int, token: bytes) -> RewardRoot:
+    """Plan a rejected root's epoch anew (same scores, budget of today). Raises LookupError as `withdraw` does."""
+    row = withdraw(session, epoch=epoch, token=token)
+    row.void = "rejected: to be proposed again"
+    session.flush()
+    return row

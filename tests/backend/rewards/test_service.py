@@ -1,0 +1,594 @@
+"""Epochs over HTTP and in the database, on a mirror that says what the test says (E1, E2, E4; promises V3, V11)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.orm import Session
+
+from backend.chain import NATIVE, ChainInfo, decode_call
+from backend.consent import service as consent
+from backend.consent.purposes import Purpose
+from backend.content.service import open_store, read_by_sha256
+from backend.content.store import ContentStore
+from backend.models.accounts import Account
+from backend.models.engagement import EngagementEvent
+from backend.models.rewards import RewardEpoch, RewardRoot, RewardViewer
+from backend.models.sender import OutboxIntent
+from backend.rewards import epochs, recompute, service, tasks
+from backend.rewards.engine import Signal
+from backend.rewards.merkle import Node, leaf_reward, process
+from backend.sender.states import State
+from backend.settings import Settings
+from tests.backend.conftest import Client, Clock
+from tests.factories import GENESIS_TIME, Mirror, canonical, hash32
+
+WEEK = 604_800
+OPERATOR = b"\x0b" * 20
+TRP = b"\x11" * 20
+"""The one ERC-20 of the test manifest."""
+ETH = bytes(20)
+FUNDS = 10**12
+CAP = 10**10
+
+People = Callable[[str], LocalAccount]
+
+
+@dataclass
+class World:
+    """A mirror with works, funds and payments, an API, and the epochs' worker."""
+
+    mirror: Mirror
+    client: Client
+    settings: Settings
+    clock: Clock
+    people: People
+    height: int = 1
+
+    def __post_init__(self) -> None:
+        self.chain = ChainInfo.load(self.settings.deployment)
+        self.engine = create_engine(self.settings.database_url.get_secret_value())
+
+    @property
+    def store(self) -> ContentStore:
+        return open_store(self.settings)
+
+    @contextmanager
+    def unit(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def block(self, time: int | None = None, final: bool = True) -> int:
+        self.height += 1
+        self.mirror.block(self.height, time=time, final=self.height if final else 0)
+        return self.height
+
+    def to_epoch(self, epoch: int) -> None:
+        """The chain's clock at the beginning of an epoch."""
+        self.block(time=GENESIS_TIME + (epoch - 1) * WEEK)
+
+    def log(self, contract: str, name: str, *, time: int | None = None, **values: Any) -> None:
+        self.mirror.log(contract, name, block=self.block(time=time), time=time, **values)
+
+    def work(self, work_id: int, owner: str) -> None:
+        self.mirror.work(work_id, owner=self.people(owner), block=self.block())
+
+    def pays(self, payer: str, work_id: int, fee: int = 10**15, *, time: int | None = None) -> None:
+        self.log(
+            "RevenueLedger", "PaymentReceived", time=time, work_id=work_id, token=ETH,
+            payer=canonical(self.people(payer)), amount=100 * fee, fee=fee, kind=1, ref=bytes(32),
+        )  # fmt: skip
+
+    def funds(self, token: bytes = TRP, amount: int = FUNDS, cap: int = CAP) -> None:
+        self.log(
+            "RewardDistributor",
+            "CapsChanged",
+            token=token,
+            epoch_cap=cap,
+            account_cap=cap * 2 // 100,
+            from_epoch=1,
+        )
+        self.log("RewardDistributor", "Funded", token=token, from_=OPERATOR, amount=amount)
+
+    def watches(self, person: str, *works: int, allow: bool = True, epoch: int = 1) -> None:
+        """A person watches works to the end; rows as the intake writes them."""
+        with self.unit() as session:
+            address = canonical(self.people(person))
+            account = session.scalars(select(Account).where(Account.address == address)).one_or_none()
+            account = account or Account(address=address)
+            session.add(account)
+            session.flush()
+            if allow:
+                consent.record(session, account_id=account.id, purpose=Purpose.BEHAVIOUR, granted=True, at=self.clock())
+            session.add_all(
+                EngagementEvent(
+                    person_id=account.id,
+                    event_id=uuid.uuid4(),
+                    work_id=work,
+                    kind="watch",
+                    at=self.clock(),
+                    received_at=self.clock(),
+                    duration_ms=60_000,
+                    completion_bps=10_000,
+                    epoch=epoch,
+                    digest=bytes(32),
+                )
+                for work in works
+            )
+
+    def sends(self, person: str, *works: int) -> dict[str, Any]:
+        """The same through the API, without a word about consent."""
+        events = [
+            {"id": str(uuid.uuid4()), "kind": "watch", "work_id": work, "at": self.clock().isoformat()}
+            | {"duration_ms": 60_000, "completion_bps": 10_000}
+            for work in works
+        ]
+        answer = self.client.as_(self.people(person)).post("/v1/engagement", json={"events": events})
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def tick(self) -> bool:
+        return tasks.advance(self.unit, self.store, self.chain, operator=OPERATOR, now=self.clock())
+
+    def get(self, path: str, *, status: int = 200) -> Any:
+        answer = self.client.get(path)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def rows(self, model: type[Any]) -> list[Any]:
+        with self.unit() as session:
+            return list(session.scalars(select(model)))
+
+    def root(self, epoch: int, token: bytes = TRP) -> RewardRoot:
+        with self.unit() as session:
+            return session.scalars(
+                select(RewardRoot)
+                .where(RewardRoot.epoch == epoch, RewardRoot.token == token)
+                .order_by(RewardRoot.attempt.desc())
+                .limit(1)
+            ).one()
+
+    def file(self, digest: bytes) -> bytes:
+        with self.unit() as session:
+            found = read_by_sha256(session, self.store, digest, 1 << 30)
+        assert found is not None
+        return found
+
+    def proposed(self, epoch: int, contract_epoch: int, *, window: int = 2 * 86_400) -> RewardRoot:
+        """The chain takes the epoch's root."""
+        row = self.root(epoch)
+        self.log(
+            "RewardDistributor", "RootProposed", time=GENESIS_TIME + (contract_epoch - 1) * WEEK + 60,
+            token=TRP, epoch=contract_epoch, root=row.root, total=row.total, tree_digest=row.tree_sha256,
+            log_root=bytes(32), finalizable_at=GENESIS_TIME + (contract_epoch - 1) * WEEK + 60 + window,
+        )  # fmt: skip
+        return row
+
+    def finalized(self, row: RewardRoot, contract_epoch: int) -> None:
+        self.log(
+            "RewardDistributor", "RootFinalized", time=GENESIS_TIME + (contract_epoch - 1) * WEEK + 3 * 86_400,
+            token=TRP, epoch=contract_epoch, root=row.root, total=row.total,
+        )  # fmt: skip
+
+    def queued(self, kind: str) -> list[OutboxIntent]:
+        return [intent for intent in self.rows(OutboxIntent) if intent.kind == kind]
+
+
+@pytest.fixture
+def world(mirror: Mirror, client: Client, settings: Settings, clock: Clock, people: People) -> Iterator[World]:
+    """Six works of six creators; five viewers who paid for a work of another, and one who did not."""
+    mirror.block(1, final=1)
+    made = World(mirror, client, settings, clock, people)
+    for work_id in range(1, 7):
+        made.work(work_id, f"creator-{work_id}")
+    for number in range(5):
+        made.pays(f"viewer-{number}", 6)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def watched(world: World) -> World:
+    """Epoch 1 is over: five verified people have watched, and a person without verification."""
+    world.funds()
+    for number in range(5):
+        world.watches(f"viewer-{number}", 1, 2, 3, 4, 5)
+    world.watches("nobody", 1, 2, 3, 4, 5)
+    world.to_epoch(2)
+    return world
+
+
+# Fixing
+
+
+def test_an_epoch_is_fixed_when_its_time_is_over_and_its_blocks_are_final(world: World) -> None:
+    world.tick()
+    assert world.rows(RewardEpoch) == []
+    world.block(final=False)
+    world.block(time=GENESIS_TIME + WEEK, final=False)
+    world.tick()
+    assert world.rows(RewardEpoch) == []
+    world.block(time=GENESIS_TIME + WEEK + 1)
+    world.tick()
+    assert [row.epoch for row in world.rows(RewardEpoch)] == [1]
+
+
+@pytest.mark.feature("E1", via="http")
+def test_v3_a_fixed_epoch_takes_no_more_events_even_if_the_chains_clock_goes_back(watched: World) -> None:
+    watched.tick()
+    watched.block(time=GENESIS_TIME + WEEK - 5)  # a reorganisation took the end of the epoch back
+    assert watched.sends("viewer-0", 1)["epoch"] == 2
+    with watched.unit() as session:
+        late = session.scalars(select(EngagementEvent).where(EngagementEvent.epoch == 2)).all()
+    assert len(late) == 1
+
+
+def test_v3_intake_under_way_is_in_the_epoch_or_after_it_never_lost(watched: World) -> None:
+    """Fixing waits for a transaction that is storing events of the epoch."""
+    with watched.unit() as storing:
+        storing.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": service.INTAKE_LOCK})
+        with watched.unit() as fixing:
+            fixing.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(Exception, match="lock timeout"):
+                service.fix(fixing, 1, now=watched.clock())
+            fixing.rollback()
+
+
+# Scoring
+
+
+@pytest.mark.feature("E2", via="http")
+def test_v3_anyone_recomputes_scores_and_root_from_the_pinned_files(watched: World) -> None:
+    watched.tick()
+    row = watched.root(1)
+    assert row.tree_sha256 is not None
+    done = recompute.recompute(watched.file(row.tree_sha256), watched.file)
+    assert (done.root, done.total) == (row.root, row.total)
+    detail = watched.get("/v1/rewards/epochs/1")
+    assert detail["epoch"]["log_root"] == "0x" + done.log_root.hex()
+    for name in ("log", "scores"):
+        answer = watched.client.get(detail["epoch"][name]["url"])
+        assert answer.status_code == 200
+    assert watched.client.get(detail["epoch"]["roots"][0]["tree"]["url"]).content == watched.file(row.tree_sha256)
+
+
+@pytest.mark.feature("E3", via="http")
+def test_a_farm_without_verification_gets_nothing_and_takes_nothing(world: World) -> None:
+    world.funds()
+    for number in range(5):
+        world.watches(f"viewer-{number}", 1, 2, 3, 4)
+    for number in range(12):
+        world.watches(f"farm-{number}", 5)
+    world.to_epoch(2)
+    world.tick()
+    detail = world.get("/v1/rewards/epochs/1")
+    creators = {score["creator"]: score for score in detail["scores"]}
+    assert world.people("creator-5").address not in creators
+    assert len(creators) == 4
+    assert detail["voices"] == str(5 * 10**18 * 4 // 5)
+    assert all(score["viewers"] == 5 and score["share_bps"] == 2_500 for score in creators.values())
+
+
+def test_payments_to_own_works_after_the_epoch_or_too_small_verify_nobody(world: World) -> None:
+    world.work(7, "viewer-own")
+    world.pays("viewer-own", 7)
+    world.pays("viewer-small", 1, fee=25 * 10**12 - 1)
+    world.pays("viewer-enough", 1, fee=25 * 10**12)
+    world.pays("viewer-late", 1, time=GENESIS_TIME + WEEK)
+    names = ("own", "small", "enough", "late")
+    accounts = {canonical(world.people(f"viewer-{name}")) for name in names}
+    with world.unit() as session:
+        terms = service.Terms.of(world.chain)
+        found = service.verified(session, terms, accounts, before=GENESIS_TIME + WEEK, clusters={})
+    assert found == {canonical(world.people("viewer-enough"))}
+
+
+def test_own_works_count_nothing_for_maker_and_owner(world: World) -> None:
+    world.funds()
+    world.pays("creator-1", 6)
+    world.mirror.log(
+        "WorkRegistry", "Transfer", block=world.block(), from_=canonical(world.people("creator-2")),
+        to_=canonical(world.people("viewer-0")), token_id=2,
+    )  # fmt: skip
+    world.watches("creator-1", 1, 3)
+    world.watches("viewer-0", 2, 4)
+    world.to_epoch(2)
+    world.tick()
+    creators = {score["creator"] for score in world.get("/v1/rewards/epochs/1")["scores"]}
+    assert creators == {world.people("creator-3").address, world.people("creator-4").address}
+
+
+def test_a_suspended_work_earns_nothing(watched: World) -> None:
+    suspended = {"work_id": 1, "status": 2, "reason_hash": bytes(32), "actor": OPERATOR}
+    watched.log("WorkRegistry", "WorkStatusChanged", time=GENESIS_TIME + WEEK + 1, **suspended)
+    watched.tick()
+    creators = {score["creator"] for score in watched.get("/v1/rewards/epochs/1")["scores"]}
+    assert watched.people("creator-1").address not in creators
+    assert len(creators) == 4
+
+
+def test_linked_accounts_are_one_cluster_for_views_and_for_the_cap(watched: World) -> None:
+    viewer, maker, other = (canonical(watched.people(name)) for name in ("viewer-0", "creator-1", "creator-2"))
+    with watched.unit() as session:
+        service.fix(session, 1, now=watched.clock())
+        row = service.score(
+            session, watched.store, watched.chain, 1, now=watched.clock(), links=[(viewer, maker), (maker, other)]
+        )
+    assert row.scores_sha256 is not None
+    read = epochs.read_scores(watched.file(row.scores_sha256))
+    assert read.inputs.clusters[maker] == read.inputs.clusters[other]
+    assert len(read.inputs.excluded) == 2
+    assert read.scores[maker].viewers == read.scores[other].viewers == 4
+    assert read.scores[canonical(watched.people("creator-3"))].viewers == 5
+
+
+@pytest.mark.feature("C2", via="http")
+def test_v11_who_withdraws_consent_before_scoring_is_not_in_the_log(watched: World) -> None:
+    person = watched.client.as_(watched.people("viewer-0"))
+    assert person.put("/v1/consents/behaviour", json={"granted": False}).status_code == 200
+    watched.tick()
+    assert len(watched.rows(RewardViewer)) == 5
+    assert watched.get("/v1/rewards/epochs/1")["epoch"]["events"] == 25
+    assert all(score["viewers"] == 4 for score in watched.get("/v1/rewards/epochs/1")["scores"])
+
+
+def test_v11_without_consent_nothing_is_in_the_log_under_any_name(world: World) -> None:
+    world.funds()
+    assert world.sends("viewer-0", 1, 2)["counted_as"] == "nobody"
+    world.watches("viewer-1", 1, 2, allow=False)  # as if stored before a withdrawal
+    world.to_epoch(2)
+    world.tick()
+    detail = world.get("/v1/rewards/epochs/1")
+    assert (detail["epoch"]["events"], detail["scores"]) == (0, [])
+    assert detail["epoch"]["log_root"] == "0x" + "00" * 32
+
+
+def test_the_published_files_name_nobody(watched: World) -> None:
+    watched.tick()
+    (row,) = watched.rows(RewardEpoch)
+    published = watched.file(row.log_sha256) + watched.file(row.scores_sha256)
+    for name in [f"viewer-{number}" for number in range(5)] + ["nobody"]:
+        assert watched.people(name).address[2:].lower().encode() not in published.lower()
+
+
+@pytest.mark.feature("E1", via="http")
+def test_a_person_proves_that_the_own_events_were_counted(watched: World) -> None:
+    watched.tick()
+    person = watched.people("viewer-3")
+    client = watched.client.as_(person)
+    answer = client.get("/v1/rewards/epochs/1/mine?limit=3").json()
+    rest = client.get(f"/v1/rewards/epochs/1/mine?limit=3&cursor={answer['next']}").json()
+    assert len(answer["items"]) == 3
+    assert len(rest["items"]) == 2
+    assert rest["next"] is None
+    tag = epochs.tag(1, canonical(person), bytes.fromhex(answer["salt"][2:]))
+    assert answer["pseudonym"] == "0x" + tag.hex()
+    for item in answer["items"] + rest["items"]:
+        event = Signal(
+            uuid.UUID(item["id"]).bytes, tag, item["work_id"], item["kind"], item["duration_ms"], item["completion_bps"]
+        )
+        leaf = epochs.event_leaf(31337, 1, event)
+        assert item["leaf"] == "0x" + leaf.hash.hex()
+        nodes = [Node(bytes.fromhex(node["hash"][2:]), int(node["sum"])) for node in item["proof"]]
+        root = process(nodes, int(item["path"]), leaf)
+        assert "0x" + root.hash.hex() == answer["log_root"]
+        assert root.sum == 30
+    stranger = watched.client.as_(watched.people("stranger"))
+    assert stranger.get("/v1/rewards/epochs/1/mine").json()["code"] == "epoch_log_empty"
+    assert watched.client.get("/v1/rewards/epochs/1/mine").status_code == 401
+
+
+# Planning and publishing
+
+
+@pytest.mark.feature("E4", via="http")
+def test_v3_the_pool_is_shared_to_the_unit_and_the_proposal_is_queued_with_it(watched: World) -> None:
+    assert watched.tick()
+    row = watched.root(1)
+    assert (row.granted, row.carried, row.pool) == (CAP, 0, CAP)
+    assert row.total == CAP * 2 // 100 * 5  # five creators, each at the cap of 2 %
+    assert row.granted + row.carried == row.total + row.rollover
+    (intent,) = watched.queued(service.PROPOSE)
+    assert intent.key == row.outbox_key
+    function, arguments = decode_call("RewardDistributor", intent.data)
+    assert function.name == "propose"
+    assert (arguments["root"], arguments["total"]) == (row.root, row.total)
+    assert (arguments["token"], arguments["treeDigest"]) == ("0x" + TRP.hex(), row.tree_sha256)
+    assert len(watched.queued(service.APPROVE)) == 1
+    shown = watched.get("/v1/rewards/epochs/1")["epoch"]["roots"][0]
+    assert (shown["status"], shown["rewarded"]) == ("publishing", str(row.total))
+
+
+def test_a_second_tick_changes_nothing(watched: World) -> None:
+    watched.tick()
+    before = [len(watched.rows(model)) for model in (RewardEpoch, RewardRoot, OutboxIntent)]
+    assert not watched.tick()
+    assert [len(watched.rows(model)) for model in (RewardEpoch, RewardRoot, OutboxIntent)] == before
+
+
+def test_v6_business_row_and_outbox_row_come_together_or_not_at_all(
+    watched: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(*_: object, **__: object) -> None:
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "enqueue", power_cut)
+        with pytest.raises(RuntimeError):
+            watched.tick()
+    assert watched.rows(RewardRoot) == []
+    assert watched.rows(OutboxIntent) == []
+    assert watched.tick()
+    assert len(watched.rows(RewardRoot)) == 1
+
+
+def test_a_stream_without_funds_rewards_nobody_and_publishes_nothing(world: World) -> None:
+    world.funds(amount=0)
+    world.watches("viewer-0", 1, 2, 3)
+    world.to_epoch(2)
+    world.tick()
+    assert world.get("/v1/rewards/epochs/1")["epoch"]["roots"][0]["status"] == "nothing_due"
+    assert world.rows(OutboxIntent) == []
+
+
+def test_without_an_operator_epochs_are_scored_and_nothing_is_published(watched: World) -> None:
+    assert not tasks.advance(watched.unit, watched.store, watched.chain, operator=None, now=watched.clock())
+    assert watched.rows(RewardEpoch)[0].scored_at is not None
+    assert watched.rows(RewardRoot) == []
+
+
+@pytest.mark.feature("E4", via="http")
+def test_v4_two_epochs_add_up_and_the_claim_covers_both(watched: World) -> None:
+    watched.tick()
+    first = watched.proposed(1, 2)
+    maker = watched.people("creator-1").address
+    (waiting, *_) = [each for each in watched.get(f"/v1/rewards/{maker}")["streams"] if each["symbol"] == "USD"]
+    assert (waiting["cumulative"], waiting["pending"]) == ("0", str(CAP * 2 // 100))
+    assert waiting["intent"] is None
+
+    assert not watched.queued(service.FINALIZE)
+    watched.block(time=GENESIS_TIME + WEEK + 60 + 2 * 86_400)
+    watched.tick()
+    watched.tick()
+    (intent,) = watched.queued(service.FINALIZE)
+    assert decode_call("RewardDistributor", intent.data)[0].name == "finalize"
+    watched.finalized(first, 2)
+
+    watched.watches("viewer-0", 1, 2, epoch=2)
+    watched.to_epoch(3)
+    watched.tick()
+    second = watched.root(2)
+    assert second.previous_id == first.id
+    assert second.carried == first.rollover
+    assert second.granted + second.carried == (second.total - first.total) + second.rollover
+    assert second.tree_sha256 is not None
+    assert recompute.recompute(watched.file(second.tree_sha256), watched.file).total == second.total
+    watched.proposed(2, 3)
+    watched.finalized(second, 3)
+
+    answer = watched.get(f"/v1/rewards/{maker}")
+    (usd,) = [each for each in answer["streams"] if each["symbol"] == "USD"]
+    proof = [Node(bytes.fromhex(node["hash"][2:]), int(node["sum"])) for node in usd["proof"]]
+    distributor = watched.chain.address("RewardDistributor")
+    leaf = leaf_reward(31337, distributor, TRP, maker, int(usd["cumulative"]))
+    assert process(proof, int(usd["path"]), leaf) == Node(second.root or b"", second.total)
+    assert int(usd["cumulative"]) == 2 * CAP * 2 // 100
+    assert int(usd["claimable"]) == CAP * 2 // 100  # a first claim has one account cap
+    function, arguments = decode_call("RewardDistributor", bytes.fromhex(usd["intent"]["data"][2:]))
+    assert function.name == "claim"
+    assert arguments["account"].lower() == maker.lower()
+    assert answer["claim_all"] is not None
+    untouched = watched.get(f"/v1/rewards/{watched.people('creator-5').address}")["streams"]
+    assert [each["cumulative"] for each in untouched if each["symbol"] == "USD"] == [str(CAP * 2 // 100)]
+
+
+def test_a_proposal_that_never_reached_the_chain_is_planned_anew(watched: World) -> None:
+    watched.tick()
+    with watched.unit() as session:
+        intent = session.scalars(select(OutboxIntent).where(OutboxIntent.kind == service.PROPOSE)).one()
+        intent.state, intent.code, intent.detail = State.FAILED, "would_revert", "0x"
+    watched.tick()
+    roots = sorted(watched.rows(RewardRoot), key=lambda row: row.attempt)
+    assert [(row.attempt, row.void is None) for row in roots] == [(1, False), (2, True)]
+    assert roots[0].root == roots[1].root
+    assert len(watched.queued(service.PROPOSE)) == 2
+    shown = [root["status"] for root in watched.get("/v1/rewards/epochs/1")["epoch"]["roots"]]
+    assert shown == ["not_published", "publishing"]
+
+
+def test_it_gives_up_after_five_attempts(watched: World) -> None:
+    for _ in range(8):
+        watched.tick()
+        with watched.unit() as session:
+            for intent in session.scalars(select(OutboxIntent).where(OutboxIntent.kind == service.PROPOSE)):
+                intent.state, intent.code = State.FAILED, "would_revert"
+    assert len(watched.rows(RewardRoot)) == service.MAX_ATTEMPTS
+
+
+def rejected(world: World) -> RewardRoot:
+    world.tick()
+    row = world.proposed(1, 2)
+    world.log("RewardDistributor", "RootRejected", token=TRP, epoch=2, reason=1, prover=OPERATOR)
+    return row
+
+
+def test_v4_after_a_rejection_nothing_is_proposed_until_the_operator_decides(watched: World) -> None:
+    rejected(watched)
+    watched.watches("viewer-0", 1, epoch=2)
+    watched.to_epoch(3)
+    watched.tick()
+    shown = watched.get("/v1/rewards/epochs/1")["epoch"]["roots"][0]
+    assert (shown["status"], shown["reason"]) == ("rejected", "a challenge was upheld")
+    assert len(watched.rows(RewardRoot)) == 1
+
+    with watched.unit() as session:
+        service.withdraw(session, epoch=1, token=TRP)
+    watched.tick()
+    second = watched.root(2)
+    assert (second.previous_id, second.carried) == (None, 0)
+    assert watched.get("/v1/rewards/epochs/1")["epoch"]["roots"][0]["status"] == "withdrawn"
+
+
+def test_a_rejected_root_can_be_proposed_again(watched: World) -> None:
+    row = rejected(watched)
+    with watched.unit() as session:
+        service.repropose(session, epoch=1, token=TRP)
+    watched.tick()
+    assert watched.root(1).attempt == 2
+    assert watched.root(1).root == row.root
+    with watched.unit() as session, pytest.raises(LookupError):
+        service.withdraw(session, epoch=1, token=TRP)
+
+
+def test_a_foreign_root_is_not_finalized(watched: World) -> None:
+    watched.tick()
+    watched.log(
+        "RewardDistributor", "RootProposed", token=TRP, epoch=2, root=hash32("foreign"), total=1,
+        tree_digest=hash32("other"), log_root=bytes(32), finalizable_at=GENESIS_TIME + WEEK + 1,
+    )  # fmt: skip
+    watched.block(time=GENESIS_TIME + WEEK + 100)
+    watched.tick()
+    assert not watched.queued(service.FINALIZE)
+
+
+# Over HTTP
+
+
+@pytest.mark.feature("E2", via="http")
+def test_the_list_of_epochs_pages_newest_first(world: World) -> None:
+    world.to_epoch(5)
+    world.tick()
+    first = world.get("/v1/rewards/epochs?limit=3")
+    assert [item["epoch"] for item in first["items"]] == [4, 3, 2]
+    assert first["current"]["epoch"] == 5
+    assert first["as_of"]["stage"] == "final"
+    rest = world.get(f"/v1/rewards/epochs?limit=3&cursor={first['next']}")
+    assert [item["epoch"] for item in rest["items"]] == [1]
+    assert rest["next"] is None
+
+
+def test_an_epoch_that_is_open_or_to_come(world: World) -> None:
+    assert world.get("/v1/rewards/epochs/1")["epoch"]["state"] == "open"
+    assert world.get("/v1/rewards/epochs/2", status=404)["code"] == "epoch_not_found"
+    assert world.get("/v1/rewards/epochs/0", status=422)["code"]
+
+
+def test_an_account_that_earned_nothing_has_empty_streams(watched: World) -> None:
+    answer = watched.get(f"/v1/rewards/{watched.people('stranger').address}")
+    assert [each["cumulative"] for each in answer["streams"]] == ["0"]
+    assert answer["claim_all"] is None
+    assert watched.get("/v1/rewards/0x12", status=422)["code"]
+
+
+def test_the_native_stream_has_its_own_default_fee() -> None:
+    assert service.default_fee(NATIVE, 18) == 25 * 10**12
+    assert service.default_fee("0x" + keccak(b"usd")[:20].hex(), 6) == 25_000
