@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from stack.processes import HOST, Command, Service, require_free_port
 ROOT = Path(__file__).resolve().parent.parent
 CHAIN_ID = 31337
 DUMP_INTERVAL_S = 5
+SETTLED_S = 1.0
 FLAGS = (
     *("--chain-id", str(CHAIN_ID)),
     *("--hardfork", "cancun"),
@@ -47,23 +49,30 @@ def is_whole(state: bytes) -> bool:
         return False
 
 
-def keep(state: Path) -> None:
-    """Copy the state file aside when it is whole and new.
+def keep(state: Path, settled_s: float = SETTLED_S) -> None:
+    """Copy the state file aside when there is a new one that anvil has finished writing.
 
-    anvil overwrites its file in place: killed in those milliseconds, or on a full disk, it leaves half a file.
+    anvil overwrites its file in place: killed in those milliseconds, or on a full disk, it leaves half a file. A file
+    that has not grown for `settled_s` and ends like JSON is taken for whole; `restore` reads it to its end.
     """
     copy = kept_copy(state)
     try:
-        now = state.stat()
-        if copy.exists() and copy.stat().st_mtime_ns >= now.st_mtime_ns:
+        found = state.stat()
+        known = copy.stat().st_mtime_ns if copy.exists() else 0
+        if found.st_mtime_ns <= known or time.time() - found.st_mtime < settled_s or not _ends_well(state):
             return
-        content = state.read_bytes()
+        partial = copy.with_suffix(".partial")
+        shutil.copyfile(state, partial)
+        if state.stat().st_mtime_ns == found.st_mtime_ns:
+            partial.replace(copy)
     except FileNotFoundError:
         return
-    if is_whole(content):
-        partial = copy.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(copy)
+
+
+def _ends_well(state: Path) -> bool:
+    with state.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 8))
+        return file.read().rstrip().endswith(b"}")
 
 
 def restore(state: Path) -> None:

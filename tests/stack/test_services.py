@@ -13,7 +13,7 @@ from redis import Redis as RedisClient
 
 from backend.migrations.roles import BACKEND, INDEXER
 from stack import rpc
-from stack.anvil import Anvil, keep
+from stack.anvil import Anvil, keep, kept_copy
 from stack.errors import NotReady, PortInUse, StackError
 from stack.postgres import DatabaseUrls, Postgres, ensure_database, socket_folder
 from stack.processes import Identity, Service, end, free_port, launch, running, stop, wait_ready
@@ -214,11 +214,20 @@ def test_a_half_written_chain_file_is_replaced_by_the_kept_copy(tmp_path: Path) 
     state = tmp_path / "state.json"
     with running(chain.service(), tmp_path / "log"):
         rpc.call(chain.url, "anvil_mine", "0x5")
-    keep(state)
+    keep(state, settled_s=0)
     state.write_bytes(state.read_bytes()[:-100])  # as a kill in the middle of a dump leaves it
-    keep(state)  # half a file is not kept
+    keep(state, settled_s=0)  # half a file is not kept
     with running(chain.service(), tmp_path / "log"):
         assert rpc.call(chain.url, "eth_blockNumber") == "0x5"
+
+
+def test_a_chain_file_that_is_just_being_written_is_not_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    state.write_text("{}")
+    keep(state, settled_s=60)
+    assert not kept_copy(state).exists()
+    keep(state, settled_s=0)
+    assert kept_copy(state).read_text() == "{}"
 
 
 def test_a_half_written_chain_file_without_a_copy_is_said(tmp_path: Path) -> None:
