@@ -39,6 +39,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.payouts.routes",
     "backend.rewards.routes",
     "backend.web.docs",
+    "backend.web.routes",
 )
 
 TAGS = [

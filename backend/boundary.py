@@ -33,6 +33,7 @@ PAGE_POLICY = (
     " form-action 'self'; frame-ancestors 'none'"
 )
 
+
 log = structlog.get_logger(__name__)
 
 

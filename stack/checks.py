@@ -21,8 +21,6 @@ from eth_utils.crypto import keccak
 from redis import Redis as RedisClient
 from redis.exceptions import RedisError
 
-from backend.content.client import KuboStore
-from backend.content.store import ContentError
 from backend.db import conninfo
 from backend.migrations.upgrade import head as needed_revision
 from indexer.migrate import expected as expected_fingerprint
@@ -145,13 +143,7 @@ def check_compiler(_: Target) -> Finding:
 
 def check_kubo(target: Target) -> Finding:
     if target.ipfs_api:
-        store = KuboStore(target.ipfs_api, timeout_s=5)
-        try:
-            return ok(f"{store.version()} at {target.ipfs_api}")
-        except ContentError as error:
-            return fail(first_line(error), "start the daemon, or mend TROUPE_IPFS_API")
-        finally:
-            store.close()
+        return ok(f"configured: {target.ipfs_api}")
     found = shutil.which("ipfs") or (str(ROOT / ".tools" / "ipfs") if (ROOT / ".tools" / "ipfs").exists() else None)
     if found:
         return ok(f"{_version_of([found, '--version'])} is there; the embedded store is used")

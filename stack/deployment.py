@@ -18,8 +18,6 @@ from stack.processes import Command, free_port, running
 
 CACHE = ROOT / ".tools" / "cache"
 DEPLOY_TIMEOUT_S = 300
-MOCKS = frozenset({"MockUSD"})
-"""Those that a development chain carries; the others are for the contracts' tests."""
 
 
 def sources() -> list[Path]:
@@ -42,8 +40,7 @@ def content_hash() -> str:
 
 def contracts_hash() -> str:
     """The hash of the contracts alone; another hash means that a chain carries another set."""
-    deployed = [path for path in (ROOT / "contracts").rglob("*.sol") if "mocks" not in path.parts or path.stem in MOCKS]
-    return _hash([*deployed, ROOT / "brownie-config.yaml"])
+    return _hash([*(ROOT / "contracts").rglob("*.sol"), ROOT / "brownie-config.yaml"])
 
 
 def deployable() -> bool:

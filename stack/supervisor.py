@@ -116,10 +116,6 @@ class Settings:
         return self.state / "deployment.json"
 
     @property
-    def data_dir(self) -> Path:
-        return self.state / "data"
-
-    @property
     def rpc_url(self) -> str:
         return self.anvil.url
 
@@ -141,7 +137,7 @@ class Settings:
             "TROUPE_RPC_URL": self.rpc_url,
             "TROUPE_CHAIN_ID": str(CHAIN_ID),
             "TROUPE_DEPLOYMENT": str(self.manifest),
-            "TROUPE_DATA_DIR": str(self.data_dir),
+            "TROUPE_DATA_DIR": str(self.state / "content"),
             "TROUPE_PUBLIC_URL": self.api_url,
             "TROUPE_INDEXER_PORT": str(self.ports.indexer),
             "TROUPE_OPERATOR_KEY": operator_key(),

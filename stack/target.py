@@ -70,7 +70,7 @@ def target(state: Path | None = None, environment: Mapping[str, str] = os.enviro
         redis_url=settings.redis.url,
         rpc_url=settings.rpc_url,
         manifest=settings.manifest,
-        data_dir=settings.data_dir,
+        data_dir=settings.state / "content",
         public_url=settings.api_url,
         indexer_url=settings.indexer_url,
         ipfs_api=get("TROUPE_IPFS_API"),

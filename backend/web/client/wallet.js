@@ -134,7 +134,7 @@ async function follow(client, hash, address, show) {
       } else if (BigInt(summary.as_of.block) >= now.blockNumber) {
         show((stage = "seen"), "seen, not yet final");
       }
-      if (stage !== "received") document.dispatchEvent(new CustomEvent("troupe:seen"));
+      if (stage !== "received") document.dispatchEvent(new CustomEvent("troupe-seen"));
     }
   })();
   return settled;

@@ -14,21 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account.signers.local import LocalAccount
 
-from backend.app import create_app
-from backend.content import service
 from backend.content.cid import CID, RAW
 from backend.content.client import ContentDisagrees, KuboStore
 from backend.content.store import ContentCorrupt, ContentMissing, ContentStore, ContentUnavailable
-from backend.db import Database
-from backend.settings import Settings
-from stack.postgres import DatabaseUrls
 from stack.processes import free_port
-from tests.backend.conftest import PUBLIC_URL, Client, Clock
 from tests.backend.content.test_kubo_equality import FILES, bytes_of
-from tests.backend.mirror import MirrorWriter
-from tests.backend.works.uploads import upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'strict' parameter:FutureWarning")
 
@@ -144,35 +135,6 @@ def test_an_unknown_cid_is_missing_at_once(store: KuboStore) -> None:
     with pytest.raises(ContentMissing):
         store.pin(unknown)
     store.unpin(unknown)
-
-
-@pytest.mark.kubo
-@pytest.mark.feature("K1", via="http")
-def test_the_api_keeps_and_serves_content_on_a_node(daemon: str, settings: Settings, clock: Clock) -> None:
-    data = noise(400_000)
-    configured = settings.model_copy(update={"ipfs_api": daemon})
-    database = Database(settings.database_url.get_secret_value())
-    with database.session() as session:
-        cid = service.keep(session, service.open_store(configured), [data], "video/mp4").cid
-    database.dispose()
-    with Client(create_app(configured, clock=clock), base_url=PUBLIC_URL) as client:
-        assert client.get(f"/v1/content/{cid}").content == data
-        part = client.get(f"/v1/content/{cid}", headers={"Range": "bytes=262140-262150"})
-        assert (part.status_code, part.content) == (206, data[262_140:262_151])
-    assert not (settings.data_dir / "content").exists()  # nothing went to the embedded store
-
-
-def test_an_upload_to_a_node_that_is_away_changes_nothing(
-    settings: Settings, clock: Clock, alice: LocalAccount, clean_db: DatabaseUrls
-) -> None:
-    mirror = MirrorWriter(clean_db)
-    away = settings.model_copy(update={"ipfs_api": "/ip4/127.0.0.1/tcp/1"})
-    with Client(create_app(away, clock=clock), base_url=PUBLIC_URL) as client:
-        me = client.as_(alice)
-        answer = upload(me)
-        assert (answer.status_code, answer.json()["code"]) == (503, "content_store_unavailable")
-        assert me.get("/v1/works/drafts").json()["items"] == []
-    mirror.close()
 
 
 def test_kubo_store_is_a_content_store() -> None:

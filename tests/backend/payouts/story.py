@@ -18,6 +18,8 @@ from sqlalchemy import create_engine, insert
 
 from backend.payouts.ledger import NATIVE, SPLIT_INTERVAL_S, Edge, Leaf, Ledger
 from backend.payouts.reassignment import plan
+from backend.works.metadata import FORMAT as METADATA_FORMAT
+from backend.works.metadata import canonical_json
 from backend.works.splits import Share, SplitTree, tree_file
 from indexer import models
 from stack.postgres import DatabaseUrls
@@ -75,7 +77,9 @@ class Story(Ledger):
 
     # what people do, each in a block of its own
 
-    def register(self, creator: str, edges: Sequence[Edge] = (), shares: Sequence[Share] = ()) -> int:
+    def register(
+        self, creator: str, edges: Sequence[Edge] = (), shares: Sequence[Share] = (), *, title: str | None = None
+    ) -> int:
         """A new work; `shares` are its first split, all of it the creator's by default. Returns its id."""
         self.next_block()
         work = len(self.works)
@@ -83,6 +87,11 @@ class Story(Ledger):
         file = tree_file(shares or [Share(creator, WEIGHT)])
         leaves = [Leaf(leaf.position, str(leaf.account), leaf.weight) for leaf in tree.leaves()]
         self.open(work, edges, leaves=leaves, total_weight=tree.root.sum, now=self.now)
+        cid_digest = keccak(b"metadata" + work.to_bytes(8))
+        if title is not None:
+            metadata = canonical_json({"format": METADATA_FORMAT, "name": title})
+            cid_digest = sha256(metadata).digest()
+            self.files[cid_digest] = metadata
         self.emit(
             "WorkRegistered",
             contract="WorkRegistry",
@@ -92,7 +101,7 @@ class Story(Ledger):
             kind=3,
             ai_label=1,
             licence_id=0,
-            cid_digest=keccak(b"metadata" + work.to_bytes(8)),
+            cid_digest=cid_digest,
             committed_at=0,
         )
         for index, edge in enumerate(edges):
