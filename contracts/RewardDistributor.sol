@@ -238,7 +238,9 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
         Pending memory root = _requirePending(token);
         _requireIn(token, root, left);
         _requireIn(token, root, right);
-        if (!_neighbours(left, right) || left.account < right.account) revert RewardNotFraud();
+        // The zero account would stand for "no leaf" in a proof of omission, so it has no place in a tree.
+        bool unsorted = left.account >= right.account && _neighbours(left, right);
+        if (!unsorted && left.account != address(0)) revert RewardNotFraud();
         _reject(token, root, Reason.UNSORTED, msg.sender, msg.sender);
     }
 

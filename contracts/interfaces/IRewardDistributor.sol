@@ -17,7 +17,7 @@ import {MerkleSum} from "../MerkleSum.sol";
  * EPOCH_LENGTH long; the first one, which starts at `genesis`, is number 1. A root belongs to the epoch it was proposed in.
  *
  * Leaves are keccak256(keccak256(abi.encode(chainId, distributor, token, account, cumulative))) with the sum `cumulative`,
- * strictly ascending by account.
+ * strictly ascending by account, none for the zero account.
  */
 interface IRewardDistributor {
     // ------------------------------------------------------------------------------------------------- enums, structs
@@ -303,7 +303,10 @@ interface IRewardDistributor {
     /// @notice Kills the pending root: it has two leaves of one account.
     function proveDuplicate(address token, Leaf calldata one, Leaf calldata other) external;
 
-    /// @notice Kills the pending root: of two neighbouring leaves the right one's account isn't above the left one's.
+    /**
+     * @notice Kills the pending root: of two neighbouring leaves the right one's account isn't above the left one's, or
+     * `left` is the zero account's (then any leaf does for `right`).
+     */
     function proveUnsorted(address token, Leaf calldata left, Leaf calldata right) external;
 
     /**

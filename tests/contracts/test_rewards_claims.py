@@ -127,7 +127,7 @@ def test_v4_proof_is_worthless_elsewhere(system, distributor, people):
         (token, people[1], cumulative, path, proof),
         (token, account, cumulative + 1, path, proof),
         (token, account, cumulative, path ^ 1, proof),
-        (token, account, cumulative, path, proof[:-1] + [(proof[-1][0], proof[-1][1] + 1)]),
+        (token, account, cumulative, path, [*proof[:-1], (proof[-1][0], proof[-1][1] + 1)]),
         (ZERO, account, cumulative, path, proof),
         (system.token, account, cumulative, path, proof),
     ):
@@ -169,8 +169,7 @@ def test_v4_root_that_states_less_than_its_leaves_pays_nobody(system, distributo
 def test_v4_tree_with_a_lying_sum_pays_no_more_than_its_total(system, distributor, people):
     """UMA H12: two leaves of 20 under a root of 30. Whatever node is presented, at most one of them can be paid."""
     left, right = (
-        leaf_reward(web3.eth.chain_id, distributor.address, system.usd.address, p.address, 20 * USD)
-        for p in people[:2]
+        leaf_reward(web3.eth.chain_id, distributor.address, system.usd.address, p.address, 20 * USD) for p in people[:2]
     )
     lying = join(left, Node(right.hash, 10 * USD))
     make_active(system, system.usd, lying.hash, 30 * USD)
