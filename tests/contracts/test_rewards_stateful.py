@@ -32,8 +32,11 @@ from rewardkit import (
 )
 
 EXAMPLES = int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "24"))
-STEPS = 60
-CHECK_EVERY = 6
+STEPS = 50
+CHECK_EVERY = 10
+
+WEIGHTS = {"rule_whole_way": 4, "rule_claim": 6, "rule_wait": 2}
+"""How often a rule is drawn, if not once: most of a history is to be the ordinary way."""
 
 DRAWS = {
     "st_token": lambda chance: chance.randrange(2),
@@ -59,7 +62,8 @@ class RewardMachine:
         self.people = people
         self.chance = random.Random(seed)
         self.outcomes = Counter()
-        self.rules = sorted(name for name in dir(self) if name.startswith("rule_"))
+        names = sorted(name for name in dir(self) if name.startswith("rule_"))
+        self.rules = [name for name in names for _ in range(WEIGHTS.get(name, 1))]
         self.invariants = sorted(name for name in dir(self) if name.startswith("invariant_"))
         self.tokens = (str(system.usd), str(system.token))
         self.model = model(
@@ -209,10 +213,11 @@ class RewardMachine:
         self.changes_of_root[token] += done
 
     def rule_claim(self, st_token, st_person):
-        token, person = self.tokens[st_token], str(self.people[st_person])
+        token = self.tokens[st_token]
         stream = self.model.stream(token)
-        if person not in stream.leaves:
+        if not stream.leaves:
             return
+        person = sorted(stream.leaves)[st_person % len(stream.leaves)]
         claim = self.trees[stream.root].claim(person)
         self.both(
             lambda time: self.model.claim(token, person, stream.leaves[person], time),
