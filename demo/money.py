@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,7 +15,7 @@ from eth_utils.crypto import keccak
 from demo.api import in_parallel
 from demo.films import Film, Rating
 from demo.people import Person
-from demo.rpc import Sent, selector, word, words
+from demo.rpc import selector, word, words
 from demo.stage import GAS, NATIVE, Stage
 
 ETHER = 10**18
@@ -28,10 +30,31 @@ ROYALTY_BPS = 1_000
 TIP, SALE = 1, 2
 TIP_WEI = 10**15
 PRICE_USD = 5 * 10**6
-GIFT_WEIGHT_BPS = 2_500
+GIFT_BPS = 2_500
+COLLABORATORS = 10
 PAYMENT = "PaymentReceived(uint64,address,address,uint256,uint256,uint8,bytes32)"
 REASSIGNED = "ShareReassigned(uint64,address,uint256,uint256,bytes32,bytes32,bytes32)"
 WITHDRAWN = "Withdrawn(uint64,address,address,uint32,uint256,uint256)"
+
+
+Key = tuple[int, int, str, str]
+"""A row of the comparison: work, split version, holder, token."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What the ledger holds of one token when everybody has withdrawn, beside the bound that I5 allows."""
+
+    token: str
+    received: int
+    paid: int
+    balance: int
+    bound: int
+    """Wei of rounding: one for each edge of a work and each leaf of a split version that the token reached."""
+
+    @property
+    def holds(self) -> bool:
+        return self.balance == self.received - self.paid and 0 <= self.balance <= self.bound
 
 
 def creator_of(film: Film) -> Person:
@@ -110,19 +133,19 @@ def _draft(stage: Stage, licence: int, works: dict[int, int], film: Film) -> Any
 
 
 def pay(stage: Stage, ratings: list[Rating]) -> None:
-    """People tip what they rated 8 or more, in the native coin, and buy what they rated 10, in dollars."""
+    """Everybody tips the first of these films that they rated 8 or more, and buys the first that they rated 10."""
     ledger = stage.contracts["RevenueLedger"]
     paid = {_ref(log) for log in stage.chain.logs(ledger, PAYMENT)}
     works = stage.works
-    tips = [r for r in ratings if r.stars >= 8 and payment_ref(TIP, r) not in paid]
-    sales = [r for r in ratings if r.stars == 10 and payment_ref(SALE, r) not in paid]
-    usd = stage.tokens["USD"] if "USD" in stage.tokens else stage.tokens["MUSD"]
+    tips = [r for r in _first_of_each(r for r in ratings if r.stars >= 8) if payment_ref(TIP, r) not in paid]
+    sales = [r for r in _first_of_each(r for r in ratings if r.stars == 10) if payment_ref(SALE, r) not in paid]
+    usd = stage.tokens["mUSD"]["address"]
     with stage.act("people tip and buy", len(tips) + len(sales)) as tick:
-        _give_dollars(stage, [Person("viewer", r.person) for r in sales], usd["address"])
+        _give_dollars(stage, [Person("viewer", r.person) for r in sales], usd)
         jobs = [(TIP, r) for r in tips] + [(SALE, r) for r in sales]
         for start in range(0, len(jobs), 200):
             part = jobs[start : start + 200]
-            intents = in_parallel(lambda job: _payment(stage, *job, works, usd["address"]), part)
+            intents = in_parallel(partial(_payment, stage, works, usd), part)
             sent = [
                 stage.sign(Person("viewer", rating.person), intent, GAS["pay"], f"pay film {rating.film}")
                 for (_, rating), steps in zip(part, intents, strict=True)
@@ -133,15 +156,26 @@ def pay(stage: Stage, ratings: list[Rating]) -> None:
                 tick()
 
 
-def _payment(stage: Stage, kind: int, rating: Rating, works: dict[int, int], usd: str) -> list[dict[str, Any]]:
+def _first_of_each(ratings: Iterable[Rating]) -> list[Rating]:
+    """Each person's first rating among these."""
+    first: dict[int, Rating] = {}
+    for rating in ratings:
+        first.setdefault(rating.person, rating)
+    return list(first.values())
+
+
+def _payment(stage: Stage, works: dict[int, int], usd: str, job: tuple[int, Rating]) -> list[dict[str, Any]]:
+    kind, rating = job
+    person = Person("viewer", rating.person)
     body = {
         "work_id": works[rating.film],
         "token": usd if kind == SALE else NATIVE,
         "amount": str(PRICE_USD if kind == SALE else TIP_WEI * rating.stars),
         "kind": "sale" if kind == SALE else "tip",
         "ref": payment_ref(kind, rating),
+        "payer": person.address,
     }
-    answer = stage.api.post("/v1/payments/intent", Person("viewer", rating.person), **body)
+    answer = stage.api.post("/v1/payments/intent", **body)
     return list(answer["intents"])
 
 
@@ -171,44 +205,56 @@ def hand_on(stage: Stage, films: list[Film]) -> None:
     works = stage.works
     todo = [film for film in films if works[film.number] not in moved]
     with stage.act("creators hand a quarter on", len(todo)) as tick:
-        sent: list[Sent] = []
         for film in todo:
-            work_id = works[film.number]
-            body = {"to": [{"account": Person("collaborator", film.number % 10).address, "share_bps": GIFT_WEIGHT_BPS}]}
-            answer = stage.api.post(f"/v1/works/{work_id}/reassign-intent", creator_of(film), **body)
-            sent += [
-                stage.sign(creator_of(film), intent, GAS["default"], f"hand on a quarter of {film.title}")
-                for intent in answer["intents"]
-            ]
-        stage.send(sent)
-        for _ in todo:
+            creator, friend = creator_of(film), Person("collaborator", film.number % COLLABORATORS)
+            split = stage.api.get(f"/v1/works/{works[film.number]}/split")["live"]
+            share = int(split["total_weight"]) * GIFT_BPS // 10_000
+            answer = stage.api.post(
+                f"/v1/works/{works[film.number]}/reassign-intent",
+                creator,
+                recipients=[{"account": friend.address, "weight": str(share)}],
+            )
+            note = f"hand on a quarter of {film.title}"
+            stage.send([stage.sign(creator, intent, GAS["settle"], note) for intent in answer["intents"]], tick)
+
+
+def predictions(stage: Stage, holders: Mapping[str, Person]) -> dict[Key, int]:
+    """What the database says each key gets in all: what was withdrawn before, and what a withdrawal will pay."""
+    predicted: dict[Key, int] = defaultdict(int)
+    for address, claims in zip(holders, in_parallel(partial(_claims, stage), list(holders)), strict=True):
+        for claim in claims:
+            predicted[claim["work_id"], claim["version"], address, claim["token"]["address"]] += int(claim["amount"])
+    for key, amount in paid_out(stage).items():
+        predicted[key] += amount
+    return dict(predicted)
+
+
+def withdraw(stage: Stage, holders: Mapping[str, Person]) -> None:
+    """Everything due to each address is settled and withdrawn; `holders` says whose wallet pays the gas for it."""
+    claims = dict(zip(holders, in_parallel(partial(_claims, stage), list(holders)), strict=True))
+    owing = {address: person for address, person in holders.items() if claims[address]}
+    with stage.act("holders withdraw up the graph", len(owing)) as tick:
+        for address, person in owing.items():
+            while intents := stage.api.get(f"/v1/payouts/{address}/claims", limit=100)["intents"]:
+                stage.send([stage.sign(person, intent, GAS["settle"], intent["description"]) for intent in intents])
             tick()
 
 
-def withdraw(stage: Stage, holders: list[Person]) -> dict[tuple[int, int, str, str], int]:
-    """Everybody settles what flows to them and withdraws; returns what the database predicted each key would be paid
-    in all, key = (work, version, holder, token)."""
-    predicted: dict[tuple[int, int, str, str], int] = {}
-
-    def ask(person: Person) -> dict[str, Any]:
-        answer: dict[str, Any] = stage.api.get(f"/v1/payouts/{person.address}/claims")
-        return answer
-
-    answers = in_parallel(ask, holders)
-    steps = sum(len(answer["intents"]) for answer in answers)
-    with stage.act("holders withdraw up the graph", steps) as tick:
-        for person, answer in zip(holders, answers, strict=True):
-            for claim in answer["claims"]:
-                key = (claim["work_id"], claim["version"], person.address, claim["token"])
-                predicted[key] = predicted.get(key, 0) + int(claim["amount"])
-            for intent in answer["intents"]:  # in order: settlements first
-                stage.chain.send([stage.sign(person, intent, GAS["settle"], intent["description"])], tick)
-    return predicted
+def _claims(stage: Stage, address: str) -> list[dict[str, Any]]:
+    """All claims of an address that something is due on."""
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = stage.api.get(f"/v1/payouts/{address}/claims", limit=100, **cursor)
+        found += [claim for claim in page["items"] if int(claim["amount"])]
+        if not page["next"]:
+            return found
+        cursor = {"cursor": page["next"]}
 
 
-def paid_out(stage: Stage) -> dict[tuple[int, int, str, str], int]:
+def paid_out(stage: Stage) -> dict[Key, int]:
     """What the contract has paid, from its own events: key = (work, version, holder, token)."""
-    paid: dict[tuple[int, int, str, str], int] = defaultdict(int)
+    paid: dict[Key, int] = defaultdict(int)
     for log in stage.chain.logs(stage.contracts["RevenueLedger"], WITHDRAWN):
         work, account, token = (int(t, 16) for t in log["topics"][1:])
         version, _, amount = words(log["data"])
@@ -218,3 +264,30 @@ def paid_out(stage: Stage) -> dict[tuple[int, int, str, str], int]:
 
 def _address(value: int) -> str:
     return to_checksum_address(value.to_bytes(20, "big"))
+
+
+OPENED = "EdgeOpened(uint64,uint64,uint8,uint16,bool)"
+ACTIVATED = "SplitActivated(uint64,uint32,bytes32,uint256,bytes32)"
+
+
+def left(stage: Stage) -> list[Left]:
+    """What the ledger still holds of each token that was paid, by its own events and balances.
+
+    The bound is I5's: one base unit for each edge and each leaf of a version. Every reassignment of this story turns
+    one leaf into two, so leaves of a work's version v are at most v + 1 and the platform's own count on top.
+    """
+    ledger = stage.contracts["RevenueLedger"]
+    received: dict[str, int] = defaultdict(int)
+    for log in stage.chain.logs(ledger, PAYMENT):
+        received[_address(int(log["topics"][2], 16))] += words(log["data"])[0]
+    paid: dict[str, int] = defaultdict(int)
+    for (_, _, _, token), amount in paid_out(stage).items():
+        paid[token] += amount
+    edges = len(stage.chain.logs(ledger, OPENED))
+    leaves = sum(int(log["topics"][2], 16) + 1 for log in stage.chain.logs(ledger, ACTIVATED))
+    found = []
+    for token, total in sorted(received.items()):
+        native = int(token, 16) == 0
+        balance = stage.chain.balance(ledger) if native else stage.chain.view(token, "balanceOf(address)", ledger)[0]
+        found.append(Left(token=token, received=total, paid=paid[token], balance=balance, bound=edges + leaves))
+    return found
