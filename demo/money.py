@@ -175,7 +175,7 @@ def _payment(stage: Stage, works: dict[int, int], usd: str, job: tuple[int, Rati
         "ref": payment_ref(kind, rating),
         "payer": person.address,
     }
-    answer = stage.api.post("/v1/payments/intent", **body)
+    answer = stage.api.request("POST", "/v1/payments/intent", json=body)
     return list(answer["intents"])
 
 
@@ -243,9 +243,9 @@ def withdraw(stage: Stage, holders: Mapping[str, Person]) -> None:
 def _claims(stage: Stage, address: str) -> list[dict[str, Any]]:
     """All claims of an address that something is due on."""
     found: list[dict[str, Any]] = []
-    cursor: dict[str, str] = {}
+    cursor: dict[str, Any] = {}
     while True:
-        page = stage.api.get(f"/v1/payouts/{address}/claims", limit=100, **cursor)
+        page = stage.api.request("GET", f"/v1/payouts/{address}/claims", params={"limit": 100} | cursor)
         found += [claim for claim in page["items"] if int(claim["amount"])]
         if not page["next"]:
             return found

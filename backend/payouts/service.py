@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from backend.chain import NATIVE, ChainInfo
 from backend.content import service as content
+from backend.content.media import TEXT
 from backend.content.store import ContentStore
 from backend.db import AsyncPool, Database
 from backend.deps import Core
@@ -30,7 +32,7 @@ from backend.payouts.schemas import (
     WorkFigures,
 )
 from backend.web.format import exact
-from backend.works.splits import MAX_TREE_FILE_BYTES, SplitTree
+from backend.works.splits import MAX_TREE_FILE_BYTES, Share, SplitTree, tree_file
 
 CLAIMS = "claims"
 SETTLES_A_TRANSACTION = 100
@@ -66,14 +68,25 @@ class Payouts:
         """Finds tree files by their digest in the content store."""
         return lambda digest: content.read_by_sha256(session, self.store, digest, MAX_TREE_FILE_BYTES)
 
+    def keep_platform_tree(self, session: Session) -> None:
+        """Publish the tree file of the platform's first split, which the deployment wrote into its manifest."""
+        stated = self.chain.manifest.parameters.get("platformSplit")
+        if stated is None:
+            return
+        file = tree_file([Share(leaf["account"], int(leaf["weight"])) for leaf in stated["leaves"]])
+        if self.tree_files(session)(hashlib.sha256(file).digest()) is None:
+            content.keep(session, self.store, [file], TEXT)
+
     def resolve_trees(self) -> int:
         """Look for the trees of all splits that are new (sync, with a session of its own)."""
         with self.database.session() as session:
+            self.keep_platform_tree(session)
             return trees.resolve(session, self.tree_files(session), sole_holders=self.sole_holders)
 
     def retry_trees(self) -> int:
         """Look again for the trees that were not found (sync, with a session of its own)."""
         with self.database.session() as session:
+            self.keep_platform_tree(session)
             return trees.retry_incomplete(session, self.tree_files(session), sole_holders=self.sole_holders)
 
     @asynccontextmanager
