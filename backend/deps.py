@@ -22,6 +22,7 @@ from backend.chain import ChainInfo
 from backend.db import AsyncPool, Database
 from backend.errors import Forbidden, Unauthorized
 from backend.models.accounts import Account, AuthSession
+from backend.sender.rpc import Node
 from backend.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -53,6 +54,11 @@ class Core:
         return client
 
     @cached_property
+    def node(self) -> Node:
+        """One keep-alive client of the node for all threads: making one costs more than a request."""
+        return Node(self.settings.rpc_url)
+
+    @cached_property
     def chain(self) -> ChainInfo:
         """The deployment. Raises ManifestError when its manifest is missing or malformed."""
         return ChainInfo.load(self.settings.deployment)
@@ -62,6 +68,8 @@ class Core:
             await self.database.close()
         if "redis" in self.__dict__:
             self.redis.close()
+        if "node" in self.__dict__:
+            self.node.close()
 
 
 async def get_core(request: Request) -> Core:

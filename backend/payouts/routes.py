@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
 from backend.chain import NATIVE
-from backend.deps import Chain, CoreDep, CurrentPerson, DbSession, OptionalAccount, SettingsDep
+from backend.deps import Chain, CoreDep, CurrentPerson, DbSession, OptionalAccount
 from backend.errors import Conflict, Invalid
 from backend.mirror import ChainHead
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
@@ -33,7 +33,6 @@ from backend.payouts.schemas import (
 )
 from backend.payouts.service import CLAIMS, Payouts
 from backend.schemas import AddressStr
-from backend.sender.rpc import Node
 
 router = APIRouter(prefix="/v1")
 
@@ -187,14 +186,13 @@ def create_payment_intent(
     request: PaymentRequest,
     session: DbSession,
     chain: Chain,
-    settings: SettingsDep,
+    core: CoreDep,
     head: ChainHead,
     me: OptionalAccount,
 ) -> PaymentIntent:
     """The transactions that pay a work: `payNative`, or `payToken` after `approve` where the allowance is missing."""
     payer = request.payer or (address(me.address) if me else None)
-    node = Node(settings.rpc_url)
-    return payments.payment_intent(session, chain=chain, node=node, head=head, request=request, payer=payer)
+    return payments.payment_intent(session, chain=chain, node=core.node, head=head, request=request, payer=payer)
 
 
 @router.post("/works/{work_id}/reassign-intent", tags=["payouts"])
