@@ -73,7 +73,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
 
     mapping(uint64 workId => Work) private _works;
     mapping(uint64 workId => mapping(uint256 index => Edge)) private _edges;
-    mapping(uint64 workId => mapping(uint32 version => Split)) private _splits;
+    mapping(uint64 workId => mapping(uint32 version => bytes32 root)) private _roots;
     mapping(uint64 workId => PendingSplit) private _pending;
     mapping(uint64 workId => mapping(address token => Account)) private _accounts;
     mapping(uint64 workId => mapping(address token => mapping(uint32 version => Base))) private _bases;
@@ -102,7 +102,8 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         _setFeeBps(initialFeeBps);
         (bytes32 root, uint256 totalWeight) = MerkleSum.rootOf(platformLeaves);
         if (totalWeight == 0) revert RevenueInvalidProof();
-        _startVersion(PLATFORM_WORK, 1, root, totalWeight, platformTreeDigest);
+        _setTotal(PLATFORM_WORK, totalWeight);
+        _startVersion(PLATFORM_WORK, 1, root, platformTreeDigest);
     }
 
     // ----------------------------------------------------------------------------------------------- registry's calls
@@ -124,8 +125,9 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         Work storage work = _works[workId];
         if (work.version != 0) revert RevenueAlreadyOpen(workId);
         _checkClaimable(root, totalWeight, leaf);
+        _setTotal(workId, totalWeight);
         _openEdges(workId, edges);
-        _startVersion(workId, 1, root, totalWeight, treeDigest);
+        _startVersion(workId, 1, root, treeDigest);
     }
 
     /// @inheritdoc IRevenueLedger
@@ -301,8 +303,10 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         LeafProof calldata leaf
     ) external override restricted {
         if (workId != PLATFORM_WORK) revert RevenueUnauthorized(msg.sender);
+        Work storage work = _works[workId];
+        if (totalWeight != work.totalWeight) revert RevenueInvalidProof();
         _checkClaimable(root, totalWeight, leaf);
-        _startVersion(workId, _works[workId].version + 1, root, totalWeight, treeDigest);
+        _startVersion(workId, work.version + 1, root, treeDigest);
     }
 
     /// @inheritdoc IRevenueLedger
@@ -320,12 +324,12 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
     /// @inheritdoc IRevenueLedger
     function freeze(uint64 workId, bytes32 caseId, bool frozen) external override restricted {
         if (workId == PLATFORM_WORK) revert RevenuePlatformWork();
-        uint48 until = _known(workId).frozenUntil;
+        uint40 until = _known(workId).frozenUntil;
         if (frozen) {
-            until = _nextStop(until, FREEZE_PERIOD);
+            until = uint40(_nextStop(until, FREEZE_PERIOD));
         } else {
             if (block.timestamp >= until) revert RevenueNotFrozen(workId);
-            until = uint48(block.timestamp);
+            until = uint40(block.timestamp);
         }
         _works[workId].frozenUntil = until;
         emit WorkFrozen(workId, caseId, until);
@@ -374,7 +378,8 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
 
     /// @inheritdoc IRevenueLedger
     function splitOf(uint64 workId, uint32 version) external view override returns (Split memory) {
-        return _splits[workId][version];
+        bytes32 root = _roots[workId][version];
+        return Split(root, root == 0 ? 0 : _works[workId].totalWeight);
     }
 
     /// @inheritdoc IRevenueLedger
@@ -514,8 +519,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
 
     /// @dev Lifetime due of a leaf in one version, after its proof has been checked against that version's root and total.
     function _dueOf(Claim calldata claim, MerkleSum.Node[] calldata proof) private view returns (uint256) {
-        Split storage split = _splits[claim.workId][claim.version];
-        uint256 totalWeight = split.totalWeight;
+        uint256 totalWeight = _works[claim.workId].totalWeight;
         (bytes32 root, uint256 total) = MerkleSum.process({
             proof: proof,
             path: claim.path,
@@ -523,8 +527,9 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
             weight: claim.weight
         });
         // An unknown work or version has no root, and no hash is zero.
-        if (root != split.root || total != totalWeight) revert RevenueInvalidProof();
-        return Math.mulDiv(earnedOf(claim.workId, claim.token, claim.version), claim.weight, totalWeight);
+        if (root != _roots[claim.workId][claim.version] || total != totalWeight) revert RevenueInvalidProof();
+        // At most 113 bits times 96 bits.
+        return (earnedOf(claim.workId, claim.token, claim.version) * claim.weight) / totalWeight;
     }
 
     function _openEdges(uint64 workId, Edge[] calldata edges) private {
@@ -557,7 +562,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         _checkNotPaused();
         Work memory work = _reassignable(move.workId);
         _settleMany(settles);
-        bytes32 newRoot = _movedRoot(move, proof, work.version);
+        bytes32 newRoot = _movedRoot(move, proof, work);
         bool atOnce = _activatesAtOnce(work.activatedAt, move.activateBy);
         if (!atOnce) _pending[move.workId] = PendingSplit(newRoot, move.treeDigest);
         emit ShareReassigned({
@@ -585,7 +590,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
     function _movedRoot(
         Reassignment calldata move,
         MerkleSum.Node[] calldata proof,
-        uint32 version
+        Work memory work
     ) private view returns (bytes32) {
         if (move.newHash == 0) revert RevenueInvalidProof(); // nobody could ever claim from it
         (MerkleSum.Node memory oldRoot, MerkleSum.Node memory newRoot) = MerkleSum.replace({
@@ -594,32 +599,29 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
             oldNode: MerkleSum.Node(MerkleSum.leafHash(move.account, move.weight), move.weight),
             newNode: MerkleSum.Node(move.newHash, move.weight)
         });
-        Split storage active = _splits[move.workId][version];
         bytes32 current = _pending[move.workId].root;
-        if (current == 0) current = active.root;
-        if (oldRoot.hash != current || oldRoot.sum != active.totalWeight) revert RevenueInvalidProof();
+        if (current == 0) current = _roots[move.workId][work.version];
+        if (oldRoot.hash != current || oldRoot.sum != work.totalWeight) revert RevenueInvalidProof();
         return newRoot.hash;
     }
 
     /// @dev Makes a root that reassignments led to the next version of a split. The total stays.
     function _activate(uint64 workId, uint32 version, bytes32 root, bytes32 treeDigest) private {
-        Split storage active = _splits[workId][version];
-        if (root == active.root) revert RevenueNothingPending(workId);
+        if (root == _roots[workId][version]) revert RevenueNothingPending(workId);
         if (_pending[workId].root != 0) delete _pending[workId];
-        _startVersion(workId, version + 1, root, active.totalWeight, treeDigest);
+        _startVersion(workId, version + 1, root, treeDigest);
     }
 
-    function _startVersion(
-        uint64 workId,
-        uint32 version,
-        bytes32 root,
-        uint256 totalWeight,
-        bytes32 treeDigest
-    ) private {
-        _splits[workId][version] = Split(root, totalWeight);
+    function _startVersion(uint64 workId, uint32 version, bytes32 root, bytes32 treeDigest) private {
+        _roots[workId][version] = root;
         Work storage work = _works[workId];
-        (work.version, work.activatedAt) = (version, uint48(block.timestamp));
-        emit SplitActivated(workId, version, root, totalWeight, treeDigest);
+        (work.version, work.activatedAt) = (version, uint40(block.timestamp));
+        emit SplitActivated(workId, version, root, work.totalWeight, treeDigest);
+    }
+
+    function _setTotal(uint64 workId, uint256 totalWeight) private {
+        if (totalWeight > type(uint96).max) revert RevenueTotalTooHigh(totalWeight);
+        _works[workId].totalWeight = uint96(totalWeight);
     }
 
     function _setFeeBps(uint16 newBps) private {
@@ -648,7 +650,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         _checkNotFrozen(workId, work.frozenUntil);
     }
 
-    function _checkNotFrozen(uint64 workId, uint48 frozenUntil) private view {
+    function _checkNotFrozen(uint64 workId, uint40 frozenUntil) private view {
         if (block.timestamp < frozenUntil) revert RevenueFrozen(workId);
     }
 

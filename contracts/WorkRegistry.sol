@@ -61,12 +61,6 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
         uint64 firstParent;
     }
 
-    /// @dev Edges of a work in the making; the largest share for each (ancestor, type).
-    struct EdgeList {
-        IRevenueLedger.Edge[] edges;
-        uint256 count;
-    }
-
     /// @inheritdoc IWorkRegistry
     IRevenueLedger public immutable override ledger;
 
@@ -364,6 +358,7 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
         // Attested consents come with their registry; until then none can be shown to be valid.
         if (params.consents.length != 0) revert WorkConsentInvalid(params.consents[0]);
 
+        if (params.salt == 0) return uint48(block.timestamp); // anyone could have made a commitment without a salt
         committed = _committedAt[
             keccak256(abi.encode(block.chainid, address(this), params.owner, params.contentHash, params.salt))
         ];
@@ -382,8 +377,8 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
         if (count > MAX_PARENTS) revert WorkTooManyEdges(count);
         if (count == 0) return edges;
 
-        // Each parent brings its own edge and at most MAX_EDGES inherited ones.
-        EdgeList memory list = EdgeList(new IRevenueLedger.Edge[](count * (1 + MAX_EDGES)), 0);
+        IRevenueLedger.Edge[] memory list = new IRevenueLedger.Edge[](MAX_EDGES);
+        uint256 length = 0;
         for (uint256 i = 0; i < count; ++i) {
             uint64 parentId = params.parents[i];
             if (i != 0) {
@@ -393,12 +388,12 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
             if (parentId >= workId) revert WorkParentOrder(parentId);
             uint32 licenceId = _known(parentId).licenceId;
             bool relative = _checkTerms(parentId, licenceId, params, params.shares[i]);
-            _keepLargest(list, IRevenueLedger.Edge(parentId, params.shares[i], relative));
+            length = _keepLargest(list, length, IRevenueLedger.Edge(parentId, params.shares[i], relative));
             emit DerivationRecorded(workId, parentId, params.shares[i], !relative, licenceId);
         }
         // Own edges come first, so that a list of edges begins with the parents.
-        for (uint256 i = 0; i < count; ++i) _inherit(list, params.parents[i]);
-        return _bounded(list);
+        for (uint256 i = 0; i < count; ++i) length = _inherit(list, length, params.parents[i]);
+        return _bounded(list, length);
     }
 
     /// @dev Reverts unless the parent's standing and licence allow this derivation; returns the type of its royalty.
@@ -409,8 +404,8 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
         uint16 share
     ) private view returns (bool relative) {
         _checkActive(parentId);
-        Licence memory terms = _licences[licenceId]; // licence 0 is empty: no derivatives
-        Licence memory own = _licences[params.licenceId]; // likewise: it grants nothing
+        Licence storage terms = _licences[licenceId]; // licence 0 is empty: no derivatives
+        Licence storage own = _licences[params.licenceId]; // likewise: it grants nothing
         bool asFanFiction = terms.fanFiction && own.fanFiction && !own.commercial;
         if (!terms.derivatives && !asFanFiction) _forbid(parentId, LicenceTerm.DERIVATIVES);
         if (terms.expires != 0 && block.timestamp >= terms.expires) _forbid(parentId, LicenceTerm.EXPIRED);
@@ -429,34 +424,48 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
     }
 
     /// @dev Adds the parent's absolute edges: an absolute ancestor gets its share of direct revenue however many layers are
-    /// put in between.
-    function _inherit(EdgeList memory list, uint64 parentId) private view {
+    /// put in between. Returns the new length of the list.
+    function _inherit(
+        IRevenueLedger.Edge[] memory list,
+        uint256 length,
+        uint64 parentId
+    ) private view returns (uint256) {
         IRevenueLedger.Edge[] memory edges = ledger.edgesOf(parentId);
         for (uint256 i = 0; i < edges.length; ++i) {
             if (edges[i].relative || _works[edges[i].parentId].status == Status.REVOKED) continue;
-            _keepLargest(list, edges[i]);
+            length = _keepLargest(list, length, edges[i]);
         }
+        return length;
     }
 
-    /// @dev One edge for each (ancestor, type), so that diamonds don't multiply royalties.
-    function _keepLargest(EdgeList memory list, IRevenueLedger.Edge memory edge) private pure {
-        if (edge.bps == 0) return;
-        for (uint256 i = 0; i < list.count; ++i) {
-            IRevenueLedger.Edge memory known = list.edges[i];
+    /// @dev One edge for each (ancestor, type), the largest, so that diamonds don't multiply royalties.
+    function _keepLargest(
+        IRevenueLedger.Edge[] memory list,
+        uint256 length,
+        IRevenueLedger.Edge memory edge
+    ) private pure returns (uint256) {
+        if (edge.bps == 0) return length;
+        for (uint256 i = 0; i < length; ++i) {
+            IRevenueLedger.Edge memory known = list[i];
             if (known.parentId == edge.parentId && known.relative == edge.relative) {
                 if (edge.bps > known.bps) known.bps = edge.bps;
-                return;
+                return length;
             }
         }
-        list.edges[list.count++] = edge;
+        if (length == MAX_EDGES) revert WorkTooManyEdges(length + 1);
+        list[length] = edge;
+        return length + 1;
     }
 
-    function _bounded(EdgeList memory list) private pure returns (IRevenueLedger.Edge[] memory edges) {
-        if (list.count > MAX_EDGES) revert WorkTooManyEdges(list.count);
-        edges = new IRevenueLedger.Edge[](list.count);
+    /// @dev The list without its empty rest, whose sum is within bounds.
+    function _bounded(
+        IRevenueLedger.Edge[] memory list,
+        uint256 length
+    ) private pure returns (IRevenueLedger.Edge[] memory edges) {
+        edges = new IRevenueLedger.Edge[](length);
         uint256 sum = 0;
-        for (uint256 i = 0; i < list.count; ++i) {
-            edges[i] = list.edges[i];
+        for (uint256 i = 0; i < length; ++i) {
+            edges[i] = list[i];
             sum += edges[i].bps;
         }
         if (sum > MAX_UPSTREAM_BPS) revert WorkUpstreamTooHigh(sum);

@@ -160,6 +160,7 @@ interface IRevenueLedger {
      * @param edgeCount number of edges.
      * @param frozenUntil withdrawals are refused before this time.
      * @param activatedAt when the active version became so.
+     * @param totalWeight sum of the root of each version of its split; it never changes.
      */
     struct Work {
         uint16 relativeBps;
@@ -167,11 +168,13 @@ interface IRevenueLedger {
         uint32 version;
         uint8 status;
         uint8 edgeCount;
-        uint48 frozenUntil;
-        uint48 activatedAt;
+        uint40 frozenUntil;
+        uint40 activatedAt;
+        uint96 totalWeight;
     }
 
     /**
+     * @notice A version of a split. Stored is the root alone, one slot: the total is the work's.
      * @param root hash of the split's root.
      * @param totalWeight its sum.
      */
@@ -273,8 +276,10 @@ interface IRevenueLedger {
     error RevenueZeroAmount();
     /// @notice The token isn't on the list of tokens that works can be paid in.
     error RevenueTokenNotAllowed(address token);
-    /// @notice The leaf isn't in the split version, or the tree has no weight.
+    /// @notice The leaf isn't in the split version, the tree has no weight, or another total than the work's.
     error RevenueInvalidProof();
+    /// @notice The total weight is above 2^96 - 1.
+    error RevenueTotalTooHigh(uint256 totalWeight);
     /// @notice The leaf has been paid all that it is due so far.
     error RevenueNothingDue();
     /// @notice Only another account may do this: the registry, the leaf's holder, the named executor.
@@ -308,11 +313,11 @@ interface IRevenueLedger {
      * @notice Opens a work's accounts with its royalty edges and its first split.
      * @dev Only the registry. Reverts with RevenueUnauthorized, RevenueAlreadyOpen, RevenueEdgeLimit (more than 16 edges,
      * more than 8,000 basis points, an edge of 0), RevenueUnknownWork (a parent that isn't open, isn't older, or is work 0),
-     * RevenueInvalidProof (no weight, or `leaf` isn't a leaf of the root).
+     * RevenueInvalidProof (no weight, or `leaf` isn't a leaf of the root), RevenueTotalTooHigh.
      * @param workId the work.
      * @param edges its royalty edges, inherited ones included.
      * @param root root of its first split.
-     * @param totalWeight the root's sum.
+     * @param totalWeight the root's sum; all later versions have the same.
      * @param treeDigest sha256 of the published tree file.
      * @param leaf any leaf of the tree, as a proof that the root can be claimed from.
      */
@@ -444,7 +449,7 @@ interface IRevenueLedger {
     /**
      * @notice Gives the platform a new split, for revenue that is credited from now on.
      * @dev Restricted. Work 0 only: nobody can replace the split of another work. Reverts with RevenueUnauthorized (another
-     * work), RevenueInvalidProof.
+     * work), RevenueInvalidProof (also for another total than the platform's).
      */
     function replaceSplit(
         uint64 workId,

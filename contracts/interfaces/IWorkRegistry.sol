@@ -111,7 +111,7 @@ interface IWorkRegistry {
      * @param leaf any one leaf of the split with its proof; for a single holder the leaf (owner, splitTotal), path 0 and an
      * empty proof.
      * @param consents uids of attested consents.
-     * @param salt of the commitment made before; any value without one.
+     * @param salt of the commitment made before; zero without one.
      */
     struct RegisterParams {
         address owner;

@@ -186,11 +186,11 @@ def test_unpause_ends_a_pause(ledger, leaf, admin, stranger):
 def test_governance_replaces_the_platforms_split_for_later_revenue(ledger, treasury, admin, accounts, stranger):
     """W4: the split of work 0 is the policy of the platform's revenue."""
     pay(ledger, 0, 1_000, stranger)
-    policy = grown([(treasury, 60), (accounts[2], 40)])
+    policy = grown([(treasury, 600_000), (accounts[2], 400_000)])
     root, first = node(policy), next(placed(policy))
-    tx = ledger.replaceSplit(0, root.hash, 100, DIGEST, witness(first), {"from": admin})
+    tx = ledger.replaceSplit(0, root.hash, 1_000_000, DIGEST, witness(first), {"from": admin})
     assert tx.events["SplitActivated"]["version"] == 2
-    assert plain(ledger.splitOf(0, 2)) == (hexed(root.hash), 100)
+    assert plain(ledger.splitOf(0, 2)) == (hexed(root.hash), 1_000_000)
     pay(ledger, 0, 500, stranger)
     old = next(placed(grown([(treasury, 1_000_000)])))
     assert withdraw(ledger, 0, 1, old, stranger) == 1_000
@@ -198,8 +198,8 @@ def test_governance_replaces_the_platforms_split_for_later_revenue(ledger, treas
 
 
 def test_fees_after_a_new_policy_follow_it(ledger, leaf, treasury, admin, accounts, stranger):
-    policy = grown([(accounts[2], 1)])
-    ledger.replaceSplit(0, node(policy).hash, 1, DIGEST, witness(next(placed(policy))), {"from": admin})
+    policy = grown([(accounts[2], 1_000_000)])
+    ledger.replaceSplit(0, node(policy).hash, 1_000_000, DIGEST, witness(next(placed(policy))), {"from": admin})
     pay(ledger, 1, 1_000, stranger)
     assert ledger.earnedOf(0, NATIVE, 1) == ledger.earnedOf(0, NATIVE, 2) == 25
 
@@ -210,12 +210,17 @@ def test_replace_split_of_any_other_work_is_refused(ledger, leaf, admin):
         ledger.replaceSplit(1, node(Leaf(leaf.account, 10)).hash, 10, DIGEST, witness(leaf), {"from": admin})
 
 
-def test_replace_split_refuses_a_root_that_nobody_can_claim_from(ledger, leaf, admin):
-    """Case 74: a total that differs can brick nobody."""
-    root = node(Leaf(leaf.account, 10)).hash
-    for wrong_root, wrong_total in ((NONE, 10), (root, 11)):
+def test_replace_split_refuses_a_root_that_nobody_can_claim_from(ledger, stranger, admin):
+    """Case 74: a total that differs can brick nobody; it is refused, even with a proof."""
+    whole, half = Leaf(str(stranger), 1_000_000), Leaf(str(stranger), 500_000)
+    for root, total, proven in (
+        (NONE, 1_000_000, whole),
+        (node(whole).hash, 1_000_001, whole),
+        (node(half).hash, 500_000, half),
+        (node(half).hash, 1_000_000, half),
+    ):
         with reverts("RevenueInvalidProof"):
-            ledger.replaceSplit(0, wrong_root, wrong_total, DIGEST, witness(leaf), {"from": admin})
+            ledger.replaceSplit(0, root, total, DIGEST, witness(next(placed(proven))), {"from": admin})
 
 
 def test_clock_is_the_blocks(ledger, leaf, admin):

@@ -439,16 +439,16 @@ def test_authorized_payment_in_a_token_off_the_list_is_refused(ledger, work, pay
 
 def test_dust_payments_cost_each_holder_at_most_one_unit(ledger, payer, accounts):
     """Case 3 (0xSplits M-02): one floor on the lifetime sum, so that the number of payments and of withdrawals between
-    them is nothing to the holders. 200 payments of 1 unit, withdrawn at every 50th."""
+    them is nothing to the holders. 100 payments of 1 unit, withdrawn at every 25th."""
     split = grown([(accounts[1], 67), (accounts[2], 33)])
     opened(ledger, 3, split)
-    for index in range(200):
+    for index in range(100):
         ledger.payNative(3, TIP, NONE, {"from": payer, "value": 1})
-        if index % 50 == 49:
+        if index % 25 == 24:
             for leaf in placed(split):
                 withdraw(ledger, 3, 1, leaf, payer)
     paid = [ledger.withdrawnOf(3, 1, NATIVE, leaf.position) for leaf in placed(split)]
-    assert paid == [134, 66]
+    assert paid == [67, 33]
 
 
 def test_bounds_are_public(ledger):

@@ -158,13 +158,14 @@ def test_leaves_of_equal_path_and_other_depth_do_not_share_a_booking(ledger, fre
     assert [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(tree)] == [100, 200, 300, 400]
 
 
-def test_weights_of_any_size_divide_exactly(ledger, free, accounts, stranger):
-    """The product of revenue and weight passes 256 bits."""
-    tree = opened(ledger, 1, grown([(accounts[1], 2**255 - 1), (accounts[2], 2**254)]))
+def test_weights_up_to_96_bits_divide_exactly(ledger, free, accounts, stranger):
+    weights = (2**95 - 1, 2**95)
+    tree = opened(ledger, 1, grown([(accounts[1], weights[0]), (accounts[2], weights[1])]))
     pay(ledger, 1, 3 * 10**18, stranger)
-    total = 2**255 - 1 + 2**254
     paid = [withdraw(ledger, 1, 1, leaf, stranger) for leaf in leaves(tree)]
-    assert paid == [3 * 10**18 * weight // total for weight in (2**255 - 1, 2**254)]
+    assert paid == [3 * 10**18 * weight // (2**96 - 1) for weight in weights]
+    with reverts("RevenueTotalTooHigh", 2**96):
+        opened(ledger, 2, grown([(accounts[1], 2**96)]))
 
 
 def test_liars_tree_pays_no_more_than_its_total(ledger, free, accounts, stranger):
@@ -301,13 +302,13 @@ def test_versions_are_apart_by_token(ledger, trio, usd, accounts, stranger):
 def test_payment_after_260_idle_versions_costs_no_more_than_after_one(ledger, free, treasury, authority, accounts):
     """Case 83: the chain of versions skips those without a credit. The platform's split has no interval, which makes
     hundreds of versions possible here."""
-    holders = [Leaf(str(account), 1) for account in accounts[1:3]]
+    holders = [Leaf(str(account), 1_000_000) for account in accounts[1:3]]
 
     def versions(count):
         calls = []
         for index in range(count):
             leaf = next(placed(holders[index % 2]))
-            data = ledger.replaceSplit.encode_input(0, node(holders[index % 2]).hash, 1, DIGEST, witness(leaf))
+            data = ledger.replaceSplit.encode_input(0, node(holders[index % 2]).hash, 1_000_000, DIGEST, witness(leaf))
             calls.append(authority.execute.encode_input(ledger, data))
         authority.multicall(calls, {"from": accounts[0]})
 

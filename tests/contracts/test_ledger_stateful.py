@@ -123,6 +123,7 @@ class Rebuilt:
         self.pending[workId] = (hexed(pendingRoot), hexed(treeDigest))
 
     def SplitActivated(self, time, workId, version, root, totalWeight, treeDigest):
+        assert self.work(workId).setdefault("total", totalWeight) == totalWeight
         self.work(workId).update(version=version, activated=time)
         self.splits[workId, version] = (hexed(root), totalWeight)
         self.pending.pop(workId, None)
@@ -144,7 +145,7 @@ def rebuilt_equals(one):
     for number, work in rest.works.items():
         edges = rest.edges.get(number, [])
         sums = [sum(bps for _, bps, relative in edges if relative == kind) for kind in (True, False)]
-        facts = (*sums, work["version"], work["status"], len(edges), work["frozen"], work["activated"])
+        facts = (*sums, work["version"], work["status"], len(edges), work["frozen"], work["activated"], work["total"])
         assert plain(ledger.workOf(number)) == facts
         assert plain(ledger.edgesOf(number)) == tuple(edges)
         assert plain(ledger.pendingOf(number)) == rest.pending.get(number, ("0x" + "00" * 32,) * 2)

@@ -1,0 +1,83 @@
+"""What the registry's tests share: registrations with sensible defaults, and their signatures."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from eth_abi import encode
+from eth_utils import keccak
+from money import DIGEST, NONE, Leaf, Tree, node, placed, witness
+
+NO_LICENCE = 0
+STORY = 1
+UNSPECIFIED, HUMAN, AI_ASSISTED, AI_GENERATED = range(4)
+DERIVATIVES, EXPIRED, SHARE_ALIKE, COMMERCIAL, TRAINING = range(1, 6)
+CID = bytes.fromhex("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
+
+_numbers = itertools.count(1)
+
+
+def content(number: int | None = None) -> bytes:
+    """A content hash; a fresh one without a number."""
+    return keccak(text=f"content {next(_numbers) if number is None else number}")
+
+
+def licence(**terms: Any) -> tuple[Any, ...]:
+    """A Licence: derivatives and commercial use for 10%, absolute, if not told otherwise."""
+    fields = {
+        "minShareBps": 1_000,
+        "commercial": True,
+        "derivatives": True,
+        "approvalRequired": False,
+        "shareAlike": False,
+        "attribution": True,
+        "fanFiction": False,
+        "relative": False,
+        "aiTraining": False,
+        "expires": 0,
+        "termsHash": DIGEST,
+    }
+    assert not set(terms) - set(fields)
+    return tuple((fields | terms).values())
+
+
+def params(owner: Any, *, tree: Tree | None = None, **given: Any) -> list[Any]:
+    """RegisterParams: a fresh work of one holder without parents, if not told otherwise."""
+    split = tree if tree is not None else Leaf(str(owner), 1_000_000)
+    root = node(split)
+    fields = {
+        "owner": str(owner),
+        "contentHash": content(),
+        "cidDigest": CID,
+        "kind": STORY,
+        "aiLabel": HUMAN,
+        "licenceId": NO_LICENCE,
+        "parents": [],
+        "shares": [],
+        "splitRoot": root.hash,
+        "splitTotal": root.sum,
+        "treeDigest": DIGEST,
+        "leaf": witness(next(placed(split))),
+        "consents": [],
+        "salt": NONE,
+    }
+    assert not set(given) - set(fields)
+    return list((fields | given).values())
+
+
+def registered(registry: Any, owner: Any, **given: Any) -> int:
+    """Register a work; returns its id."""
+    tx = registry.register(params(owner, **given), {"from": owner})
+    return int(tx.events["WorkRegistered"]["workId"])
+
+
+def licensed(registry: Any, sender: Any, **terms: Any) -> int:
+    """Create a licence; returns its id."""
+    return int(registry.createLicence(licence(**terms), {"from": sender}).events["LicenceCreated"]["licenceId"])
+
+
+def commitment(registry: Any, account: Any, content_hash: bytes, salt: bytes, chain_id: int = 31337) -> bytes:
+    """What `commit` takes."""
+    kinds = ["uint256", "address", "address", "bytes32", "bytes32"]
+    return keccak(encode(kinds, [chain_id, str(registry), str(account), content_hash, salt]))
