@@ -68,6 +68,10 @@ class Rpc:
         reply = self._post(_request(number, method, params))
         return self._result(reply, number, method)
 
+    def read(self, method: str, *params: Any) -> bytes:
+        """The answer to one call as it came, unparsed: what a benchmark of the node measures."""
+        return self._exchange(_request(next(self._ids), method, params))
+
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """The results of several calls in their order; the first that failed raises."""
         return [
@@ -112,6 +116,13 @@ class Rpc:
         return Retryable(said)
 
     def _post(self, body: Any) -> Any:
+        content = self._exchange(body)
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise Retryable(f"{self.node} answered no JSON but {len(content)} bytes of something else") from error
+
+    def _exchange(self, body: Any) -> bytes:
         try:
             response = self._pool.urlopen(
                 "POST", self._path, body=orjson.dumps(body), preload_content=False, redirect=False
@@ -134,10 +145,7 @@ class Rpc:
             raise Retryable(
                 f"{self.node} is busy (HTTP {response.status})", after_s=_seconds(response.headers.get("retry-after"))
             )
-        try:
-            return orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise Retryable(f"{self.node} answered no JSON (HTTP {response.status}, {len(content)} bytes)") from error
+        return content
 
 
 def _request(number: int, method: str, params: Sequence[Any]) -> dict[str, Any]:

@@ -143,12 +143,14 @@ class Sync:
         progress: Progress | None = None,
         on_step: Callable[[Progress], None] = lambda _: None,
         rng: random.Random | None = None,
+        backoff_s: tuple[float, float] = BACKOFF_S,
     ) -> None:
         self.settings = settings
         self.deployment = deployment
         self.progress = progress or Progress()
         self._on_step = on_step
         self._rng = rng or random.Random()
+        self._backoff_s = backoff_s
         self._stop = threading.Event()
         self._chain = Chain(Rpc(settings.rpc_url), deployment)
         self._store = Store(settings.indexer_database_url, deployment, lock_wait_s=settings.indexer_lock_wait_s)
@@ -206,7 +208,7 @@ class Sync:
         self.progress.retries += 1
         self.progress.last_error = str(error)
         self._on_step(self.progress)
-        least, most = BACKOFF_S
+        least, most = self._backoff_s
         bound = min(most, least * 2 ** min(attempt, 20))
         self._stop.wait(min(most, error.after_s) if error.after_s else self._rng.uniform(0, bound))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +16,13 @@ import pytest
 from eth_utils.crypto import keccak
 
 from backend.rewards.merkle import Tree, leaf_split
+from indexer import deployment
+from indexer.chain import Chain
+from indexer.errors import AbiMismatch
+from indexer.rpc import Rpc
+from indexer.verify import verify
 from stack import rpc
-from stack.postgres import DatabaseUrls, clone, drop
+from stack.postgres import DatabaseUrls
 from tests.conftest import Deployed
 from tests.indexer.conftest import Mirrored
 from tests.indexer.support import ABIS, Emitter, type_of
@@ -156,16 +163,32 @@ def test_v1_v5_a_true_mirror_equals_the_contracts(told: tuple[Contracts, Mirrore
     ],
 )
 def test_v1_a_changed_row_is_found_and_named(told: tuple[Contracts, Mirrored], change: str, named: str | None) -> None:
-    """Each check is seen to fail once."""
+    """Each check is seen to fail once, on a change that is rolled back."""
     _, mirrored = told
-    copy = Mirrored(mirrored.emitter, clone(mirrored.urls, "altered"), mirrored.manifest)
-    with psycopg.connect(copy.urls.conninfo()) as connection:
+    chain = Chain(Rpc(mirrored.emitter.url), deployment.load(mirrored.manifest))
+
+    def differing(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
+        report = verify(connection, chain, sample=None, rng=random.Random(1), report=lambda _: None)
+        return [check.name for check in report.checks if check.findings]
+
+    with psycopg.connect(mirrored.urls.conninfo()) as connection:
         assert connection.execute(change.encode()).rowcount > 0
-    done = copy.command("verify", "--all", "--json")
-    drop(copy.urls)
+        if named is None:
+            with pytest.raises(AbiMismatch, match="committed ABIs"):
+                differing(connection)
+        else:
+            assert named in differing(connection)
+        connection.rollback()
+
+
+def test_a_difference_ends_with_1_and_is_shown(told: tuple[Contracts, Mirrored]) -> None:
+    _, mirrored = told
+    amount = "UPDATE chain.revenue_ledger_payment_received SET amount = amount + %s WHERE amount IN (333, 334)"
+    with psycopg.connect(mirrored.urls.conninfo(), autocommit=True) as connection:
+        connection.execute(amount, (1,))
+        done = mirrored.command("verify")
+        connection.execute(amount, (-1,))
     assert done.returncode == 1
-    if named is None:
-        assert "committed ABIs" in done.stderr
-        return
-    differing = [check["name"] for check in json.loads(done.stdout)["checks"] if check["findings"]]
-    assert named in differing
+    assert re.search(r"balance of 0x0+: the mirror has \d+, the chain \d+", done.stdout)
+    assert "The mirror differs from the chain at block" in done.stdout
+    assert mirrored.command("verify").returncode == 0

@@ -1,0 +1,231 @@
+"""The indexer's speed: events a second into PostgreSQL beside what the node alone can give, memory, and delay.
+
+    python -m bench.indexer [--blocks 600] [--events 200] [--rounds 3] [--blocks-followed 50]
+
+A chain of blocks full of ERC-721 transfers is mirrored from its first block: raw logs, typed rows, headers, digest,
+with durable commits. In the same rounds, over the same ranges, the floors: eth_getLogs alone, and with its JSON parsed
+and every log decoded. Then the time from a block to its rows being visible, by polling.
+
+Prints one JSON object a line: bench, metric, value, unit, reference (what `ratio` is against), ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from indexer import deployment
+from indexer.chain import Chain, parse_logs
+from indexer.rpc import Rpc
+from indexer.store import EventWriters
+from stack.anvil import Anvil
+from stack.postgres import DatabaseUrls, Postgres, clone, drop, ensure_database
+from stack.processes import free_port, running
+from tests.indexer.support import Emitter, account, record
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS_PER_RANGE = 25
+RSS_LIMIT_MB = 200
+
+
+def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
+    line = {"bench": "indexer", "metric": metric, "value": round(value, 3), "unit": unit}
+    print(json.dumps(line | {"reference": reference, "ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+
+
+def build_chain(emitter: Emitter, blocks: int, events: int) -> None:
+    """`blocks` blocks of `events` transfers each, of 20,000 tokens among 1,000 people."""
+    number = 0
+    for _ in range(blocks):
+        transfers = []
+        for _ in range(events):
+            number += 1
+            token = number % 20_000 + 1
+            transfers.append(
+                record("WorkRegistry", "Transfer", account(number % 1000), account((number * 7) % 1000), token)
+            )
+        emitter.mine(transfers)
+
+
+def timed(work: Callable[[], int]) -> float:
+    """Events a second of `work`, which returns how many it handled."""
+    started = time.perf_counter()
+    count = work()
+    return count / (time.perf_counter() - started)
+
+
+class Floor:
+    """What the node gives when nothing is kept."""
+
+    def __init__(self, url: str, manifest: Path) -> None:
+        self.chain = Chain(Rpc(url), deployment.load(manifest))
+        self.first = self.chain.deployment.start_block
+        self.head = self.chain.head()[0].number
+        self.headers = {header.number: header for header in self.chain.headers(self.first, self.head)}
+        self.writers = EventWriters(self.chain.deployment)
+
+    def answers(self) -> Any:
+        for start in range(self.first, self.head + 1, BLOCKS_PER_RANGE):
+            end = min(self.head, start + BLOCKS_PER_RANGE - 1)
+            wanted = {"fromBlock": hex(start), "toBlock": hex(end), "address": self.chain.filter.addresses}
+            yield wanted
+
+    def bytes_alone(self, events: int) -> int:
+        """eth_getLogs, its answer read and dropped; `events` is how many it holds."""
+        for wanted in self.answers():
+            self.chain.rpc.read("eth_getLogs", wanted)
+        return events
+
+    def decoded(self) -> int:
+        """eth_getLogs with JSON parsed and every log decoded."""
+        times = {number: header.time for number, header in self.headers.items()}
+        count = 0
+        for wanted in self.answers():
+            raw = self.chain.rpc.call("eth_getLogs", wanted)
+            logs = parse_logs(raw, self.headers, self.chain.filter, self.chain.rpc.node)
+            for writer, found in self.writers.group(logs):
+                count += len(writer.decode(found, times))
+        return count
+
+
+def environment(urls: DatabaseUrls, url: str, manifest: Path) -> dict[str, str]:
+    ours = urls.environment() | {"TROUPE_RPC_URL": url, "TROUPE_DEPLOYMENT": str(manifest), "TROUPE_INDEXER_PORT": "0"}
+    return os.environ | ours
+
+
+def mirror(urls: DatabaseUrls, url: str, manifest: Path) -> tuple[float, float, float, int]:
+    """Seconds with and without start-up, peak memory in MB, and the rows, of one run from nothing to the head."""
+    started = time.time()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "indexer", "run", "--once"],
+        env=environment(urls, url, manifest),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    with process.stderr:
+        lines = [json.loads(line) for line in process.stderr]
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the indexer ended with {process.returncode}: {lines}")
+    at = {line["event"]: datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines}
+    with psycopg.connect(urls.conninfo()) as connection:
+        row = connection.execute("SELECT count(*) FROM chain.work_registry_transfer").fetchone()
+        assert row
+    return at["caught up"] - started, at["caught up"] - at["started"], usage.ru_maxrss / 1024, int(row[0])
+
+
+def delays(urls: DatabaseUrls, emitter: Emitter, manifest: Path, blocks: int) -> list[float]:
+    """Milliseconds from a mined block to its commit's notice, for an indexer that polls as it does by default."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "indexer", "run"],
+        env=environment(urls, emitter.url, manifest),
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )
+    found = []
+    try:
+        with psycopg.connect(urls.conninfo(), autocommit=True) as listener:
+            listener.execute("LISTEN chain")
+            emitter.mine([])
+            wait_for(listener, emitter.height(), 60)
+            for number in range(blocks):
+                emitter.send([record("WorkRegistry", "Transfer", account(1), account(2), number)])
+                time.sleep(0.013 * (number % 5))  # so that the blocks fall everywhere between two polls
+                emitter.call("evm_mine")
+                mined = time.perf_counter()
+                wait_for(listener, emitter.start - 1 + number + 2, 10)
+                found.append((time.perf_counter() - mined) * 1000)
+    finally:
+        process.terminate()
+        process.wait(30)
+    return found
+
+
+def wait_for(listener: psycopg.Connection[Any], height_above_start: int, timeout_s: float) -> None:
+    for notice in listener.notifies(timeout=timeout_s):
+        if json.loads(notice.payload).get("head", 0) >= height_above_start:
+            return
+    raise SystemExit(f"block {height_above_start} was never mirrored")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=600)
+    parser.add_argument("--events", type=int, default=200, help="in each block")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--blocks-followed", type=int, default=50)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tb-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        server = Postgres(folder / "pg")
+        chain = Anvil(free_port())
+        with running(server.service(), folder / "pg.log"), running(chain.service(), folder / "anvil.log"):
+            template = server.database("template_bench")
+            ensure_database(template)
+            subprocess.run(
+                [sys.executable, "-m", "indexer", "migrate"],
+                env=os.environ | template.environment(),
+                cwd=ROOT,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            emitter = Emitter(chain.url)
+            build_chain(emitter, options.blocks, options.events)
+            measure(emitter, emitter.write_manifest(folder / "deployment.json"), template, options)
+
+
+def measure(emitter: Emitter, manifest: Path, template: DatabaseUrls, options: argparse.Namespace) -> None:
+    events = options.blocks * options.events
+    floor = Floor(emitter.url, manifest)
+    alone, decoded, with_boot, without_boot, memory = [], [], [], [], []
+    for number in range(options.rounds):
+        alone.append(timed(lambda: floor.bytes_alone(events)))
+        decoded.append(timed(floor.decoded))
+        urls = clone(template, f"round{number}")
+        total_s, own_s, rss_mb, rows = mirror(urls, emitter.url, manifest)
+        if rows != events:
+            raise SystemExit(f"{rows} of {events} events are in the mirror")
+        with_boot.append(events / total_s)
+        without_boot.append(events / own_s)
+        memory.append(rss_mb)
+        drop(urls)
+    bare, floor_rate, whole, own = map(statistics.median, (alone, decoded, with_boot, without_boot))
+    figure("getlogs_alone", bare, "events/s")
+    figure("getlogs_json_decode", floor_rate, "events/s", "getlogs_alone", floor_rate / bare)
+    figure("end_to_end", own, "events/s", "getlogs_json_decode", own / floor_rate)
+    figure("end_to_end_of_getlogs", own, "events/s", "getlogs_alone", own / bare)
+    figure("end_to_end_with_start", whole, "events/s", "getlogs_json_decode", whole / floor_rate)
+    figure("peak_memory", max(memory), "MB", f"limit {RSS_LIMIT_MB} MB", max(memory) / RSS_LIMIT_MB)
+    urls = clone(template, "followed")
+    emitter.start = emitter.height() + 1
+    manifest = emitter.write_manifest(manifest, startBlock=emitter.start, contracts=from_block(emitter))
+    waits = delays(urls, emitter, manifest, options.blocks_followed)
+    ranked = sorted(waits)
+    figure("block_to_row_median", statistics.median(ranked), "ms", "limit 250 ms", statistics.median(ranked) / 250)
+    figure(
+        "block_to_row_p95", ranked[int(len(ranked) * 0.95)], "ms", "limit 250 ms", ranked[int(len(ranked) * 0.95)] / 250
+    )
+
+
+def from_block(emitter: Emitter) -> dict[str, Any]:
+    return {name: entry | {"block": emitter.start} for name, entry in emitter.manifest["contracts"].items()}
+
+
+if __name__ == "__main__":
+    main()
