@@ -118,7 +118,12 @@ class Anvil:
             restore(self.state)
 
     def _born(self) -> int:
-        """The genesis' time, written down: a chain killed before its first dump begins again with the same genesis."""
+        """The genesis' time, the same at every start.
+
+        Loading a state, anvil keeps the genesis that it has just made beside the loaded one, dumps both, and takes
+        either for block 0 at the next start: they have to be one block. A chain that was killed before its first dump
+        begins again with the same genesis, too.
+        """
         assert self.state
         note = self.state.with_name("genesis-time")
         if not note.exists():
@@ -129,8 +134,7 @@ class Anvil:
         command: list[str | Path] = [binary(), "--host", HOST, "--port", str(self.port), *FLAGS]
         if self.state:
             command += ["--state", self.state, "--state-interval", str(DUMP_INTERVAL_S)]
-            if not self.state.exists():
-                command += ["--timestamp", str(self._born())]
+            command += ["--timestamp", str(self._born())]
         if self.load:
             command += ["--load-state", self.load]
         return command
@@ -143,16 +147,17 @@ class Anvil:
             ready=self.answers,
             url=self.url,
             prepare=self._prepare,
-            settle=self._catch_up,
+            settle=self._set_clock,
             grace_s=20,  # it writes its state
         )
 
-    def _catch_up(self) -> None:
-        """Move the clock on to the head's time: a restarted anvil would mine blocks older than their parents."""
+    def _set_clock(self) -> None:
+        """Set the chain's clock to ours, or to the head's time where that is ahead of it.
+
+        A restarted anvil would mine blocks older than their parents, or (given a genesis time) as old as its genesis.
+        """
         head = rpc.call(self.url, "eth_getBlockByNumber", "latest", False)
-        behind = int(head["timestamp"], 16) - int(time.time())
-        if behind >= 0:
-            rpc.call(self.url, "evm_increaseTime", behind + 1)
+        rpc.call(self.url, "evm_setTime", max(int(time.time()), int(head["timestamp"], 16) + 1))
 
     def answers(self) -> bool:
         """Whether the node answers with the chain id that it was started with."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,6 +199,28 @@ def chain_of_a_clock_ahead(chain: Anvil) -> int:
     rpc.call(chain.url, "evm_increaseTime", 10 * 86400)
     rpc.call(chain.url, "evm_mine")
     return int(rpc.call(chain.url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+
+def test_the_first_block_stays_the_first_over_many_restarts(tmp_path: Path) -> None:
+    chain = Anvil(free_port(), state=tmp_path / "state.json")
+    found = set()
+    for _ in range(6):
+        with running(chain.service(), tmp_path / "log"):
+            found.add(rpc.call(chain.url, "eth_getBlockByNumber", "0x0", False)["hash"])
+            rpc.call(chain.url, "evm_mine")
+        blocks = json.loads((tmp_path / "state.json").read_bytes())["blocks"]
+        assert sum(int(block["header"]["number"], 16) == 0 for block in blocks) == 1
+    assert len(found) == 1
+
+
+def test_the_chains_clock_is_ours_after_a_restart(tmp_path: Path) -> None:
+    chain = Anvil(free_port(), state=tmp_path / "state.json")
+    (tmp_path / "genesis-time").write_text(str(int(time.time()) - 86_400))
+    for _ in range(2):
+        with running(chain.service(), tmp_path / "log"):
+            rpc.call(chain.url, "evm_mine")
+            head = rpc.call(chain.url, "eth_getBlockByNumber", "latest", False)
+        assert abs(int(head["timestamp"], 16) - time.time()) < 60
 
 
 def test_the_chains_clock_does_not_run_back_over_a_restart(tmp_path: Path) -> None:
