@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from backend.chain import ChainInfo, decode_error
+from backend.chain import ChainInfo, Token, decode_error
 from backend.content.routes import Store
 from backend.content.service import read_by_sha256
 from backend.deps import Chain, CurrentAccount, DbSession
@@ -204,7 +204,7 @@ def _epoch(session: Session, chain: ChainInfo, head: Head, epoch: int, row: Rewa
 
 
 def _root(session: Session, chain: ChainInfo, row: RewardRoot) -> RootOut:
-    token = chain.token(row.token)
+    token = _token(chain, row.token)
     proposals = streams.proposals(session, row.token)
     proposal = service.proposal_of(row, proposals) if row.root else None
     reason = row.void if row.void not in (None, service.WITHDRAWN) else None
@@ -226,6 +226,14 @@ def _root(session: Session, chain: ChainInfo, row: RewardRoot) -> RootOut:
         proposed_tx=proposal.tx_hash if proposal else None,
         reason=_words(reason) or (proposal.reason if proposal else None),
     )
+
+
+def _token(chain: ChainInfo, address: bytes) -> Token:
+    """The stream's token; governance may open a stream for one that the manifest does not list."""
+    try:
+        return chain.token(address)
+    except LookupError:
+        return Token(address=to_checksum_address(address), symbol=f"0x{address.hex()[:8]}", decimals=0)
 
 
 def _time(seconds: int) -> datetime:
@@ -267,7 +275,7 @@ def _scores(session: Session, chain: ChainInfo, epoch: int, voices: int, limit: 
         )
         .order_by(RewardRoot.token)
     ):
-        token = chain.token(root.token)
+        token = _token(chain, root.token)
         awards.setdefault(leaf.account, []).append(
             AwardOut(
                 token=token.address,
@@ -290,7 +298,7 @@ def _scores(session: Session, chain: ChainInfo, epoch: int, voices: int, limit: 
 
 
 def _claim(chain: ChainInfo, address: str, found: claims.Claimable) -> ClaimOut:
-    token = chain.token(found.token)
+    token = _token(chain, found.token)
     intent = None
     if found.now and found.proof:
         intent = call_intent(
@@ -322,7 +330,7 @@ def _claim_all(chain: ChainInfo, address: str, payable: list[claims.Claimable]) 
     parts, listed = [], []
     for each in payable:
         assert each.proof is not None
-        token = chain.token(each.token)
+        token = _token(chain, each.token)
         nodes = claims.as_tuples(each.proof.nodes)
         parts.append((token.address, address, each.cumulative, each.proof.path, nodes))
         listed.append(f"{_readable(each.now, token.decimals)} {token.symbol}")

@@ -1,7 +1,6 @@
 """From engagement to money on the real contracts: events, epoch, root, window, claim (E2, E4; promises V3, V4, V6).
 
-anvil with the deployed set, the real indexer, the real sender with the key of the publisher. Only the clock of the chain
-is moved.
+anvil with the deployed set, the real indexer, the real sender with the publisher's key. Only the chain's clock moves.
 """
 
 from __future__ import annotations
