@@ -413,8 +413,7 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
 
     /// @inheritdoc IRewardDistributor
     function challengePriceOf(address token) public view returns (uint256) {
-        uint256 price = Math.max(_challengePrices[token], _parameters.minChallengerBond);
-        return Math.min(price, _parameters.maxChallengerBond);
+        return _clampPrice(_challengePrices[token]);
     }
 
     /// @inheritdoc IRewardDistributor
@@ -529,10 +528,14 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
     // ------------------------------------------------------------------------------------------------ internals: bonds
 
     function _setChallengePrice(address token, uint256 price) private {
-        uint256 before = challengePriceOf(token);
-        _challengePrices[token] = price;
-        uint256 present = challengePriceOf(token);
-        if (present != before) emit ChallengePriceChanged(token, present);
+        uint256 present = _clampPrice(price);
+        if (present == _challengePrices[token]) return;
+        _challengePrices[token] = present;
+        emit ChallengePriceChanged(token, present);
+    }
+
+    function _clampPrice(uint256 price) private view returns (uint256) {
+        return Math.min(Math.max(price, _parameters.minChallengerBond), _parameters.maxChallengerBond);
     }
 
     function _raiseChallengePrice(address token) private returns (uint256) {

@@ -26,6 +26,7 @@ from rewardkit import (
     WINDOW,
     RewardTree,
     deploy_rewards,
+    events_of,
     next_epoch,
     propose,
     publish,
@@ -316,6 +317,93 @@ def test_v4_stateful_rewards_follow_their_model(system, people, seed):
     assert sum(machine.changes_of_root.values()) >= 1
     assert machine.outcomes[None] > STEPS // 6
     assert any(entry.claimed for stream in machine.model.streams.values() for entry in stream.accounts.values())
+    machine.check()
+    assert summary(EventBooks(machine).books) == summary(machine.model)
+
+
+def summary(model):
+    """What events alone must tell, of each stream."""
+    return {token: stream_summary(stream, model.price(token)) for token, stream in model.streams.items()} | {
+        "bonds": model.bonds
+    }
+
+
+def stream_summary(stream, price):
+    pending = stream.pending and (
+        stream.pending.root,
+        stream.pending.total,
+        stream.pending.epoch,
+        stream.pending.finalizable_at,
+        stream.pending.publisher,
+        stream.pending.challenger,
+        stream.pending.publisher_bond,
+        stream.pending.challenger_bond,
+    )
+    accounts = {a: (entry.claimed, entry.left, entry.epoch) for a, entry in stream.accounts.items() if entry.claimed}
+    return (stream.root, stream.total, stream.claimed, stream.counted, stream.epoch), price, pending, accounts
+
+
+class EventBooks:
+    """The state of the distributor from its events alone, in a model that makes no call of its own."""
+
+    def __init__(self, machine):
+        self.books = RewardModel(machine.model.bond_token, machine.model.genesis, 0, 0, 0, 0, 0)
+        for name, given, time in events_of(machine.system.distributor, 0):
+            stream = self.books.stream(given["token"]) if "token" in given else None
+            getattr(self, f"on_{name}", self.ignore)(stream, given, time)
+
+    def ignore(self, stream, given, time):
+        """Authority and recipients, which the model does not know."""
+
+    def on_ParametersChanged(self, _, given, time):
+        self.books.window, self.books.resolve_period = given["window"], given["resolvePeriod"]
+        self.books.min_price, self.books.max_price = given["minChallengerBond"], given["maxChallengerBond"]
+
+    def on_CapsChanged(self, stream, given, time):
+        stream.caps = self.books.caps(given["token"], time)
+        stream.next_caps, stream.caps_from = (given["epochCap"], given["accountCap"]), given["fromEpoch"]
+
+    def on_Funded(self, stream, given, time):
+        stream.counted += given["amount"]
+
+    def on_RootProposed(self, stream, given, time):
+        price = self.books.price(given["token"])
+        root = (given["root"], given["total"], given["epoch"], given["finalizableAt"])
+        stream.pending = Pending(*root, None, 0, price, {})
+
+    def on_BondPosted(self, stream, given, time):
+        self.books.bonds += given["amount"]
+        if stream.pending.publisher is None:
+            stream.pending.publisher, stream.pending.publisher_bond = given["account"], given["amount"]
+
+    def on_BondSettled(self, stream, given, time):
+        self.books.bonds -= given["amount"]
+
+    def on_RootChallenged(self, stream, given, time):
+        stream.pending.challenger = given["challenger"]
+
+    def on_ChallengePriceChanged(self, stream, given, time):
+        stream.price = given["price"]
+
+    def on_ChallengeResolved(self, stream, given, time):
+        if not given["upheld"]:
+            stream.pending.challenger = None
+            stream.pending.challenger_bond = self.books.price(given["token"])
+            stream.pending.finalizable_at = given["finalizableAt"]
+
+    def on_RootRejected(self, stream, given, time):
+        stream.pending = None
+
+    def on_RootFinalized(self, stream, given, time):
+        stream.root, stream.total, stream.epoch = given["root"], given["total"], given["epoch"]
+        stream.pending = None
+
+    def on_RewardClaimed(self, stream, given, time):
+        account, amount = given["account"], given["amount"]
+        left = self.books.allowance(given["token"], account, time) - amount
+        entry = stream.accounts.setdefault(account, Account())
+        entry.claimed, entry.left, entry.epoch = entry.claimed + amount, left, given["epoch"]
+        stream.claimed += amount
 
 
 def run_until_it_differs(system, people, model):
