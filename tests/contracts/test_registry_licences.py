@@ -105,6 +105,7 @@ def test_derivation_pays_its_parent_as_the_licence_says(registry, books, author,
     assert withdraw(books, work, 1, next(placed(Leaf(str(author), 1_000_000))), payer) == 1_462
 
 
+@pytest.mark.feature("P1", via="chain")
 def test_parents_are_listed_in_order(registry, books, author, fan, parent):
     works = [parent()[0] for _ in range(8)]
     child = derive(registry, fan, *works)
@@ -257,6 +258,7 @@ def test_royalties_above_80_percent_are_refused(registry, fan, parent):
 # --- what is inherited
 
 
+@pytest.mark.feature("R3", via="chain")
 def test_absolute_royalty_is_inherited_by_every_later_generation(registry, books, author, fan, parent, payer):
     """Case 17: a layer of one's own in between doesn't dilute the ancestor."""
     root, licence_id = parent(minShareBps=1_000)
@@ -279,6 +281,7 @@ def test_relative_royalty_passes_through_the_parent(registry, books, fan, parent
     assert counters(books, root) == (0, 975, 1)
 
 
+@pytest.mark.feature("R3", via="chain")
 def test_diamond_of_eight_siblings_pays_the_ancestor_once_by_type(registry, books, fan, parent, payer):
     """Case 84: the largest of the copies counts, not their sum."""
     root, licence_id = parent(minShareBps=500)

@@ -147,6 +147,7 @@ def test_register_is_for_the_owner_only(registry, creator, stranger):
         registry.register(params(creator), {"from": stranger})
 
 
+@pytest.mark.feature("P2", via="chain")
 def test_content_is_registered_once(registry, creator, stranger):
     first = registered(registry, creator, contentHash=content(1))
     with reverts("WorkAlreadyRegistered", content(1), first):
@@ -328,6 +329,7 @@ def test_contract_wallet_registers_by_its_owners_signature(registry, creator, st
 # --- metadata
 
 
+@pytest.mark.feature("P2", via="chain")
 def test_token_uri_is_the_raw_blocks_address(registry, creator):
     """CIDv1, raw, sha2-256 of "hello\\n", as every IPFS tool prints it."""
     assert hashlib.sha256(b"hello\n").digest() == CID
@@ -380,6 +382,7 @@ def test_interfaces(registry):
 # --- the AI label
 
 
+@pytest.mark.feature("P5", via="chain")
 def test_owner_can_only_say_more_about_models(registry, creator, stranger):
     work = registered(registry, creator, aiLabel=UNSPECIFIED)
     for label in (HUMAN, AI_ASSISTED, AI_GENERATED):
@@ -392,6 +395,7 @@ def test_owner_can_only_say_more_about_models(registry, creator, stranger):
         registry.setAiLabel(work, AI_GENERATED, NONE, {"from": stranger})
 
 
+@pytest.mark.feature("P5", via="chain")
 def test_moderator_corrects_the_label_either_way(registry, creator, admin):
     work = registered(registry, creator, aiLabel=AI_GENERATED)
     registry.correctAiLabel(work, HUMAN, DIGEST, {"from": admin})
