@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 import structlog
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, text
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, and_, any_, case, cast, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from backend import mirror
@@ -31,6 +31,7 @@ from backend.rewards.calendar import INTAKE_LOCK, Calendar
 from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Pair, Rewards
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
+from indexer.db import Uint256
 from indexer.models import block, event, view
 from indexer.types import Epoch
 
@@ -208,7 +209,7 @@ def _works(session: Session, work_ids: set[int]) -> Works:
     work = view("work")
     rows = session.execute(
         select(work.c.work_id, work.c.creator, work.c.owner).where(
-            work.c.work_id.in_(work_ids), work.c.status < SUSPENDED
+            work.c.work_id == any_(cast(sorted(work_ids), ARRAY(Uint256))), work.c.status < SUSPENDED
         )
     ).all()
     return Works(
@@ -243,6 +244,7 @@ def verified(
     Payments in blocks before that time (seconds) count, each by its fee; a payment to the platform itself in full.
     """
     payment, work = event("RevenueLedger", "PaymentReceived"), view("work")
+    payers = payment.c.payer == any_(cast(sorted(accounts), ARRAY(LargeBinary)))  # one parameter for any number
     own: ColumnElement[bool] = or_(payment.c.payer == work.c.creator, payment.c.payer == work.c.owner)
     rows = session.execute(
         select(
@@ -252,7 +254,7 @@ def verified(
             func.sum(case((payment.c.work_id == 0, payment.c.amount), else_=payment.c.fee)).label("fee"),
         )
         .outerjoin(work, and_(work.c.work_id == payment.c.work_id, payment.c.work_id != 0))
-        .where(payment.c.payer.in_(accounts), payment.c.block_time < before, func.coalesce(own, False).is_(False))
+        .where(payers, payment.c.block_time < before, func.coalesce(own, False).is_(False))
         .group_by(payment.c.payer, payment.c.token, work.c.creator)
     )
     payments = [
