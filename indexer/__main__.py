@@ -152,7 +152,8 @@ def _print_status(found: dict[str, Any]) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("Chain", f"{found['network']} (id {found['chain_id']})")
-    table.add_row("Mirrored", f"blocks {shown('start_block')} to {shown('head')}, final to {shown('final')}")
+    mirrored = f"blocks {shown('start_block')} to {shown('head')}, final to {shown('final')}"
+    table.add_row("Mirrored", "nothing yet" if found["head"] is None else mirrored)
     table.add_row("Chain's head", f"{shown('chain_head')}, final to {shown('chain_final')}")
     lag = found.get("lag_blocks")
     if lag is not None:

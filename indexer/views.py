@@ -1,6 +1,9 @@
 """What is current, and what money is where: views over the event tables, in the words of research/contracts.md part B.
 
 Order in time is (block_number, log_index) everywhere. Amounts are base units, the native coin is the zero address.
+
+`credit` and `version_accrual` are quick for works that are named as values (`work_id = 5`, `work_id = ANY(array)`), which
+PostgreSQL hands down to the events' indexes; for works that come from a join it computes them for every work first.
 """
 
 from __future__ import annotations
@@ -315,6 +318,14 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("RevenueLedger", "EdgeSettled", ("parent_id", "token")),
     ("RevenueLedger", "Withdrawn", ("work_id", "token")),
     ("RevenueLedger", "Withdrawn", ("account",)),
+    ("RevenueLedger", "PaymentReceived", ("payer",)),
+    ("WorkRegistry", "DerivativeApproved", ("parent_id",)),
+    ("TroupeToken", "DelegateVotesChanged", ("delegate",)),
+    ("TroupeGovernor", "VoteCast", ("proposal_id",)),
+    ("TroupeGovernor", "VoteCastWithParams", ("proposal_id",)),
+    ("RewardDistributor", "RewardClaimed", ("account", "token")),
+    ("RewardDistributor", "RootProposed", ("token",)),
+    ("RewardDistributor", "RootFinalized", ("token",)),
 )
 """(contract, event, columns): what is looked up by these columns, in the order of time."""
 
