@@ -2,8 +2,8 @@
 
 Order in time is (block_number, log_index) everywhere. Amounts are base units, the native coin is the zero address.
 
-`credit` and `version_accrual` are quick for works that are named as values (`work_id = 5`, `work_id = ANY(array)`), which
-PostgreSQL hands down to the events' indexes; for works that come from a join it computes them for every work first.
+`credit` and `version_accrual` are quick for works that are named as values (`work_id = 5`, `work_id = ANY(array)`),
+which PostgreSQL hands down to the events' indexes; for works that come from a join it computes every work's first.
 """
 
 from __future__ import annotations

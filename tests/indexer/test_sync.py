@@ -98,7 +98,10 @@ def test_a_log_that_breaks_its_abi_stops_with_one_sentence(mirrored: Mirrored) -
 # ---------------------------------------------------------------------------------------------------- reorganisations
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 6, 25])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("depth", [1, pytest.param(2, marks=SLOW), 3, 6, pytest.param(25, marks=SLOW)])
 @pytest.mark.parametrize("variant", ["fewer events", "other events", "empty range"])
 @pytest.mark.feature("Q4", via="chain")
 def test_v5_reorganisation(mirrored: Mirrored, depth: int, variant: str) -> None:
