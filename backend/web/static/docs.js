@@ -74,17 +74,18 @@ class Reference {
     return [];
   }
 
-  fields(schema, seen = []) {
+  /** Definition lists of the objects in a schema; `marks` says whether to mark what a caller must send. */
+  fields(schema, marks, seen = []) {
     const lists = [];
     for (const object of this.objects(schema)) {
       if (seen.includes(object)) continue;
       const list = el("dl", { class: "fields" });
       for (const [name, property] of Object.entries(object.properties)) {
         const found = this.resolve(property);
-        const needed = (object.required || []).includes(name);
+        const needed = marks && (object.required || []).includes(name);
         list.append(
           el("dt", {}, el("code", {}, name), el("span", { class: "type" }, this.typeName(property)), needed ? el("span", { class: "need" }, "required") : null),
-          el("dd", {}, ...inline(property.description || found.description || ""), ...this.fields(property, [...seen, object])),
+          el("dd", {}, ...inline(property.description || found.description || ""), ...this.fields(property, marks, [...seen, object])),
         );
       }
       lists.push(list);
@@ -159,10 +160,10 @@ function answers(reference, operation) {
   return Object.entries(operation.responses || {}).map(([status, response]) => {
     const media = Object.entries(response.content || {})[0];
     const schema = media && media[1].schema;
-    const summary = el("summary", {}, el("span", { class: `status s${status[0]}` }, status), ...inline(response.description || ""), schema ? el("span", { class: "type" }, ` ${reference.typeName(schema)}`) : null);
+    const summary = el("summary", {}, el("span", { class: `status s${status[0]}` }, status), ...inline(response.description === "Successful Response" ? "" : response.description || ""), schema ? el("span", { class: "type" }, reference.typeName(schema)) : null);
     const drawn = el("details", { class: "answer" }, summary);
     if (schema) {
-      drawn.append(...reference.fields(schema));
+      drawn.append(...reference.fields(schema, false));
       if (status[0] === "2") drawn.append(codeBlock("Example answer", JSON.stringify(reference.example(schema), null, 2)));
     }
     if (status[0] === "2") drawn.open = true;
@@ -183,7 +184,7 @@ function drawOperation(reference, path, method, operation) {
     body.append(...paragraphs((operation.description || "").split("\n\n").slice(1).join("\n\n")));
     body.append(el("p", {}, el("code", {}, operation.operationId), " ", needsSignIn(operation) ? el("span", { class: "sign" }, "sign-in needed") : ""));
     body.append(...parameters(reference, operation));
-    if (media) body.append(el("h3", {}, `Body, ${media[0]}`), ...reference.fields(media[1].schema));
+    if (media) body.append(el("h3", {}, `Body, ${media[0]}`), ...reference.fields(media[1].schema, true));
     body.append(codeBlock("Request", curl(reference, method, path, operation, media)));
     body.append(el("h3", {}, "Answers"), ...answers(reference, operation));
     box.append(body);
