@@ -17,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
-from backend import preflight, telemetry
+from backend import preflight, telemetry, worker
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.deps import Clock, Core, wall_clock
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unavailable
@@ -91,6 +91,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     if settings is None:
         settings = preflight.settings_or_exit()
         telemetry.configure_logging()
+    worker.use(settings)
     core = Core(settings, clock)
     app = FastAPI(
         title="Troupe",

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from backend import preflight, telemetry
 from backend.deps import Core
-from backend.settings import load_settings
+from backend.settings import Settings, SettingsError, load_settings
 
 TASKS = (  # modules with tasks; a package adds its line
     "backend.accounts.tasks",
@@ -54,9 +54,16 @@ def core() -> Core:
 
 
 def _configuration() -> dict[str, Any]:
-    """Read when Celery first needs it, so that importing this module reads no environment."""
-    return {
-        "broker_url": broker_url(load_settings().redis_url),
+    """Read when Celery first needs it, so that importing this module reads no environment.
+
+    Where there are no settings, as in a tool that only looks at the tasks, there is no broker; worker and beat check
+    their settings first, and the API names its broker (`use`).
+    """
+    try:
+        broker = {"broker_url": broker_url(load_settings().redis_url)}
+    except SettingsError:
+        broker = {}
+    return broker | {
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {"visibility_timeout": 2 * HARD_LIMIT_S},
         "task_serializer": "json",
@@ -79,6 +86,11 @@ def _configuration() -> dict[str, Any]:
 
 celery = Celery("troupe", include=list(TASKS), set_as_current=True)
 celery.add_defaults(_configuration)
+
+
+def use(settings: Settings) -> None:
+    """Send tasks to the Redis of these settings."""
+    celery.conf.broker_url = broker_url(settings.redis_url)
 
 
 @contextmanager
