@@ -120,8 +120,10 @@ def settings(clean_db: DatabaseUrls, redis_url: str, manifest: Path, tmp_path: P
 
 
 @pytest.fixture
-def app(settings: Settings, clock: Clock) -> FastAPI:
-    return create_app(settings, clock=clock)
+def app(settings: Settings, clock: Clock) -> Iterator[FastAPI]:
+    made = create_app(settings, clock=clock)
+    yield made
+    made.state.core.database.dispose()  # a test may have used it without serving
 
 
 class Client(TestClient):
@@ -130,6 +132,7 @@ class Client(TestClient):
     def as_(self, person: LocalAccount) -> Client:
         """The same API, signed in as a person by bearer token."""
         other = Client(self.app, base_url=PUBLIC_URL, raise_server_exceptions=False)
+        other.portal = self.portal  # one event loop, as in a server: the async pool belongs to it
         other.headers["Authorization"] = f"Bearer {sign_in(self, person)['token']}"
         return other
 

@@ -19,7 +19,7 @@ from backend.errors import AppError, Conflict
 from backend.models.accounts import SignInNonce
 from backend.schemas import AddressStr, Amount, AmountIn, Hash32, HexBytes, Schema, Time
 from backend.settings import Settings
-from tests.backend.conftest import PUBLIC_URL, Client, Clock
+from tests.backend.conftest import PUBLIC_URL, Client
 
 pytestmark = pytest.mark.feature("Q6", via="http")
 
@@ -97,10 +97,10 @@ def take_text(q: Annotated[str, "any text"] = "") -> dict[str, str]:
 
 
 @pytest.fixture
-def app(settings: Settings, clock: Clock) -> FastAPI:
-    made = create_app(settings, clock=clock)
-    made.include_router(router, max_body_size=JSON_LIMIT)
-    return made
+def app(app: FastAPI) -> FastAPI:
+    """The application with this module's probes."""
+    app.include_router(router, max_body_size=JSON_LIMIT)
+    return app
 
 
 def is_problem(answer: Any, status: int, code: str) -> None:
