@@ -128,17 +128,21 @@ class Sniffer:
         return TEXT
 
     def _decode(self, piece: bytes, *, final: bool) -> None:
+        """Read on; the first thing in the file that is not text is the reason, however the pieces were cut."""
+        broken = False
         try:
             text = self._decoder.decode(piece, final)
-        except UnicodeDecodeError:
-            self._not_text = "its bytes are neither an allowed media format nor UTF-8 text"
-            return
+        except UnicodeDecodeError as error:
+            broken = True
+            text = error.object[: error.start].decode()
         if text and not self._begun:
             self._begun = True
             text = text.removeprefix(_MARK)
         control = _CONTROLS.search(text)
         if control:
             self._not_text = f"it holds the control character U+{ord(control[0]):04X}, so it is not plain text"
+        elif broken:
+            self._not_text = "its bytes are neither an allowed media format nor UTF-8 text"
         if len(self._start) < 2:
             self._start = (self._start + text).lstrip()[:2]
 
