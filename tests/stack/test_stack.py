@@ -194,8 +194,8 @@ def test_doctor_finds_a_healthy_stack_healthy(running_dev: Dev) -> None:
         ("redis", "redis", "not reachable"),
         ("worker", "worker", "does not answer a ping"),
         ("anvil", "chain", "not reachable"),
-        ("postgres", "database", "not reachable"),
-        ("api", "api", "is not ready"),
+        pytest.param("postgres", "database", "not reachable", marks=pytest.mark.slow),
+        pytest.param("api", "api", "is not ready", marks=pytest.mark.slow),
     ],
 )
 def test_doctor_names_a_part_that_does_not_answer(running_dev: Dev, part: str, check: str, words: str) -> None:
@@ -337,6 +337,7 @@ def test_a_killed_part_is_named_and_the_next_start_continues(dev: Dev) -> None:
         assert not any(child.process() for child in children.values())
         dev.start()
         assert re.search(r"^contracts +not needed$", dev.said(), re.MULTILINE), part
-        until(lambda: {row["level"] for row in dev.findings().values()} == {"ok"}, 60)
+        if part in ("anvil", PARTS[-1]):
+            until(lambda: {row["level"] for row in dev.findings().values()} == {"ok"}, 60)
         before, head = head, int(rpc.call(dev.settings.rpc_url, "eth_blockNumber"), 16)
         assert head > before or part == "anvil"  # a killed chain comes back at its last dump
