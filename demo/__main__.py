@@ -13,7 +13,7 @@ import time
 import httpx
 from rich.console import Console
 
-from demo import films, money, report
+from demo import engagement, films, money, report, rewards, votes
 from demo.api import Api, ApiError
 from demo.people import Person
 from demo.rpc import Chain, ChainError
@@ -61,16 +61,37 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
         f"{len(stage.slice.films)} films, {len(stage.slice.people)} people, {len(stage.slice.ratings):,} ratings "
         f"(MovieTweetings, MIT); creators are assigned by a hash\n"
     )
-    half = len(stage.slice.ratings) // 2
-    money.fund(stage, [*makers, *friends, *stage.viewers.values()])
+    early, late = (
+        stage.slice.ratings[: len(stage.slice.ratings) // 2],
+        stage.slice.ratings[len(stage.slice.ratings) // 2 :],
+    )
+    viewers = list(stage.viewers.values())
+    money.fund(stage, [*makers, *friends, *viewers])
     money.register(stage)
-    money.pay(stage, list(stage.slice.ratings[:half]))
+    engagement.sign_in(stage, viewers, "people sign in and allow")
+    money.pay(stage, early, "people tip and buy")
+    engagement.watch(stage, early, "people watch, feeds follow")
+    engagement.farm(stage)
+    engagement.a_like_and_its_feed(stage)
+    rewards.close(stage, 1)
+    rewards.claim(stage, makers)
+    money.hand_on(stage, [film for film in stage.slice.films.values() if film.first_film is not None])
+    money.pay(stage, late, "people pay, through a reorganisation", reorganise=3)
+    engagement.watch(stage, late, "people watch on")
+    rewards.close(stage, 2)
+    rewards.claim(stage, makers)
+    proposal = votes.pass_vote(stage)
+    predicted_fee, taken_fee = votes.next_payment(stage, min(stage.works.values()))
     holders = {person.address: person for person in [*makers, *friends]}
     for contract in ("TimelockController", "RewardDistributor"):
         holders[stage.contracts[contract]] = makers[0]  # the platform's own shares: anybody may send what is due there
     predicted = money.predictions(stage, holders)
     money.withdraw(stage, holders)
+    console.print()
+    report.print_feeds(stage)
     ok = report.print_money(stage, predicted, money.paid_out(stage), money.left(stage))
+    ok &= report.print_rewards(stage, makers)
+    ok &= report.print_vote(stage, proposal, predicted_fee, taken_fee)
     stage.facts["seconds"] = f"{time.monotonic() - started:.1f}"
     report.print_facts(stage)
     if ok:

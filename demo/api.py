@@ -101,17 +101,15 @@ class Api:
             self._tokens[person.address] = answer["token"]
         return self._tokens[person.address]
 
-    def wait_for_block(self, number: int) -> None:
-        """Wait until the mirror has seen a block."""
+    def wait_for_block(self, number: int, hash_: str) -> None:
+        """Wait until the mirror has seen this very block, or a later one."""
         deadline = time.monotonic() + self.patience_s
         while True:
             head = self.get("/v1/chain")["head"]
-            if head is not None and int(head["block"]) >= number:
+            if head is not None and (head["block"] > number or (head["block"], head["hash"]) == (number, hash_)):
                 return
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"the mirror has not seen block {number} after {self.patience_s:.0f} s: is the indexer up?"
-                )
+                raise TimeoutError(f"the mirror has not seen block {number} within {self.patience_s:.0f} s")
             time.sleep(0.05)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ TIP_WEI = 10**15
 PRICE_USD = 5 * 10**6
 GIFT_BPS = 2_500
 COLLABORATORS = 10
+BATCH = 200
 PAYMENT = "PaymentReceived(uint64,address,address,uint256,uint256,uint8,bytes32)"
 REASSIGNED = "ShareReassigned(uint64,address,uint256,uint256,bytes32,bytes32,bytes32)"
 WITHDRAWN = "Withdrawn(uint64,address,address,uint32,uint256,uint256)"
@@ -109,14 +110,19 @@ def _licence(stage: Stage) -> int:
 
 
 def _draft(stage: Stage, licence: int, works: dict[int, int], film: Film) -> Any:
-    person = creator_of(film)
-    metadata: dict[str, Any] = {
+    parents = [{"work_id": works[film.first_film], "share_bps": ROYALTY_BPS}] if film.first_film else []
+    return draft_of(stage, creator_of(film), film, licence, parents)
+
+
+def draft_of(stage: Stage, person: Person, film: Film, licence: int, parents: list[dict[str, int]]) -> Any:
+    """The intents that register a film for a person; the draft is made if it is not there yet."""
+    metadata = {
         "title": film.title,
         "kind": "video",
         "licence_id": licence,
         "ai_label": "human",
         "tags": list(film.genres),
-        "parents": [{"work_id": works[film.first_film], "share_bps": ROYALTY_BPS}] if film.first_film else [],
+        "parents": parents,
     }
     mine = stage.api.get("/v1/works/drafts", person, limit=100)["items"]
     wanted = "0x" + film.content_hash.hex()
@@ -132,19 +138,23 @@ def _draft(stage: Stage, licence: int, works: dict[int, int], film: Film) -> Any
     return stage.api.get(f"/v1/works/drafts/{draft['id']}/intent", person)
 
 
-def pay(stage: Stage, ratings: list[Rating]) -> None:
-    """Everybody tips the first of these films that they rated 8 or more, and buys the first that they rated 10."""
+def pay(stage: Stage, ratings: Sequence[Rating], title: str, *, reorganise: int = 0) -> None:
+    """Everybody tips the first of these films that they rated 8 or more, and buys the first that they rated 10.
+
+    With `reorganise`, that many blocks are replaced in the middle, and the payments that were in them are sent again,
+    the same bytes, as wallets do.
+    """
     ledger = stage.contracts["RevenueLedger"]
     paid = {_ref(log) for log in stage.chain.logs(ledger, PAYMENT)}
     works = stage.works
     tips = [r for r in _first_of_each(r for r in ratings if r.stars >= 8) if payment_ref(TIP, r) not in paid]
     sales = [r for r in _first_of_each(r for r in ratings if r.stars == 10) if payment_ref(SALE, r) not in paid]
     usd = stage.tokens["mUSD"]["address"]
-    with stage.act("people tip and buy", len(tips) + len(sales)) as tick:
+    with stage.act(title, len(tips) + len(sales)) as tick:
         _give_dollars(stage, [Person("viewer", r.person) for r in sales], usd)
         jobs = [(TIP, r) for r in tips] + [(SALE, r) for r in sales]
-        for start in range(0, len(jobs), 200):
-            part = jobs[start : start + 200]
+        for start in range(0, len(jobs), BATCH):
+            part = jobs[start : start + BATCH]
             intents = in_parallel(partial(_payment, stage, works, usd), part)
             sent = [
                 stage.sign(Person("viewer", rating.person), intent, GAS["pay"], f"pay film {rating.film}")
@@ -152,6 +162,11 @@ def pay(stage: Stage, ratings: list[Rating]) -> None:
                 for intent in steps
             ]
             stage.send(sent)
+            if reorganise and start <= len(jobs) // 2 < start + BATCH:
+                stage.chain.reorganise(reorganise)
+                gone = [item for item in sent if stage.chain.call("eth_getTransactionReceipt", item.hash) is None]
+                stage.send(sent)
+                stage.facts["reorganisation"] = f"{reorganise} blocks replaced, {len(gone)} payments sent again"
             for _ in part:
                 tick()
 

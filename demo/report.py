@@ -7,10 +7,16 @@ from collections import defaultdict
 from rich.console import Console
 from rich.table import Table
 
+from demo.engagement import FARM_EVENTS
 from demo.money import Key, Left
+from demo.people import Person
+from demo.rewards import share_of
 from demo.stage import Stage
+from demo.votes import NEW_FEE_BPS
 
 SHOWN = 12
+FARM_LIMIT_PERCENT = 0.5
+"""What a farm of fake accounts may earn at most; the same cost spent honestly would earn more."""
 
 
 def amount(stage: Stage, token: str, value: int) -> str:
@@ -75,8 +81,65 @@ def print_money(stage: Stage, predicted: dict[Key, int], paid: dict[Key, int], l
     return not wrong and all(item.holds for item in left)
 
 
+def print_feeds(stage: Stage) -> None:
+    """One person's feed before and after a like, each item with its reason."""
+    person, liked, before, after = stage.facts.pop("liked")
+    table = Table(title=f"the feed of {person}, before and after liking «{liked}»", title_justify="left")
+    for column in ("before", "why", "after", "why"):
+        table.add_column(column, ratio=1)
+    for one, two in zip(before, after, strict=False):
+        table.add_row(one["title"], f"[dim]{one['why']}[/]", two["title"], f"[dim]{two['why']}[/]")
+    stage.console.print(table)
+
+
+def print_rewards(stage: Stage, creators: list[Person]) -> bool:
+    """Who earned how much by engagement, and what the farm got; True when the farm earned no more than its cost."""
+    farmer = Person("farmer", 0).address
+    table = Table(title="engagement rewards", title_justify="left")
+    for column in ("epoch", "events", "creators with a voice", "the farm's part of the events", "of the rewards"):
+        table.add_column(column, justify="right")
+    worst = 0.0
+    for epoch in (1, 2):
+        detail = stage.api.get(f"/v1/rewards/epochs/{epoch}", limit=1_000)
+        events = detail["epoch"]["events"] or 0
+        farmed = stage.facts["fake accounts"] * FARM_EVENTS if epoch == 1 else 0
+        share, count = share_of(stage, epoch, farmer)
+        worst = max(worst, share)
+        table.add_row(
+            str(epoch),
+            f"{events:,}",
+            str(count),
+            f"{100 * farmed / events:.1f}%" if events else "-",
+            f"{share:.2f}%",
+        )
+    stage.console.print(table)
+    for token in stage.tokens.values():
+        claimed = 0
+        for person in creators:
+            for stream in stage.api.get(f"/v1/rewards/{person.address}")["streams"]:
+                claimed += int(stream["claimed"]) if stream["token"] == token["address"] else 0
+        if claimed:
+            stage.facts[f"rewards claimed, {token['symbol']}"] = amount(stage, token["address"], claimed)
+    return worst <= FARM_LIMIT_PERCENT
+
+
+def print_vote(stage: Stage, proposal: str, predicted_bps: int, taken_bps: int) -> bool:
+    """How the vote ended and what the next payment paid; True when it was executed and the payment used it."""
+    found = stage.api.get(f"/v1/proposals/{proposal}")
+    tally = {side: int(found["tally"][side]) // 10**18 for side in ("for", "against", "abstain")}
+    stage.console.print(
+        f"«{found['title']}»: {found['state']}, {tally['for']:,} for, {tally['against']:,} against; "
+        f"the next payment paid {taken_bps / 100:.2f}%, as predicted: {'yes' if taken_bps == predicted_bps else 'no'}"
+    )
+    return found["state"] == "executed" and taken_bps == predicted_bps == NEW_FEE_BPS
+
+
 def print_facts(stage: Stage) -> None:
     """The figures of the run, one a line."""
+    latencies = sorted(stage.facts.pop("feed latencies", []))
+    if latencies:
+        stage.facts["feed, median"] = f"{1_000 * latencies[len(latencies) // 2]:.1f} ms"
+        stage.facts["feed, p99"] = f"{1_000 * latencies[int(len(latencies) * 0.99)]:.1f} ms"
     table = Table(show_header=False, box=None, padding=(0, 2))
     for name, value in stage.facts.items():
         table.add_row(f"[dim]{name}[/]", f"{value:,}" if isinstance(value, int) else str(value))

@@ -106,6 +106,12 @@ class Chain:
         return int(self.call("eth_blockNumber"), 16)
 
     @property
+    def newest(self) -> tuple[int, str]:
+        """Number and hash of the newest block."""
+        block = self.call("eth_getBlockByNumber", "latest", False)
+        return int(block["number"], 16), str(block["hash"])
+
+    @property
     def time(self) -> int:
         """The chain's clock: the timestamp of its newest block, in seconds."""
         return int(self.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo.api import Api
-from demo.films import Slice
+from demo.films import Film, Slice
 from demo.people import Person
 from demo.rpc import Chain, Sent, selector, word
 
@@ -49,6 +49,10 @@ class Stage:
             for number, answer in zip(self.slice.films, self.chain.batch("eth_call", calls), strict=True)
         }
 
+    def work_of(self, film: Film) -> int:
+        """The work id of a film, from the registry on chain; 0 where it is not registered."""
+        return self.chain.view(self.contracts["WorkRegistry"], "idOf(bytes32)", film.content_hash)[0]
+
     @contextmanager
     def act(self, title: str, total: int) -> Iterator[Callable[[], None]]:
         """A progress bar for one act; yields what moves it on by one. An act with nothing left to do says so."""
@@ -70,11 +74,15 @@ class Stage:
         return self.chain.sign(person.wallet, intent, gas, f"{person.name}: {note}")
 
     def send(self, sent: list[Sent], tick: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
-        """Send, wait for the receipts, and wait until the mirror has seen the newest of their blocks."""
+        """Send, wait for the receipts, and wait until the mirror has seen the chain's newest block."""
         receipts = self.chain.send(sent, tick)
         if receipts:
-            self.api.wait_for_block(max(int(receipt["blockNumber"], 16) for receipt in receipts))
+            self.mirrored()
         return receipts
+
+    def mirrored(self) -> None:
+        """Wait until the mirror is at the chain's newest block, the same one by its hash."""
+        self.api.wait_for_block(*self.chain.newest)
 
 
 def _id_of(content_hash: bytes) -> str:
