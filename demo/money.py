@@ -161,12 +161,14 @@ def pay(stage: Stage, ratings: Sequence[Rating], title: str, *, reorganise: int 
                 for (_, rating), steps in zip(part, intents, strict=True)
                 for intent in steps
             ]
+            middle = reorganise and start <= len(jobs) // 2 < start + BATCH
+            if middle:
+                stage.chain.mine(reorganise)  # so that what others sent before lies deeper than what is replaced
             stage.send(sent)
-            if reorganise and start <= len(jobs) // 2 < start + BATCH:
-                stage.chain.reorganise(reorganise)
-                gone = [item for item in sent if stage.chain.call("eth_getTransactionReceipt", item.hash) is None]
-                stage.send(sent)
-                stage.facts["reorganisation"] = f"{reorganise} blocks replaced, {len(gone)} payments sent again"
+            if middle:
+                again = stage.chain.reorganise(reorganise)
+                stage.mirrored()
+                stage.facts["reorganisation"] = f"{reorganise} blocks replaced, {again} transactions sent again"
             for _ in part:
                 tick()
 

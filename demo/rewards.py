@@ -27,7 +27,8 @@ def _await(stage: Stage, epoch: int, wanted: set[str], what: str) -> list[dict[s
         if time.monotonic() > deadline:
             states = ", ".join(f"{root['symbol']} {root['status']}" for root in roots) or answer["state"]
             raise TimeoutError(f"epoch {epoch} was not {what} within {PATIENCE_S:.0f} s ({states})")
-        time.sleep(0.25)
+        time.sleep(0.5)
+        stage.chain.mine()
 
 
 def close(stage: Stage, epoch: int) -> None:

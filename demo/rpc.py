@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from eth_utils.crypto import keccak
 GAS_PRICE_WEI = 10**9
 BATCH = 100
 RESEND_S = 1.0
+KEPT = 1_000
+"""How many signed transactions are kept to be sent again after a reorganisation."""
 
 
 class ChainError(Exception):
@@ -64,6 +67,7 @@ class Chain:
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30.0))
     _ids: Iterable[int] = field(default_factory=itertools.count)
     _nonces: dict[str, int] = field(default_factory=dict)
+    _sent: deque[Sent] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def _post(self, body: Any) -> Any:
         deadline = time.monotonic() + self.patience_s
@@ -135,7 +139,7 @@ class Chain:
         """Sign an intent with the wallet's next nonce."""
         address = str(wallet.address)
         if address not in self._nonces:
-            self._nonces[address] = int(self.call("eth_getTransactionCount", address, "pending"), 16)
+            self._nonces[address] = int(self.call("eth_getTransactionCount", address, "latest"), 16)
         transaction = {
             "to": intent["to"],
             "data": intent["data"],
@@ -156,12 +160,17 @@ class Chain:
 
     def send(self, sent: Sequence[Sent], tick: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
         """Send and wait for every receipt; what fell out of the chain is sent again, the same bytes."""
+        self._sent.extend(sent)
         receipts: dict[str, dict[str, Any]] = {}
         deadline = time.monotonic() + self.patience_s
         waiting = list(sent)
         first, sent_at = True, 0.0
         while waiting:
             if time.monotonic() - sent_at > RESEND_S:
+                if not first:
+                    # after a reorganisation anvil can keep a transaction queued behind a gap that is long closed, and
+                    # answers "already imported" for ever: it has to let go of it first
+                    self.batch("anvil_dropTransaction", [[item.hash] for item in waiting])
                 answers = self.batch("eth_sendRawTransaction", [[item.raw] for item in waiting])
                 for answer, item in zip(answers, waiting, strict=True):
                     if isinstance(answer, ChainError) and first and not _already_known(str(answer)):
@@ -184,15 +193,26 @@ class Chain:
     # -- the development chain's clock and faults
 
     def warp_to(self, timestamp: int) -> None:
-        """Move the chain's clock (the development chain's only) to `timestamp` and mine a block there."""
+        """Move the chain's clock (the development chain's only); three blocks, so that the first is final."""
         if timestamp > self.time:
             self.call("evm_setNextBlockTimestamp", hex(timestamp))
-        self.call("evm_mine")
+            self.call("evm_mine")
+        self.mine(3)
 
-    def reorganise(self, depth: int) -> None:
-        """Replace the newest `depth` blocks by empty ones; their transactions are gone until sent again."""
+    def mine(self, blocks: int = 1) -> None:
+        """Empty blocks, one second apart: other chains make them by themselves."""
+        self.call("anvil_mine", hex(blocks), "0x1")
+
+    def reorganise(self, depth: int) -> int:
+        """Replace the newest `depth` blocks by empty ones and send again what was in them, the same bytes, as wallets
+        do; returns how many transactions that were."""
         self.call("anvil_reorg", depth, [])
         self.forget_nonces()
+        sent = list(self._sent)
+        receipts = self.batch("eth_getTransactionReceipt", [[item.hash] for item in sent])
+        gone = [item for item, receipt in zip(sent, receipts, strict=True) if receipt is None]
+        self.send(gone)
+        return len(gone)
 
 
 def _already_known(message: str) -> bool:

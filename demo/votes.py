@@ -87,6 +87,7 @@ def _delegate(stage: Stage, people: list[LocalAccount]) -> None:
         if not stage.chain.view(token, "getVotes(address)", str(person.address))[0]:
             answer = stage.api.post("/v1/delegations/intent", delegate=str(person.address))
             _send(stage, person, answer["intent"], "delegate to itself")
+    stage.chain.mine(2)  # votes count from the second after they were delegated
 
 
 def _find(stage: Stage, number: str) -> dict[str, Any] | None:
