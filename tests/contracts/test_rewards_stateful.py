@@ -234,6 +234,16 @@ class RewardMachine:
         mine_at(now() + WINDOW)
         self.rule_finalize(st_token)
 
+    def rule_dispute(self, st_token, st_seed, st_flag, st_days):
+        """A challenge that is ruled on, or that nobody rules on in time."""
+        self.rule_propose(st_token, 60, st_seed)
+        self.rule_challenge(st_token, st_flag)
+        if st_days < 4:
+            self.rule_resolve(st_token, st_days == 1)
+        else:
+            mine_at(now() + RESOLVE)
+            self.rule_expire(st_token)
+
     # ----------------------------------------------------------------------------------------------------- invariants
 
     def invariant_streams_are_the_models(self):
