@@ -36,8 +36,11 @@ def token_hash(token: str) -> bytes:
 
 def account_of(session: Session, address: bytes) -> Account:
     """The account of an address, made when there is none; safe when two requests make it at once."""
+    wanted = select(Account).where(Account.address == address)
+    if (found := session.scalar(wanted)) is not None:
+        return found
     session.execute(insert(Account).values(address=address).on_conflict_do_nothing(index_elements=[Account.address]))
-    return session.execute(select(Account).where(Account.address == address)).scalar_one()
+    return session.execute(wanted).scalar_one()
 
 
 def open_session(
