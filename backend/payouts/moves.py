@@ -55,15 +55,12 @@ def reassign_intent(
         move = plan(tree, leaf.position, [Share(to.account, to.weight) for to in request.recipients])
     except CannotMove as error:
         raise Invalid(f"{str(error)[0].upper()}{str(error)[1:]}.", code="cannot_move") from error
-    activate_by = movable.active_from + GRACE_S
+    earliest = max(movable.active_from, books.head.time)
+    activate_by = earliest + GRACE_S
     if request.activate_by is not None:
         activate_by = int(request.activate_by.timestamp())
-        if activate_by < movable.active_from:
-            raise Invalid(
-                "The next version of the split can't begin that early.",
-                code="too_early",
-                active_from=movable.active_from,
-            )
+        if activate_by < earliest:
+            raise Invalid("The next version of the split can't begin that early.", code="too_early", earliest=earliest)
     file = content.keep(session, payouts.store, [move.file], TEXT)
     return _answer(
         payouts, books=books, work_id=work_id, movable=movable, move=move, activate_by=activate_by, cid=file.cid

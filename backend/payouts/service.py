@@ -19,7 +19,7 @@ from backend.errors import Unavailable
 from backend.intents import Intent, call_intent
 from backend.pagination import encode_cursor
 from backend.payouts import forecast, trees
-from backend.payouts.ledger import PLATFORM, Ledger, Settle
+from backend.payouts.ledger import Ledger, Settle
 from backend.payouts.reading import Books, Connection, TreesUnresolved, read_books, snapshot
 from backend.payouts.schemas import (
     Claim,
@@ -58,12 +58,6 @@ class Payouts:
     def pool(self) -> AsyncPool:
         return self.database.async_pool
 
-    @property
-    def sole_holders(self) -> dict[int, str]:
-        """Who may hold all of a work whose tree file is not kept: the timelock holds the platform's at first."""
-        contracts = self.chain.manifest.contracts
-        return {PLATFORM: contracts["TimelockController"].address} if "TimelockController" in contracts else {}
-
     def tree_files(self, session: Session) -> trees.FindFile:
         """Finds tree files by their digest in the content store."""
         return lambda digest: content.read_by_sha256(session, self.store, digest, MAX_TREE_FILE_BYTES)
@@ -81,13 +75,13 @@ class Payouts:
         """Look for the trees of all splits that are new (sync, with a session of its own)."""
         with self.database.session() as session:
             self.keep_platform_tree(session)
-            return trees.resolve(session, self.tree_files(session), sole_holders=self.sole_holders)
+            return trees.resolve(session, self.tree_files(session))
 
     def retry_trees(self) -> int:
         """Look again for the trees that were not found (sync, with a session of its own)."""
         with self.database.session() as session:
             self.keep_platform_tree(session)
-            return trees.retry_incomplete(session, self.tree_files(session), sole_holders=self.sole_holders)
+            return trees.retry_incomplete(session, self.tree_files(session))
 
     @asynccontextmanager
     async def reading(self, account: str, also: Iterable[int] = ()) -> AsyncIterator[tuple[Connection, Books]]:
@@ -175,7 +169,6 @@ class Payouts:
                 session,
                 [(work, version, books.roots[work, version]) for work, version in sorted(wanted)],
                 self.tree_files(session),
-                self.sole_holders,
             )
 
     def _claim(self, books: Books, claim: forecast.Claim, tree: SplitTree) -> Claim:

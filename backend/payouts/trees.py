@@ -7,7 +7,7 @@ again by the task. Sync, because the content store is: async callers go through 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import NamedTuple
 
@@ -25,9 +25,6 @@ from indexer.models import block, event, view
 FindFile = Callable[[bytes], bytes | None]
 """The tree file of a digest, or None when it isn't kept here."""
 
-SoleHolders = Mapping[int, str]
-"""Accounts that may hold all of a work, by work."""
-
 _split = event("RevenueLedger", "SplitActivated")
 _work = view("work")
 
@@ -39,12 +36,8 @@ class Proof(NamedTuple):
     nodes: tuple[Node, ...]
 
 
-def resolve(session: Session, find_file: FindFile, *, sole_holders: SoleHolders | None = None) -> int:
-    """Look for every root that has not been looked for, and remember how far; returns how many works were looked at.
-
-    `sole_holders` adds accounts that may hold all of a work whose file isn't kept (the treasury for work 0); for other
-    works the account that registered it is tried.
-    """
+def resolve(session: Session, find_file: FindFile) -> int:
+    """Look for every root that has not been looked for, and remember how far; returns how many works were looked at."""
     # one statement, so that what is looked at and how far that reaches come from one state of the mirror
     rows = session.execute(
         select(
@@ -59,7 +52,7 @@ def resolve(session: Session, find_file: FindFile, *, sole_holders: SoleHolders 
     ).all()
     works = sorted({row.work_id for row in rows if row.new})
     for work_id in works:
-        _keep_trees(session, work_id, find_file, (sole_holders or {}).get(work_id))
+        _keep_trees(session, work_id, find_file)
     if rows:
         last = max(rows, key=lambda row: row.block_number)
         row = upsert(SplitProgress).values(id=1, block_number=last.block_number, block_hash=last.hash)
@@ -72,22 +65,24 @@ def resolve(session: Session, find_file: FindFile, *, sole_holders: SoleHolders 
     return len(works)
 
 
-def retry_incomplete(session: Session, find_file: FindFile, *, sole_holders: SoleHolders | None = None) -> int:
+def retry_incomplete(session: Session, find_file: FindFile) -> int:
     """Look again for the trees that were not found whole; returns how many are whole now."""
     works = session.scalars(
         select(_split.c.work_id).join(SplitRoot, SplitRoot.root == _split.c.root).where(~SplitRoot.complete).distinct()
     ).all()
     before = _count_incomplete(session)
     for work_id in sorted(works):
-        _keep_trees(session, work_id, find_file, (sole_holders or {}).get(work_id))
+        _keep_trees(session, work_id, find_file)
     return before - _count_incomplete(session)
 
 
-def splits_of(session: Session, work_id: int, find_file: FindFile, sole_holder: str | None = None) -> Splits:
-    """A work's split versions and what is pending, rebuilt from its events and the files that are kept."""
-    if sole_holder is None:
-        creator = session.scalar(select(_work.c.creator).where(_work.c.work_id == work_id))
-        sole_holder = to_checksum_address(creator) if creator else None
+def splits_of(session: Session, work_id: int, find_file: FindFile) -> Splits:
+    """A work's split versions and what is pending, rebuilt from its events and the files that are kept.
+
+    Where the first file is not, the account that registered the work is tried as the holder of all of it.
+    """
+    creator = session.scalar(select(_work.c.creator).where(_work.c.work_id == work_id))
+    sole_holder = to_checksum_address(creator) if creator else None
     return fold(split_events(session, work_id), find_file, sole_holder)
 
 
@@ -110,7 +105,6 @@ class TreeCache:
         session: Session,
         wanted: Iterable[tuple[int, int, bytes]],
         find_file: FindFile,
-        sole_holders: SoleHolders | None = None,
     ) -> dict[tuple[int, int], SplitTree]:
         """The trees of (work, version, root), by (work, version); those whose file is not known are left out."""
         found: dict[tuple[int, int], SplitTree] = {}
@@ -121,7 +115,7 @@ class TreeCache:
             else:
                 missing.setdefault(work, []).append((version, root))
         for work, versions in missing.items():
-            splits = splits_of(session, work, find_file, (sole_holders or {}).get(work))
+            splits = splits_of(session, work, find_file)
             for version, root in versions:
                 rebuilt = splits.versions.get(version)
                 if rebuilt is not None and rebuilt.root.hash == root:
@@ -143,8 +137,8 @@ class TreeCache:
                 self._trees.popitem(last=False)
 
 
-def _keep_trees(session: Session, work_id: int, find_file: FindFile, sole_holder: str | None) -> None:
-    splits = splits_of(session, work_id, find_file, sole_holder)
+def _keep_trees(session: Session, work_id: int, find_file: FindFile) -> None:
+    splits = splits_of(session, work_id, find_file)
     roots = session.execute(select(_split.c.version, _split.c.root).where(_split.c.work_id == work_id)).all()
     for version, root in roots:
         _keep(session, root, splits.versions.get(version))

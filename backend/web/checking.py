@@ -25,9 +25,8 @@ class Checked:
     differences: tuple[str, ...] = ()
 
 
-def check(chain: ChainInfo, rpc_url: str, books: Books) -> Checked:
+def check(chain: ChainInfo, node: Node, books: Books) -> Checked:
     """Compare the block, what each of the holder's split versions earned, and what each share has taken."""
-    node = Node(rpc_url)
     compared, differences = 0, list[str]()
     try:
         block = node.block(books.head.number)

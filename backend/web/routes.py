@@ -203,7 +203,7 @@ async def lines_part(address: str, visitor: VisitorDep, payouts: PayoutsDep, cur
 async def check_part(address: str, visitor: VisitorDep, payouts: PayoutsDep, core: CoreDep) -> HTMLResponse:
     """Whether the figures are the chain's, asked of the contract just now."""
     books = await payouts.books(parse_address(address))
-    checked = await to_thread.run_sync(checking.check, payouts.chain, core.settings.rpc_url, books)
+    checked = await to_thread.run_sync(checking.check, payouts.chain, core.node, books)
     return visitor.page("_check.html", checked=checked)
 
 

@@ -482,6 +482,17 @@ def test_a_holder_gives_a_part_and_the_file_is_published(client: Client, tell: T
     assert story.pending_trees[1][0].root.hash == process([], 0, Node(new_hash, WEIGHT)).hash
 
 
+def test_a_move_of_an_old_split_may_become_active_for_two_weeks_from_now(
+    client: Client, tell: Tell, alice: LocalAccount
+) -> None:
+    story = simple()
+    story.next_block(10 * SPLIT_INTERVAL_S)
+    tell(story)
+    answer = move(client.as_(alice), recipients=[{"account": CAROL, "weight": "1"}])
+    _, args = decode_call("RevenueLedger", bytes.fromhex(answer["intents"][-1]["data"][2:]))
+    assert args["move"][-1] == story.now + 2 * SPLIT_INTERVAL_S
+
+
 def test_a_second_move_in_the_same_week_proves_against_the_pending_root(
     client: Client, tell: Tell, people: Any
 ) -> None:
