@@ -61,7 +61,7 @@ ORDER BY day, work_id, version, source, kind
 
 _FEE_CHANGES = """
 SELECT block_number, block_time, old_bps, new_bps FROM chain.revenue_ledger_fee_changed
-WHERE old_bps <> new_bps ORDER BY block_number, log_index
+ORDER BY block_number, log_index OFFSET 1  -- the first is the deployment's
 """
 
 CSV_COLUMNS = (

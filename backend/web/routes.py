@@ -204,7 +204,7 @@ async def check_part(address: str, visitor: VisitorDep, payouts: PayoutsDep, cor
     """Whether the figures are the chain's, asked of the contract just now."""
     books = await payouts.books(parse_address(address))
     checked = await to_thread.run_sync(checking.check, payouts.chain, core.node, books)
-    return visitor.page("_check.html", checked=checked)
+    return visitor.page("_check.html", account=books.account, checked=checked)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------

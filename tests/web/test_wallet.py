@@ -1,8 +1,8 @@
-"""A person with a wallet in a real browser, on the deployed contracts: sign in, withdraw everything, watch it settle."""
+"""A person with a wallet in a real browser, on the deployed contracts: signs in, withdraws, watches it settle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,7 @@ def settings(settings: Settings, deployed: Deployed) -> Settings:
 
 
 @pytest.fixture
-def live(
-    deployed: Deployed, clean_db: DatabaseUrls, people: Callable[[str], LocalAccount], settings: Settings
-) -> Iterator[Live]:
+def live(deployed: Deployed, clean_db: DatabaseUrls, people: Callable[[str], LocalAccount], settings: Settings) -> Live:
     """A film of Alice's, Bob's sequel that owes it, both paid: Alice has something to settle and to withdraw."""
     made = Live(deployed, clean_db)
     alice, bob = people("alice"), people("bob")
@@ -90,7 +88,7 @@ def live(
         made.pay(client, bob, work=sequel, amount=10**18, kind="sale")
         made.pay(client, bob, work=first, amount=310 * 10**6, token=made.usd, kind="ticket")
     made.sync()
-    yield made
+    return made
 
 
 @pytest.fixture

@@ -80,9 +80,10 @@
     const last = node.classList.contains("last");
     /** Days to name below: some 80 px apart, none so near an edge that its name would be cut off. */
     const days = (plot) => {
-      const names = Math.max(1, Math.floor(plot.bbox.width / devicePixelRatio / 80));
-      const step = Math.max(1, Math.ceil(times.length / names));
-      return times.filter((_, index) => index % step === Math.floor(step / 2));
+      const each = plot.bbox.width / devicePixelRatio / times.length;
+      const step = Math.max(1, Math.ceil(80 / each));
+      const room = (index) => Math.min(index + 0.5, times.length - index - 0.5) * each > 24;
+      return times.filter((_, index) => index % step === Math.floor(step / 2) && room(index));
     };
     const readout = node.closest(".tracks").querySelector(".readout");
     const dayWords = new Intl.DateTimeFormat(reader, { dateStyle: "medium", timeZone: "UTC" });
@@ -120,6 +121,7 @@
           ctx.font = `${12 * devicePixelRatio}px ${colour("--sans")}`;
           ctx.fillStyle = ink;
           ctx.textBaseline = "bottom";
+          const taken = [];
           for (const [time, words] of marks) {
             const x = plot.valToPos(time - DAY / 2, "x", true);
             ctx.beginPath();
@@ -129,6 +131,8 @@
             if (!track.noted) continue;
             ctx.textAlign = x < bbox.left + bbox.width / 2 ? "start" : "end";
             ctx.fillText(words, x, bbox.top - 2 * devicePixelRatio);
+            const size = ctx.measureText(words).width;
+            taken.push(ctx.textAlign === "start" ? [x, x + size] : [x - size, x]);
           }
           const highest = track.values.indexOf(Math.max(...track.values));
           if (track.values[highest] === track.top) {
@@ -136,7 +140,9 @@
             const wide = ctx.measureText(track.topText).width / 2;
             ctx.textAlign = "center";
             const inside = Math.min(Math.max(x, bbox.left + wide), bbox.left + bbox.width - wide);
-            ctx.fillText(track.topText, inside, plot.valToPos(track.top, "y", true) - 2 * devicePixelRatio);
+            if (!taken.some(([from, to]) => inside + wide > from && inside - wide < to)) {
+              ctx.fillText(track.topText, inside, plot.valToPos(track.top, "y", true) - 2 * devicePixelRatio);
+            }
           }
           ctx.restore();
         }],
