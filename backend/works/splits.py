@@ -201,16 +201,20 @@ def _reading_order(position: int) -> str:
 
 @dataclass(slots=True)
 class Splits:
-    """A work's split versions and what is gathered for the next one. A tree is None when its file isn't known."""
+    """A work's split versions and what is gathered for the next one. A tree is None when its file isn't known.
+
+    `lost` says that something is gathered and can't be rebuilt: a share below an unpublished tree was moved on.
+    """
 
     versions: dict[int, SplitTree | None] = field(default_factory=dict)
     pending: SplitTree | None = None
     latest: int = 0
+    lost: bool = False
 
     @property
     def movable(self) -> SplitTree | None:
         """The tree that the next reassignment proves against: the pending one, or else the live one."""
-        return self.pending or self.versions.get(self.latest)
+        return None if self.lost else self.pending or self.versions.get(self.latest)
 
 
 def fold(
@@ -222,15 +226,19 @@ def fold(
 
     `find_file` gives the tree file of a digest, or None. `sole_holder` (the account that registered the work) stands in
     for the first file when that isn't known and the root says that the account holds everything. Nothing found is taken
-    on trust: each tree's root is compared with the event's.
+    on trust: each tree's root is compared with the event's. Raises nothing: whatever a holder did on chain or published,
+    a tree that can't be rebuilt is None, and the other works' holders never notice.
     """
     splits = Splits()
     for event in events:
         if isinstance(event, Reassigned):
-            tree = splits.pending or _copy(splits.versions.get(splits.latest))
+            tree = splits.movable if splits.pending else _copy(splits.movable)
             if tree is not None:
                 expected = Node(event.new_hash, event.weight)
-                tree.replace(event, _shares(event.tree_digest, expected, find_file))
+                try:
+                    tree.replace(event, _shares(event.tree_digest, expected, find_file))
+                except InvalidSplit:  # a leaf below a node whose tree was never published: its siblings aren't known
+                    tree, splits.lost = None, True
             splits.pending = tree
         else:
             expected = Node(event.root, event.total_weight)
@@ -240,6 +248,7 @@ def fold(
                 shares = _shares(event.tree_digest, expected, find_file, sole_holder)
                 tree = None if shares is None else SplitTree.of(shares)
             splits.versions[event.version], splits.latest, splits.pending = tree, event.version, None
+            splits.lost = False
     return splits
 
 
@@ -257,6 +266,8 @@ def _shares(
             shares = read_tree_file(data)
         except InvalidSplit:
             return None  # anyone may publish a digest of anything; what is not a tree file tells nothing
+        if sum(share.weight for share in shares) != expected.sum:
+            return None  # and sums that no word holds would not even make a tree
         return shares if tree_of(shares).root_node == expected else None
     if sole_holder is not None and leaf_split(sole_holder, expected.sum) == expected:
         return [Share(sole_holder, expected.sum)]

@@ -227,3 +227,39 @@ def test_a_tree_file_is_stable() -> None:
     assert Node(tree_of(read_tree_file(data)).root, 10_000) == leaf_split(
         "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", 10_000
     )
+
+
+def test_a_share_moved_on_below_an_unpublished_tree_hides_the_split_and_stops_nothing() -> None:
+    """Attack: a dust holder hides a two-leaf tree in its leaf and moves one of the two, which nobody else can place."""
+    files = Files()
+    first = [Share(ACCOUNTS[0], 999_990), Share(ACCOUNTS[1], 10)]
+    hidden = [Share(ACCOUNTS[1], 4), Share(ACCOUNTS[2], 6)]
+    root = tree_of(first).root_node
+    below = tree_of(hidden).root_node
+    after = leaf_split(ACCOUNTS[3], 4)
+    moved_below = tree_of([Share(ACCOUNTS[3], 4), Share(ACCOUNTS[2], 6)]).root_node
+    last = process([leaf_split(ACCOUNTS[0], 999_990)], 1, moved_below)
+    events: list[Reassigned | Activated] = [
+        Activated(1, root.hash, root.sum, files.publish(first)),
+        Reassigned(0b11, ACCOUNTS[1], 10, below.hash, bytes(32)),
+        Reassigned(0b110, ACCOUNTS[1], 4, after.hash, bytes(32)),
+    ]
+    splits = fold(events, files.get)
+    assert splits.lost
+    assert splits.pending is None
+    assert splits.movable is None  # the live tree would prove against a root that is not the ledger's next
+    assert_every_leaf_proves(splits.versions[1] or pytest.fail("the live version is gone"))
+    splits = fold([*events, Reassigned(0b10, ACCOUNTS[0], 999_990, after.hash, bytes(32))], files.get)
+    assert splits.movable is None
+    splits = fold([*events, Activated(2, last.hash, last.sum, bytes(32))], files.get)
+    assert (splits.versions[2], splits.lost, splits.movable) == (None, False, None)
+    splits = fold([*events, Activated(2, root.hash, root.sum, sha256(tree_file(first)).digest())], files.get)
+    assert splits.movable is not None
+
+
+def test_a_published_tree_whose_weights_no_word_holds_tells_nothing() -> None:
+    """Attack: the file is canonical and kept here, and its sums leave uint256."""
+    files = Files()
+    digest = files.publish([Share(account, 2**256 - 1) for account in ACCOUNTS[:5]])
+    splits = fold([Activated(1, b"r" * 32, 1_000_000, digest)], files.get)
+    assert splits.versions == {1: None}
