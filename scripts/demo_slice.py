@@ -2,7 +2,7 @@
 
 FOLDER holds movies.csv.gz, ratings.csv.gz and LICENSE. Written are demo/data/{films,ratings}.csv.gz and the licence:
 200 films (the first films of the sequels that FIRST_FILM names, then the most rated), the 1,000 people who rated most
-of them (ties by id), and all their ratings of them in time order. Deterministic: the same snapshot gives the same bytes.
+of them (ties by id), and all their ratings of them in time order. The same snapshot gives the same bytes.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def main(folder: Path) -> None:
     write(TARGET / "ratings.csv.gz", ["ts", "person", "film", "rating"], [list(row) for row in kept])
     shutil.copyfile(folder / "LICENSE", TARGET / "LICENSE")
     print(
-        f"{len(order)} films, {len(people)} people, {len(kept)} ratings, {len(first)} sequels of {len(set(first.values()))}"
+        f"{len(order)} films, {len(people)} people, {len(kept)} ratings, "
+        f"{len(first)} sequels of {len(set(first.values()))} first films"
     )
 
 

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "reports"
 PYTEST = [".venv/app/bin/python", "-m", "pytest", "-q"]
+BOTH_CORES = ["-n", "2", "--dist", "loadfile"]
 BROWNIE = ["python3", "scripts/brownie.py"]
 
 
@@ -38,7 +39,7 @@ SUITES = [
     Suite("contracts", [*BROWNIE, "test", "tests/contracts", "--network", "development"], "test"),
     Suite(
         "backend and indexer",
-        [*PYTEST, "-m", "not slow and not nightly and not browser"],
+        [*PYTEST, *BOTH_CORES, "-m", "not slow and not nightly and not browser"],
         "test",
         may_skip=True,
     ),
