@@ -17,11 +17,24 @@ import brownie.network.transaction
 import pytest
 from brownie import web3
 from brownie.exceptions import VirtualMachineError
+from brownie.network.transaction import TransactionReceipt
 from eth_account.messages import encode_typed_data
 
 # Brownie looks whether a transaction is mined, and if not yet sleeps for a whole second. anvil is done in milliseconds.
 brisk = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
 brownie.network.transaction.time = brownie.network.account.time = brisk
+
+# anvil counts a sender's transaction a moment before it hands out the receipt; Brownie takes that moment for a loss
+# ("Tx dropped without known replacement"). So the receipt is waited for first.
+_await_confirmation = TransactionReceipt._await_confirmation
+
+
+def _await_receipt(receipt: TransactionReceipt, block_number: int | None = None, required_confs: int = 1) -> None:
+    web3.eth.wait_for_transaction_receipt(receipt.txid, timeout=60, poll_latency=0.005)
+    _await_confirmation(receipt, block_number, required_confs)
+
+
+TransactionReceipt._await_confirmation = _await_receipt
 
 # Brownie collects garbage after each test; the syntax trees of all contracts need no second look.
 gc.collect()
