@@ -83,7 +83,8 @@ def python_environment(name: str) -> Callable[[], None]:
 
 def npm_tools() -> None:
     npm = need("npm", "install Node 20 or newer, which brings it")
-    run([npm, "ci", "--ignore-scripts", "--no-fund", "--no-audit"])
+    # not `npm ci`: it refuses a lock without anvil's builds for other platforms, which not every registry carries
+    run([npm, "install", "--no-save", "--ignore-scripts", "--no-fund", "--no-audit"])
 
 
 def compiler() -> None:
