@@ -15,7 +15,7 @@ from eth_utils.crypto import keccak
 from demo.api import in_parallel
 from demo.films import Film, Rating
 from demo.people import Person
-from demo.rpc import selector, word, words
+from demo.rpc import Reverted, selector, word, words
 from demo.stage import GAS, NATIVE, Stage
 
 ETHER = 10**18
@@ -247,13 +247,22 @@ def predictions(stage: Stage, holders: Mapping[str, Person]) -> dict[Key, int]:
 
 
 def withdraw(stage: Stage, holders: Mapping[str, Person]) -> None:
-    """Everything due to each address is settled and withdrawn; `holders` says whose wallet pays the gas for it."""
+    """Everything due to each address is settled and withdrawn; `holders` says whose wallet pays the gas for it.
+
+    A withdrawal that the contract refuses is said and left: the comparison that follows names what it was about.
+    """
     claims = dict(zip(holders, in_parallel(partial(_claims, stage), list(holders)), strict=True))
     owing = {address: person for address, person in holders.items() if claims[address]}
     with stage.act("holders withdraw up the graph", len(owing)) as tick:
         for address, person in owing.items():
             while intents := stage.api.get(f"/v1/payouts/{address}/claims", limit=100)["intents"]:
-                stage.send([stage.sign(person, intent, GAS["settle"], intent["description"]) for intent in intents])
+                sent = [stage.sign(person, intent, GAS["settle"], intent["description"]) for intent in intents]
+                try:
+                    stage.send(sent)
+                except Reverted as error:
+                    stage.console.print(f"[red]the contract refused:[/] {error}")
+                    stage.mirrored()
+                    break
             tick()
 
 

@@ -59,9 +59,10 @@ def print_money(stage: Stage, predicted: dict[Key, int], paid: dict[Key, int], l
         table.add_row(f"[dim]and {rest} more[/]", "", "", "", "[green]=[/]" if not wrong else "")
     console.print(table)
     for (work, version, holder, token), wanted, got in wrong:
+        units = "base unit" if abs(wanted - got) == 1 else "base units"
         console.print(
             f"[red]work {work}, version {version}, {holder}: predicted {amount(stage, token, wanted)}, "
-            f"paid {amount(stage, token, got)}, {abs(wanted - got)} base units apart[/]"
+            f"paid {amount(stage, token, got)}, {abs(wanted - got)} {units} apart[/]"
         )
     ledger = Table(title="what the ledger holds now", title_justify="left")
     for column in ("token", "received", "paid out", "left", "rounding allowed (I5)", ""):

@@ -49,6 +49,10 @@ def words(data: str) -> list[int]:
     return [int.from_bytes(raw[i : i + 32], "big") for i in range(0, len(raw), 32)]
 
 
+class Reverted(ChainError):
+    """A transaction was mined and failed: the contract refused it."""
+
+
 @dataclass
 class Sent:
     """A transaction that left our hands: its signed bytes are kept so that they can be sent again."""
@@ -180,7 +184,7 @@ class Chain:
             for answer, item in zip(answers, waiting, strict=True):
                 if isinstance(answer, dict):
                     if answer["status"] != "0x1":
-                        raise ChainError(f"{item.note}: the transaction {item.hash} was mined and failed")
+                        raise Reverted(f"{item.note}: the transaction {item.hash} was mined and failed")
                     receipts[item.hash] = answer
                     tick()
             waiting = [item for item in waiting if item.hash not in receipts]

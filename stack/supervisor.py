@@ -196,8 +196,12 @@ def celery_broker(redis_url: str) -> str:
 
 def worker_answers(redis_url: str, name: str) -> bool:
     """Whether a Celery worker of this name answers a ping."""
-    with Celery(broker=celery_broker(redis_url), set_as_current=False) as app:
-        return any(name in reply for reply in app.control.ping(destination=[name], timeout=0.5))
+    with (
+        Celery(broker=celery_broker(redis_url), set_as_current=False) as app,
+        app.connection_for_write() as connection,  # its own: kombu's pools outlive the Redis of an earlier stack
+    ):
+        replies = app.control.ping(destination=[name], timeout=0.5, connection=connection)
+        return any(name in reply for reply in replies)
 
 
 WORKER_NAME = "worker@troupe"

@@ -1,0 +1,79 @@
+"""The small demo on a stack of its own: told once, told again, and told over a mirror that lies by one wei."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from stack.supervisor import Ports, Settings, Stack
+from tests.e2e.support import CLOSING, telling, verify_mirror
+
+NATIVE = bytes(20)
+ONCE_ONLY = (
+    "people get their first coins",
+    "creators register their works",
+    "people tip and buy",
+    "creators hand a quarter on",
+    "people pay, through a reorganisation",
+)
+"""The acts that move the chain once; a second run finds them there."""
+
+pytestmark = pytest.mark.slow
+
+
+def tell(settings: Settings, output: Path) -> tuple[int, str]:
+    with telling(settings, output) as story:
+        return story.end(), story.said
+
+
+def shift_one_payment(settings: Settings, wei: int) -> int:
+    """Alter the first payment to the first work in the mirror; its creator holds all of it. Returns the work."""
+    with psycopg.connect(settings.database.conninfo()) as admin:
+        row = admin.execute(
+            "UPDATE chain.revenue_ledger_payment_received SET amount = amount + %(wei)s"
+            " WHERE (block_number, log_index) = ("
+            "   SELECT block_number, log_index FROM chain.revenue_ledger_payment_received"
+            "   WHERE token = %(token)s AND work_id = ("
+            "     SELECT min(work_id) FROM chain.revenue_ledger_payment_received WHERE work_id > 0)"
+            "   ORDER BY block_number, log_index LIMIT 1)"
+            " RETURNING work_id",
+            {"wei": wei, "token": NATIVE},
+        ).fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_the_story_is_told_then_found_told_and_one_wei_of_difference_is_named(folder: Path) -> None:
+    with Stack(folder / "state", Ports.free()) as stack:
+        assert isinstance(stack, Stack)
+        settings = stack.settings
+
+        status, said = tell(settings, folder / "first")
+        assert status == 0, said
+        assert CLOSING in said
+        assert "3 blocks replaced" in said
+        assert verify_mirror(settings).returncode == 0
+
+        status, said = tell(settings, folder / "second")
+        assert status == 0, said
+        assert CLOSING in said
+        for act in ONCE_ONLY:
+            assert re.search(rf"^{act} +done before *$", said, re.MULTILINE), said
+
+        for number, wei in enumerate((1, -1)):
+            work = shift_one_payment(settings, wei)
+            status, said = tell(settings, folder / f"altered{number}")
+            assert status == 1, said
+            assert CLOSING not in said
+            named = rf"work {work}, version \d+, 0x\w{{40}}: predicted [\d.]+ ETH, paid [\d.]+ ETH, 1 base unit apart"
+            assert re.search(named, " ".join(said.split())), said
+            noticed = verify_mirror(settings)
+            assert noticed.returncode == 1, noticed.stdout + noticed.stderr
+            shift_one_payment(settings, -wei)
+
+        status, said = tell(settings, folder / "mended")
+        assert status == 0, said
+        assert CLOSING in said
