@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from demo.people import Person
-from demo.stage import GAS, Stage
+from demo.stage import GAS, NATIVE, Stage
 
 PATIENCE_S = 60.0
 
@@ -17,12 +17,15 @@ def _seconds(moment: str) -> int:
 
 
 def _await(stage: Stage, epoch: int, wanted: set[str], what: str) -> list[dict[str, Any]]:
-    """Wait until every root of an epoch is in one of these states; mines a block now and then so that time passes."""
+    """Wait until every stream has a root of an epoch in one of these states; mines a block now and then so that time
+    passes."""
+    streams = {stream["token"] for stream in stage.api.get(f"/v1/rewards/{NATIVE}")["streams"]}
     deadline = time.monotonic() + PATIENCE_S
     while True:
         answer = stage.api.get(f"/v1/rewards/epochs/{epoch}")["epoch"]
         roots: list[dict[str, Any]] = answer["roots"]
-        if answer["state"] == "scored" and roots and all(root["status"] in wanted for root in roots):
+        there = {root["token"] for root in roots if root["status"] in wanted}
+        if answer["state"] == "scored" and there == streams:  # the streams' roots are made one after the other
             return roots
         if time.monotonic() > deadline:
             states = ", ".join(f"{root['symbol']} {root['status']}" for root in roots) or answer["state"]
