@@ -86,10 +86,10 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
     for contract in ("TimelockController", "RewardDistributor"):
         holders[stage.contracts[contract]] = makers[0]  # the platform's own shares: anybody may send what is due there
     predicted = money.predictions(stage, holders)
-    money.withdraw(stage, holders)
+    ok = money.withdraw(stage, holders)
     console.print()
     report.print_feeds(stage)
-    ok = report.print_money(stage, predicted, money.paid_out(stage), money.left(stage))
+    ok &= report.print_money(stage, predicted, money.paid_out(stage), money.left(stage))
     ok &= report.print_rewards(stage, makers)
     ok &= report.print_vote(stage, proposal, predicted_fee, taken_fee)
     stage.facts["seconds"] = f"{time.monotonic() - started:.1f}"

@@ -12,7 +12,7 @@ from typing import Any
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from demo.api import in_parallel
+from demo.api import ApiError, in_parallel
 from demo.films import Film, Rating
 from demo.people import Person
 from demo.rpc import Reverted, selector, word, words
@@ -246,24 +246,31 @@ def predictions(stage: Stage, holders: Mapping[str, Person]) -> dict[Key, int]:
     return dict(predicted)
 
 
-def withdraw(stage: Stage, holders: Mapping[str, Person]) -> None:
+def withdraw(stage: Stage, holders: Mapping[str, Person]) -> bool:
     """Everything due to each address is settled and withdrawn; `holders` says whose wallet pays the gas for it.
 
-    A withdrawal that the contract refuses is said and left: the comparison that follows names what it was about.
+    A holder whose withdrawal the contract refuses, or whose books the API cannot read afterwards, is said and left: the
+    comparison that follows names what it was about. True when there was none.
     """
+    well = True
     claims = dict(zip(holders, in_parallel(partial(_claims, stage), list(holders)), strict=True))
     owing = {address: person for address, person in holders.items() if claims[address]}
     with stage.act("holders withdraw up the graph", len(owing)) as tick:
         for address, person in owing.items():
-            while intents := stage.api.get(f"/v1/payouts/{address}/claims", limit=100)["intents"]:
-                sent = [stage.sign(person, intent, GAS["settle"], intent["description"]) for intent in intents]
-                try:
-                    stage.send(sent)
-                except Reverted as error:
-                    stage.console.print(f"[red]the contract refused:[/] {error}")
-                    stage.mirrored()
-                    break
+            try:
+                _withdraw_all(stage, address, person)
+            except (Reverted, ApiError) as error:
+                stage.console.print(f"[red]not all was withdrawn for {address}:[/] {error}")
+                stage.mirrored()
+                well = False
             tick()
+    return well
+
+
+def _withdraw_all(stage: Stage, address: str, person: Person) -> None:
+    """Send what the API proposes until nothing is due to the address any more."""
+    while intents := stage.api.get(f"/v1/payouts/{address}/claims", limit=100)["intents"]:
+        stage.send([stage.sign(person, intent, GAS["settle"], intent["description"]) for intent in intents])
 
 
 def _claims(stage: Stage, address: str) -> list[dict[str, Any]]:
