@@ -45,7 +45,7 @@ def decode_cursor(scope: str, cursor: str, *readers: Callable[[Any], Any]) -> tu
         keys = tuple(read(key) for read, key in zip(readers, made[1:], strict=True))
         if any(isinstance(key, int) and abs(key) >= 2**63 for key in keys):
             raise ValueError("no row has such a key")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # int(Infinity) overflows
         raise Invalid(
             "This cursor belongs to no page of this list; start again without it.",
             code="cursor_invalid",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from backend.personalization.signals import EventKind
 from backend.schemas import Schema
@@ -28,6 +28,14 @@ class EventIn(Schema):
     duration_ms: Annotated[int, Field(strict=True, ge=0, le=DURATION_LIMIT_MS)] = 0
     completion_bps: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
     """How far the person came, in hundredths of a percent of the work."""
+
+    @field_validator("at")
+    @classmethod
+    def _is_a_time_in_utc(cls, at: datetime) -> datetime:
+        try:
+            return at.astimezone(UTC)
+        except OverflowError:  # the year 9999 or 1, carried over its end by the offset
+            raise ValueError("in UTC this time lies outside the years 1 to 9999") from None
 
     @model_validator(mode="after")
     def _measures_fit_the_kind(self) -> EventIn:

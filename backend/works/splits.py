@@ -226,8 +226,8 @@ def fold(
 
     `find_file` gives the tree file of a digest, or None. `sole_holder` (the account that registered the work) stands in
     for the first file when that isn't known and the root says that the account holds everything. Nothing found is taken
-    on trust: each tree's root is compared with the event's. Raises nothing: whatever a holder did on chain or published,
-    a tree that can't be rebuilt is None, and the other works' holders never notice.
+    on trust: each tree's root is compared with the event's. Raises nothing: a tree that can't be rebuilt, whatever its
+    holders did on chain or published, is None, and the other works' holders never notice.
     """
     splits = Splits()
     for event in events:

@@ -30,7 +30,10 @@ def test_any_text_is_a_cursor_or_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "made",
-    ['["drafts",1]', '["works"]', '["works",1,2]', '["works","x"]', '["works",null]', "{}", "[[", f'["works",{2**63}]'],
+    [
+        *('["drafts",1]', '["works"]', '["works",1,2]', '["works","x"]', '["works",null]', "{}", "[["),
+        *(f'["works",{2**63}]', '["works",Infinity]', '["works",1e999]', '["works",NaN]'),
+    ],
 )
 def test_a_foreign_cursor_is_refused(made: str) -> None:
     with pytest.raises(Invalid, match="start again"):

@@ -183,6 +183,8 @@ class TestBadInput:
             {"work_id": 2**63},
             {"at": "2026-11-21T09:00:00"},
             {"at": "yesterday"},
+            {"at": "9999-12-31T23:59:59-12:00"},
+            {"at": "0001-01-01T00:00:00+12:00"},
             {"id": "17"},
             {"duration_ms": -1, "kind": "watch"},
             {"completion_bps": 10_001, "kind": "watch"},
