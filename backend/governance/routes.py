@@ -32,6 +32,9 @@ from backend.schemas import AddressStr
 
 router = APIRouter(prefix="/v1", tags=["governance"])
 
+READ_FOR_A_STATE = 200
+"""How many proposals one request counts in search of those of a state."""
+
 ProposalId = Annotated[str, Path(pattern="^(0|[1-9][0-9]{0,77})$", description="The Governor's number, decimal")]
 
 
@@ -81,7 +84,10 @@ def list_proposals(  # noqa: PLR0917 - FastAPI calls it by name
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> ProposalPage:
-    """Proposals, newest first, decoded into plain words and counted as of the mirror's head."""
+    """Proposals, newest first, decoded into plain words and counted as of the mirror's head.
+
+    With `state`, a page may hold fewer than `limit` though `next` says that there is more to look through.
+    """
     before = None
     if cursor:
         block, log_index, prefix = decode_cursor("proposals", cursor, int, int, bytes.fromhex)
@@ -89,15 +95,14 @@ def list_proposals(  # noqa: PLR0917 - FastAPI calls it by name
         before = (block, log_index)
     if state is None:
         found = service.proposals(session, head=head, before=before, limit=limit + 1)
+        shown, following = page(found, limit, lambda item: _cursor(session, "proposals", item.block, item.log_index))
     else:
-        found = []
-        while len(found) <= limit:  # states are counted, not stored, so pages are read until one is full
-            batch = service.proposals(session, head=head, before=before, limit=100)
-            found += [item for item in batch if item.state == state]
-            if len(batch) < 100:
-                break
-            before = (batch[-1].block, batch[-1].log_index)
-    shown, following = page(found, limit, lambda item: _cursor(session, "proposals", item.block, item.log_index))
+        # states are counted, not stored: so many are read a request, whoever made however many
+        read = service.proposals(session, head=head, before=before, limit=READ_FOR_A_STATE)
+        found = [item for item in read if item.state == state]
+        shown, following = page(found, limit, lambda item: _cursor(session, "proposals", item.block, item.log_index))
+        if following is None and len(read) == READ_FOR_A_STATE:
+            following = _cursor(session, "proposals", read[-1].block, read[-1].log_index)
     items = [ProposalOut.model_validate(_shown(item, chain, head)) for item in shown]
     return ProposalPage(items=items, next=following, as_of=head.as_of)
 

@@ -11,7 +11,7 @@ from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
-from sqlalchemy import RowMapping, Select, func, literal, select
+from sqlalchemy import RowMapping, Select, case, func, literal, select
 from sqlalchemy.orm import Session
 
 from backend.chain import ChainInfo, encode_call
@@ -102,6 +102,7 @@ def _counted(session: Session, query: Select[Any], head: Head) -> list[Proposal]
     eta = _latest(session, QUEUED, QUEUED.c.eta_seconds, ids)
     executed = set(_latest(session, EXECUTED, EXECUTED.c.proposal_id, ids))
     canceled = set(_latest(session, CANCELED, CANCELED.c.proposal_id, ids))
+    quorums = _quorums(session, {int(row["vote_start"]) for row in rows})
     found = []
     for row in rows:
         number = row["proposal_id"]
@@ -112,7 +113,7 @@ def _counted(session: Session, query: Select[Any], head: Head) -> list[Proposal]
             executed=number in executed,
             canceled=number in canceled,
         )
-        needed = quorum(*_supply_and_numerator(session, course.snapshot))
+        needed = quorums[course.snapshot]
         counted = tally(votes.get(number, ()))
         found.append(
             Proposal(
@@ -153,18 +154,25 @@ def _latest(session: Session, table: Any, column: Any, ids: Sequence[int]) -> di
     return {int(number): int(value) for number, value in session.execute(query.group_by(table.c.proposal_id))}
 
 
-def _supply_and_numerator(session: Session, at: int) -> tuple[int, int]:
-    """The token's supply and the quorum's numerator at a moment of the chain's clock."""
-    minted = select(func.coalesce(func.sum(TRANSFER.c.value), 0)).where(TRANSFER.c.block_time <= at)
-    supply = int(session.scalar(minted.where(TRANSFER.c.from_ == NOBODY)) or 0)
-    supply -= int(session.scalar(minted.where(TRANSFER.c.to_ == NOBODY)) or 0)
-    newest = (
-        select(QUORUM.c.new_quorum_numerator)
-        .where(QUORUM.c.block_time <= at)
-        .order_by(QUORUM.c.block_number.desc(), QUORUM.c.log_index.desc())
-        .limit(1)
-    )
-    return supply, int(session.scalar(newest) or 0)
+def _quorums(session: Session, moments: set[int]) -> dict[int, int]:
+    """The votes that a decision needs, by moment of the chain's clock: the supply then, times the numerator then.
+
+    All mints and burns are read once, however many moments are asked for: a scan of the transfers a proposal would let
+    anybody keep the database busy with one cheap request.
+    """
+    minted, burnt = TRANSFER.c.from_ == NOBODY, TRANSFER.c.to_ == NOBODY
+    flows = session.execute(
+        select(TRANSFER.c.block_time, case((minted, TRANSFER.c.value), else_=-TRANSFER.c.value)).where(minted | burnt)
+    ).all()
+    numerators = session.execute(
+        select(QUORUM.c.block_time, QUORUM.c.new_quorum_numerator).order_by(QUORUM.c.block_number, QUORUM.c.log_index)
+    ).all()
+    needed = {}
+    for moment in moments:
+        supply = sum(int(amount) for time, amount in flows if time <= moment)
+        known = [int(numerator) for time, numerator in numerators if time <= moment]
+        needed[moment] = quorum(supply, known[-1] if known else 0)
+    return needed
 
 
 def votes_of(session: Session, *, proposal_id: int, before: tuple[int, int] | None, limit: int) -> list[RowMapping]:

@@ -102,7 +102,7 @@ def activate_intent(session: Session, payouts: Payouts, *, head: Head, work_id: 
     Raises NotFound, Forbidden, and Conflict when nothing is pending or it is too early.
     """
     movable = _movable(session, payouts, head, work_id)
-    if movable.splits.pending is None:
+    if movable.splits.pending is None and not movable.splits.lost:
         raise Conflict(f"No reassignment of work {work_id} is waiting.", code="nothing_pending", work_id=work_id)
     if head.time < movable.active_from:
         raise Conflict(
