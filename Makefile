@@ -13,8 +13,8 @@ help: ## Show this help
 setup: ## Install what is needed below this folder (a second run does nothing)
 	@python3 scripts/setup.py
 
-demo: setup ## Run the whole creator story on real parts, then keep the stack running (ARGS=--once: stop after it)
-	@./troupe demo $(ARGS)
+demo: setup ## Run the whole creator story on real parts, then keep the stack running (ARGS=--once stops after it; SCALE=0.05: small)
+	@./troupe demo $(ARGS) $(if $(SCALE),--scale $(SCALE))
 
 dev: setup ## Start the stack: database, chain, indexer, API, workers (ARGS=--reset: from nothing)
 	@./troupe dev $(ARGS)

@@ -57,13 +57,13 @@ class Stage:
     def act(self, title: str, total: int) -> Iterator[Callable[[], None]]:
         """A progress bar for one act; yields what moves it on by one. An act with nothing left to do says so."""
         columns = (
-            TextColumn("{task.description:<34}"),
+            TextColumn("{task.description:<37}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
         if total == 0:
-            self.console.print(f"{title:<34} [dim]done before[/]")
+            self.console.print(f"{title:<37} [dim]done before[/]")
             yield lambda: None
             return
         with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
