@@ -151,7 +151,8 @@ class Inputs:
     verified: frozenset[bytes]
     """Pseudonyms of verified persons: each has one voice, all others have none."""
     excluded: frozenset[Pair]
-    """Pairs that don't count because viewer and work belong together (own work, linked accounts)."""
+    """Pairs that don't count because viewer and work belong together (own work, linked accounts). The service leaves
+    such events out of the log instead, because a pair named here tells whose the pseudonym is."""
     rule: Rule = field(default_factory=Rule)
 
 

@@ -28,7 +28,7 @@ from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardSc
 from backend.models.sender import OutboxIntent
 from backend.rewards import engine, epochs, streams
 from backend.rewards.calendar import INTAKE_LOCK, Calendar
-from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Pair, Rewards
+from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Rewards
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
 from indexer.db import Uint256
@@ -151,10 +151,15 @@ def score(
 
     The consent to `behaviour` is read here again (promise V11): whoever has withdrawn it since is not in the log.
     `links` are pairs of accounts that belong together. The log shows pseudonyms; `salt` makes the random part of each.
+    What somebody did with works of their own counts nothing and is left out: the chain says whose the work is, so it
+    would tell whose the pseudonym is, and with it all else that the person watched.
     """
     terms, head = Terms.of(chain), mirror.head(session)
     row = session.get_one(RewardEpoch, epoch, with_for_update=True)
-    found = session.execute(_EVENTS, {"epoch": epoch}).all()
+    all_found = session.execute(_EVENTS, {"epoch": epoch}).all()
+    clusters = engine.clusters(links)
+    everything = _works(session, {each.work_id for each in all_found})
+    found = [each for each in all_found if not _own(bytes(each.address), each.work_id, everything, clusters)]
     people: dict[bytes, RewardViewer] = {}
     for account_id, address in sorted({(each.id, bytes(each.address)) for each in found}):
         own = salt()
@@ -172,15 +177,15 @@ def score(
         )
         for each in found
     )
-    works = _works(session, {event.work_id for event in events})
-    clusters = engine.clusters(links)
+    seen = {event.work_id for event in events}
+    creators = {work_id: creator for work_id, creator in everything.creators.items() if work_id in seen}
     for address in verified(session, terms, set(people), before=terms.end(epoch), clusters=clusters):
         people[address].verified = True
     inputs = Inputs(
-        creators=works.creators,
-        clusters={creator: clusters[creator] for creator in set(works.creators.values()) if creator in clusters},
+        creators=creators,
+        clusters={creator: clusters[creator] for creator in set(creators.values()) if creator in clusters},
         verified=frozenset(person.tag for person in people.values() if person.verified),
-        excluded=_excluded({person.tag: address for address, person in people.items()}, events, works, clusters),
+        excluded=frozenset(),
     )
     scores = epochs.score_log(events, inputs)
     tree = epochs.log_tree(chain.chain_id, epoch, events)
@@ -217,23 +222,12 @@ def _works(session: Session, work_ids: set[int]) -> Works:
     )
 
 
-def _excluded(
-    viewers: Mapping[bytes, bytes],
-    events: Iterable[engine.Signal],
-    works: Works,
-    clusters: Mapping[bytes, bytes],
-) -> frozenset[Pair]:
-    """Pairs of a viewer and a work that belong together: made or owned by the viewer, or by an account linked to it."""
-
-    def cluster(account: bytes) -> bytes:
-        return clusters.get(account, account)
-
-    pairs = {Pair(event.viewer, event.work_id) for event in events if event.work_id in works.creators}
-    return frozenset(
-        pair
-        for pair in pairs
-        if cluster(viewers[pair.viewer]) in (cluster(works.creators[pair.work_id]), cluster(works.owners[pair.work_id]))
-    )
+def _own(viewer: bytes, work_id: int, works: Works, clusters: Mapping[bytes, bytes]) -> bool:
+    """Whether a viewer and a work belong together: made or owned by the viewer, or by an account linked to it."""
+    if work_id not in works.creators:
+        return False
+    makers = (works.creators[work_id], works.owners[work_id])
+    return clusters.get(viewer, viewer) in {clusters.get(maker, maker) for maker in makers}
 
 
 def verified(
