@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from eth_utils.address import to_checksum_address
 from psycopg import AsyncConnection
@@ -61,13 +61,40 @@ WHERE work_id = ANY(%(works)s::numeric[]) ORDER BY work_id, index
 """
 
 _VERSIONS = """
-SELECT work_id, version, total_weight FROM chain.revenue_ledger_split_activated
+SELECT work_id, version, total_weight, block_number, log_index FROM chain.revenue_ledger_split_activated
 WHERE work_id = ANY(%(works)s::numeric[])
 """
 
-_ACCRUALS = """
-SELECT work_id, token, version, direct_before, inherited_before, direct_after, inherited_after
-FROM chain.version_accrual WHERE work_id = ANY(%(works)s::numeric[])
+_SPANS = """
+unnest(%(span_works)s::numeric[], %(span_versions)s::bigint[], %(from_blocks)s::bigint[], %(from_logs)s::bigint[],
+       %(to_blocks)s::bigint[], %(to_logs)s::bigint[])
+AS s(work_id, version, from_block, from_log, to_block, to_log)
+"""
+
+_WITHIN = """
+(e.block_number, e.log_index) > (s.from_block, s.from_log) AND (e.block_number, e.log_index) < (s.to_block, s.to_log)
+"""
+
+CREDITS = f"""
+    SELECT s.work_id, s.version, e.token, e.block_number, e.log_index, e.block_time, e.tx_hash,
+           e.amount - e.fee AS direct, 0::numeric AS inherited, 'payment' AS type, e.kind,
+           e.work_id AS source_work_id, e.payer
+    FROM {_SPANS} JOIN chain.revenue_ledger_payment_received e ON e.work_id = s.work_id AND {_WITHIN}
+    UNION ALL
+    SELECT s.work_id, s.version, e.token, e.block_number, e.log_index, e.block_time, e.tx_hash,
+           e.fee, 0, 'fee', e.kind, e.work_id, e.payer
+    FROM {_SPANS} JOIN chain.revenue_ledger_payment_received e ON s.work_id = 0 AND e.fee > 0 AND {_WITHIN}
+    UNION ALL
+    SELECT s.work_id, s.version, e.token, e.block_number, e.log_index, e.block_time, e.tx_hash,
+           0, e.amount, 'royalty', NULL, e.work_id, NULL
+    FROM {_SPANS} JOIN chain.revenue_ledger_edge_settled e ON e.parent_id = s.work_id AND {_WITHIN}
+"""
+"""What arrived at works while given split versions of theirs were live (see chain.credit, which looks a version up for
+every row: too slow for a work with many payments). Takes the parameters of `span_parameters`."""
+
+_CREDITED = f"""
+SELECT work_id, version, token, sum(direct) AS direct, sum(inherited) AS inherited
+FROM ({CREDITS}) c GROUP BY work_id, version, token
 """
 
 _SETTLED = """
@@ -94,6 +121,19 @@ class TreesUnresolved(Exception):
     """A split on chain has not been looked for yet: run `trees.resolve` and read again."""
 
 
+class Span(NamedTuple):
+    """From which log (exclusive) to which (exclusive) a split version of a work was live."""
+
+    work: int
+    version: int
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+
+NEVER = (2**62, 0)
+"""After every log."""
+
+
 @dataclass(frozen=True)
 class Books:
     """A holder's leaves, and a ledger that knows all that bears on them."""
@@ -101,6 +141,8 @@ class Books:
     account: str
     head: Head
     holdings: tuple[Holding, ...]
+    spans: tuple[Span, ...]
+    """When the versions were live in which the account holds leaves."""
     roots: dict[tuple[int, int], bytes]
     ledger: Ledger
     frozen_until: dict[int, int]
@@ -155,10 +197,12 @@ async def read_books(connection: Connection, account: str, also: Iterable[int] =
     holdings = tuple(Holding(int(row["work_id"]), row["version"], row["position"], int(row["weight"])) for row in held)
     works = {"works": sorted({holding.work for holding in holdings} | set(also))}
     below = {"works": [int(row["work_id"]) for row in await _rows(connection, _BELOW, works)]}
+    activated = await _rows(connection, _VERSIONS, below)
+    spans = _spans(activated)
     ledger = Ledger.restored(
         edges=_edges(await _rows(connection, _EDGES, below)),
-        versions=_versions(await _rows(connection, _VERSIONS, below)),
-        accruals=_accruals(await _rows(connection, _ACCRUALS, below)),
+        versions=_versions(activated),
+        accruals=_accruals(await _rows(connection, _CREDITED, span_parameters(spans))),
         settled={
             (int(row["work_id"]), row["edge_index"], address(row["token"])): int(row["amount"])
             for row in await _rows(connection, _SETTLED, below)
@@ -168,17 +212,32 @@ async def read_books(connection: Connection, account: str, also: Iterable[int] =
             for row in await _rows(connection, _WITHDRAWN, by_account)
         },
     )
+    roots = {(int(row["work_id"]), row["version"]): bytes(row["root"]) for row in held}
     frozen = {int(row["work_id"]): row["until"] for row in await _rows(connection, _STOPPED, works)}
     paused = await (await connection.execute(_PAUSED)).fetchone()
     return Books(
         account=account,
         head=head,
         holdings=holdings,
-        roots={(int(row["work_id"]), row["version"]): bytes(row["root"]) for row in held},
+        spans=tuple(span for span in spans if (span.work, span.version) in roots),
+        roots=roots,
         ledger=ledger,
         frozen_until=frozen,
         paused_until=paused["until"] if paused else 0,
     )
+
+
+def span_parameters(spans: Iterable[Span]) -> dict[str, list[int]]:
+    """The parameters of CREDITS."""
+    chosen = list(spans)
+    return {
+        "span_works": [span.work for span in chosen],
+        "span_versions": [span.version for span in chosen],
+        "from_blocks": [span.start[0] for span in chosen],
+        "from_logs": [span.start[1] for span in chosen],
+        "to_blocks": [span.end[0] for span in chosen],
+        "to_logs": [span.end[1] for span in chosen],
+    }
 
 
 def address(value: bytes) -> str:
@@ -204,11 +263,24 @@ def _versions(rows: Rows) -> dict[int, dict[int, int]]:
     return versions
 
 
+def _spans(activated: Rows) -> list[Span]:
+    """Each version from its activation to the next one."""
+    spans: list[Span] = []
+    for row in sorted(activated, key=lambda row: (row["work_id"], row["version"])):
+        start = (row["block_number"], row["log_index"])
+        if spans and spans[-1].work == row["work_id"]:
+            spans[-1] = spans[-1]._replace(end=start)
+        spans.append(Span(int(row["work_id"]), row["version"], start, NEVER))
+    return spans
+
+
 def _accruals(rows: Iterable[DictRow]) -> dict[tuple[int, str, int], Accrual]:
-    return {
-        (int(row["work_id"]), address(row["token"]), row["version"]): Accrual(
-            Counters(int(row["direct_before"]), int(row["inherited_before"])),
-            Counters(int(row["direct_after"]), int(row["inherited_after"])),
-        )
-        for row in rows
-    }
+    """What each version found and left, from what was credited in each: counters run on from version to version."""
+    counters: dict[tuple[int, bytes], Counters] = {}
+    accruals: dict[tuple[int, str, int], Accrual] = {}
+    for row in sorted(rows, key=lambda row: row["version"]):
+        work, token = int(row["work_id"]), bytes(row["token"])
+        before = counters.get((work, token), Counters())
+        counters[work, token] = before.plus(int(row["direct"]), int(row["inherited"]))
+        accruals[work, address(token), row["version"]] = Accrual(before, counters[work, token])
+    return accruals

@@ -18,31 +18,26 @@ from zoneinfo import ZoneInfo
 from psycopg.rows import DictRow
 
 from backend.payouts.ledger import Accrual, Counters, accrued, share
-from backend.payouts.reading import Books, Connection, address
+from backend.payouts.reading import CREDITS, Books, Connection, address, span_parameters
 from backend.payouts.schemas import Line, PaymentKind, Point, PolicyMark, TokenInfo
 from backend.web.format import exact
 
 VersionKey = tuple[int, str, int]
 """(work, token, split version)"""
 
-_HELD = "(work_id, version) IN (SELECT * FROM unnest(%(works)s::numeric[], %(versions)s::bigint[]))"
-
-_SUMS_BEFORE = f"""
+_SUMS_AFTER = f"""
 SELECT work_id, token, version, sum(direct) AS direct, sum(inherited) AS inherited
-FROM chain.credit WHERE work_id = ANY(%(works)s::numeric[]) AND {_HELD}
-AND (block_number, log_index, work_id) < (%(block)s, %(log)s, %(work)s::numeric)
+FROM ({CREDITS}) c
+WHERE (block_number, log_index, work_id) >= (%(block)s, %(log)s, %(work)s::numeric)
 GROUP BY work_id, token, version
 """
 
 _LINES = f"""
 SELECT * FROM (
-    SELECT block_number, log_index, block_time, tx_hash, source AS type, kind, work_id, source_work_id, payer, token,
-           version, direct, inherited, NULL::numeric AS withdrawn
-    FROM chain.credit
-    WHERE work_id = ANY(%(works)s::numeric[]) AND {_HELD}
+    {CREDITS}
     UNION ALL
-    SELECT block_number, log_index, block_time, tx_hash, 'withdrawal', NULL, work_id, NULL, NULL, token,
-           version, 0, 0, amount
+    SELECT work_id, version, token, block_number, log_index, block_time, tx_hash, 0, amount, 'withdrawal', NULL, NULL,
+           NULL
     FROM chain.revenue_ledger_withdrawn WHERE account = %(account)s
 ) l
 WHERE (block_number, log_index, work_id) < (%(block)s, %(log)s, %(work)s::numeric)
@@ -51,12 +46,12 @@ LIMIT %(limit)s
 """
 
 _DAYS = f"""
-SELECT work_id, token, version, (to_timestamp(block_time) AT TIME ZONE %(zone)s)::date AS day, source, kind,
+SELECT work_id, token, version, (to_timestamp(block_time) AT TIME ZONE %(zone)s)::date AS day, type, kind,
        sum(direct) AS direct, sum(inherited) AS inherited
-FROM chain.credit
-WHERE work_id = ANY(%(works)s::numeric[]) AND {_HELD} AND token = %(token)s
-GROUP BY work_id, token, version, day, source, kind
-ORDER BY day, work_id, version, source, kind
+FROM ({CREDITS}) c
+WHERE token = %(token)s
+GROUP BY work_id, token, version, day, type, kind
+ORDER BY day, work_id, version, type, kind
 """
 
 _FEE_CHANGES = """
@@ -106,6 +101,11 @@ class Parts:
         """Before the first credit of every version."""
         return cls(books, {key: accrual.before for key, accrual in books.ledger.accruals.items()})
 
+    @classmethod
+    def at_end(cls, books: Books) -> Parts:
+        """After the last credit of every version."""
+        return cls(books, {key: accrual.after for key, accrual in books.ledger.accruals.items()})
+
     def earned(self, key: VersionKey) -> int:
         """The holder's rounded whole of a version, all its leaves together."""
         work_id, _, version = key
@@ -134,12 +134,7 @@ class Parts:
 
 
 def _parameters(books: Books) -> dict[str, Any]:
-    held = sorted({(holding.work, holding.version) for holding in books.holdings})
-    return {
-        "works": [work for work, _ in held],
-        "versions": [version for _, version in held],
-        "account": bytes.fromhex(books.account[2:]),
-    }
+    return {**span_parameters(books.spans), "account": bytes.fromhex(books.account[2:])}
 
 
 async def read_lines(
@@ -147,17 +142,19 @@ async def read_lines(
 ) -> list[Line]:
     """Lines before a place, newest first, at most `limit`; `connection` must read the books' own snapshot."""
     parameters = _parameters(books) | before._asdict() | {"limit": limit}
-    parts = Parts.at_start(books)
-    for row in await (await connection.execute(_SUMS_BEFORE, parameters)).fetchall():
-        key = _key(row)
-        parts.counters[key] = parts.counters[key].plus(int(row["direct"]), int(row["inherited"]))
+    parts = Parts.at_end(books)
+    if before != END:
+        for row in await (await connection.execute(_SUMS_AFTER, parameters)).fetchall():
+            key = _key(row)
+            now = parts.counters[key]
+            parts.counters[key] = Counters(now.direct - int(row["direct"]), now.inherited - int(row["inherited"]))
     rows = await (await connection.execute(_LINES, parameters)).fetchall()
     return [_line(row, books, parts, tokens) for row in rows]
 
 
 async def stream_lines(connection: Connection, books: Books, tokens: dict[str, TokenInfo]) -> AsyncIterator[Line]:
     """All lines, newest first, through a server-side cursor."""
-    parts = Parts(books, {key: accrual.after for key, accrual in books.ledger.accruals.items()})
+    parts = Parts.at_end(books)
     parameters = _parameters(books) | END._asdict() | {"limit": None}
     async with connection.cursor(name="statement") as cursor:
         cursor.itersize = 1000
@@ -186,8 +183,8 @@ def _line(row: DictRow, books: Books, parts: Parts, tokens: dict[str, TokenInfo]
         from_work_id=None if row["source_work_id"] is None else int(row["source_work_id"]),
         payer=None if row["payer"] is None else address(row["payer"]),
         token=tokens[token],
-        credited=direct + inherited,
-        amount=int(row["withdrawn"]) if withdrawal else parts.backward(_key(row), direct, inherited),
+        credited=0 if withdrawal else direct + inherited,
+        amount=inherited if withdrawal else parts.backward(_key(row), direct, inherited),
     )
 
 
@@ -213,7 +210,7 @@ async def read_points(connection: Connection, books: Books, *, token: str, zone:
     amounts: dict[tuple[str, int, str], int] = {}
     for row in await (await connection.execute(_DAYS, parameters)).fetchall():
         part = parts.forward(_key(row), int(row["direct"]), int(row["inherited"]))
-        place = (row["day"].isoformat(), int(row["work_id"]), source_of(row["source"], row["kind"]))
+        place = (row["day"].isoformat(), int(row["work_id"]), source_of(row["type"], row["kind"]))
         amounts[place] = amounts.get(place, 0) + part
     return [
         Point(day=day, work_id=work, source=source, amount=amount)  # type: ignore[arg-type]

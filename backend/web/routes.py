@@ -17,11 +17,12 @@ from backend.accounts.service import SignedIn
 from backend.chain import NATIVE
 from backend.deps import CoreDep, get_optional_person
 from backend.errors import AppError, Unauthorized
+from backend.pagination import MAX_CURSOR
 from backend.payouts.reading import Books, Connection, address, snapshot
 from backend.payouts.routes import PayoutsDep, series, statement, zone_of
-from backend.payouts.schemas import Statement
+from backend.payouts.schemas import Series, Statement
 from backend.payouts.service import Payouts
-from backend.schemas import parse_address
+from backend.schemas import AddressStr, parse_address
 from backend.web import checking, payouts_page
 from backend.web.format import identicon, short_address
 from backend.works import catalogue
@@ -73,6 +74,7 @@ async def get_visitor(request: Request, core: CoreDep) -> Visitor:
 
 VisitorDep = Annotated[Visitor, Depends(get_visitor)]
 Days = Annotated[int, Query(ge=1, le=365)]
+RequiredCursor = Annotated[str, Query(max_length=MAX_CURSOR)]
 
 
 # --- home ------------------------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ async def public_payouts_page(
 
 async def _payouts_page(visitor: Visitor, payouts: Payouts, account: str, *, days: int, token: str) -> HTMLResponse:
     try:
-        currency = _currency(payouts, token)
+        currency = _currency(token)
         async with payouts.reading(account) as (connection, books):
             summary = payouts.summary(books)
             page = await statement(payouts, connection, books, cursor=None, limit=LINES)
@@ -155,14 +157,13 @@ async def _payouts_page(visitor: Visitor, payouts: Payouts, account: str, *, day
 
 
 @router.get("/payouts/{address}/headline")
-async def headline_part(address: str, visitor: VisitorDep, payouts: PayoutsDep) -> HTMLResponse:
+async def headline_part(address: AddressStr, visitor: VisitorDep, payouts: PayoutsDep) -> HTMLResponse:
     """The first sentence alone, to be looked at again."""
-    account = parse_address(address)
-    books = await payouts.books(account)
+    books = await payouts.books(address)
     return visitor.page(
         "_headline.html",
-        account=account,
-        own=visitor.address == account,
+        account=address,
+        own=visitor.address == address,
         head=books.head,
         headline=payouts_page.headline(payouts.summary(books)),
     )
@@ -170,19 +171,18 @@ async def headline_part(address: str, visitor: VisitorDep, payouts: PayoutsDep) 
 
 @router.get("/payouts/{address}/earnings")
 async def earnings_part(
-    address: str, visitor: VisitorDep, payouts: PayoutsDep, days: Days = DEFAULT_DAYS, token: str = NATIVE
+    address: AddressStr, visitor: VisitorDep, payouts: PayoutsDep, days: Days = DEFAULT_DAYS, token: str = NATIVE
 ) -> HTMLResponse:
     """The chart and bars for another range or currency."""
-    account = parse_address(address)
-    currency = _currency(payouts, token)
-    async with payouts.reading(account) as (connection, books):
+    currency = _currency(token)
+    async with payouts.reading(address) as (connection, books):
         earned = await _earnings(payouts, connection, books, days=days, token=currency)
         titles = await _titles(payouts, books, None)
         tokens = [figures.token for figures in payouts.summary(books).tokens]
     return visitor.page(
         "_earnings.html",
-        account=account,
-        own=visitor.address == account,
+        account=address,
+        own=visitor.address == address,
         tokens=tokens,
         earnings=payouts_page.earnings(earned, titles),
         days=days,
@@ -190,31 +190,32 @@ async def earnings_part(
 
 
 @router.get("/payouts/{address}/lines")
-async def lines_part(address: str, visitor: VisitorDep, payouts: PayoutsDep, cursor: str) -> HTMLResponse:
+async def lines_part(
+    address: AddressStr, visitor: VisitorDep, payouts: PayoutsDep, cursor: RequiredCursor
+) -> HTMLResponse:
     """The next lines of the statement."""
-    account = parse_address(address)
-    async with payouts.reading(account) as (connection, books):
+    async with payouts.reading(address) as (connection, books):
         page = await statement(payouts, connection, books, cursor=cursor, limit=LINES)
         titles = await _titles(payouts, books, page)
-    return visitor.page("_lines.html", account=account, rows=payouts_page.rows(page.items, titles), next=page.next)
+    return visitor.page("_lines.html", account=address, rows=payouts_page.rows(page.items, titles), next=page.next)
 
 
 @router.get("/payouts/{address}/check")
-async def check_part(address: str, visitor: VisitorDep, payouts: PayoutsDep, core: CoreDep) -> HTMLResponse:
+async def check_part(address: AddressStr, visitor: VisitorDep, payouts: PayoutsDep, core: CoreDep) -> HTMLResponse:
     """Whether the figures are the chain's, asked of the contract just now."""
-    books = await payouts.books(parse_address(address))
+    books = await payouts.books(address)
     checked = await to_thread.run_sync(checking.check, payouts.chain, core.node, books)
-    return visitor.page("_check.html", account=books.account, checked=checked)
+    return visitor.page("_check.html", account=address, checked=checked)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
 
 
-async def _earnings(payouts: Payouts, connection: Connection, books: Books, *, days: int, token: str) -> Any:
+async def _earnings(payouts: Payouts, connection: Connection, books: Books, *, days: int, token: str) -> Series:
     return await series(payouts, connection, books, token=token, days=days, zone=zone_of("UTC"))
 
 
-def _currency(payouts: Payouts, token: str) -> str:
+def _currency(token: str) -> str:
     """The currency of a link; what is none is the native coin."""
     try:
         return str(parse_address(token))

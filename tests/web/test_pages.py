@@ -92,3 +92,52 @@ def test_home_welcome_and_empty_books(open_page: Open, tell: Tell, pictures: Pat
         picture(page, pictures, name, look)
         assert_fits(page)
         assert [c for c in page.complaints if "422" not in c] == []  # type: ignore[attr-defined]
+
+
+def test_a_figure_opens_to_its_exact_value_and_older_lines_and_ranges_come_without_a_reload(
+    open_page: Open, tell: Tell
+) -> None:
+    tell(season())
+    page = open_page(f"/payouts/{ALICE}")
+    page.evaluate("window.stayed = true")
+    figure = page.locator("h1 .figure").first
+    exact = figure.get_attribute("data-exact")
+    assert exact is not None
+    figure.click()
+    expect(figure.locator(".number")).to_have_text(exact.removesuffix(" ETH"))
+    lines = page.locator(".lines tbody tr:not(.more)")
+    expect(lines).to_have_count(12)
+    page.get_by_role("button", name="Show older lines").click()
+    expect(lines).to_have_count(24)
+    page.get_by_role("link", name="90 days").click()
+    expect(page.locator("#earnings")).to_contain_text("in 90 days")
+    expect(page.locator("#earnings [data-drawn] canvas").first).to_be_visible()
+    page.get_by_role("link", name="USD").click()
+    expect(page.locator("#earnings .tabs a[aria-current]").first).to_have_text("USD")
+    page.get_by_text("Show as a table").click()
+    expect(page.locator("#earnings table")).to_contain_text("USD")
+    assert page.evaluate("window.stayed")
+    assert_quiet(page)
+
+
+def test_the_page_can_be_read_without_script(open_page: Open, tell: Tell) -> None:
+    tell(season())
+    page = open_page(f"/payouts/{ALICE}?days=90", java_script_enabled=False)
+    expect(page.locator("h1")).to_contain_text("ETH")
+    expect(page.locator(".lines tbody tr").first).to_be_visible()
+    page.get_by_role("link", name="Year").click()
+    expect(page.locator("#earnings")).to_contain_text("in 365 days")
+
+
+def test_pages_carry_no_script_or_style_of_their_own(open_page: Open, tell: Tell) -> None:
+    tell(season())
+    for path in ("/", "/payouts", f"/payouts/{ALICE}"):
+        page = open_page(path)
+        policy = page.request.get(page.url).headers["content-security-policy"]
+        assert "'unsafe-" not in policy
+        assert "default-src 'self'" in policy
+        source = page.request.get(page.url).text()
+        assert source.count("<script") == source.count("<script src=")
+        assert "<style" not in source
+        assert "style=" not in source
+        assert "onclick" not in source

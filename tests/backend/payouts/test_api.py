@@ -372,6 +372,12 @@ def test_days_are_those_of_the_readers_zone_and_the_fee_change_is_marked(client:
         (f"/v1/payouts/{ALICE}/series?tz=../../etc/passwd", 422, "zone_unknown"),
         (f"/v1/payouts/{ALICE}/series?days=0", 422, "invalid"),
         (f"/v1/payouts/{ALICE}/series?token=0x1", 422, "invalid"),
+        ("/payouts/0x12/headline", 422, "invalid"),
+        ("/payouts/0x12/earnings", 422, "invalid"),
+        ("/payouts/0x12/check", 422, "invalid"),
+        (f"/payouts/{ALICE}/lines", 422, "invalid"),
+        (f"/payouts/{ALICE}/lines?cursor=xyz", 422, "cursor_invalid"),
+        (f"/payouts/{ALICE}?days=0", 422, "invalid"),
     ],
 )
 def test_V15_bad_input_is_answered_with_a_code(client: Client, tell: Tell, path: str, status: int, code: str) -> None:
