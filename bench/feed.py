@@ -1,12 +1,11 @@
-"""The feed's speed beside a bare FastAPI handler: percentiles and requests a second, one client after the other.
+"""The feed's speed beside a bare FastAPI handler: percentiles and requests a second.
 
     python -m bench.feed [--works 200] [--people 20] [--requests 400] [--rounds 3]
 
-A stack of its own is started on free ports and filled through the API's own tables' front doors: the works are
-registered on chain, the people sign in, allow what a personal feed needs, and watch and like as the demo's slice of
-MovieTweetings says. Then every round asks GET /v1/feed?limit=20 signed in, and, on the same machine with the same
-server (uvicorn, one process) and the same client, a handler that answers a fixed object of the same size. A second
-figure is taken with a few clients at once.
+A stack of its own is started on free ports and filled as the demo fills it: the works are registered on chain, the
+people sign in, allow what a personal feed needs, and watch and like as the slice of MovieTweetings says. Then every
+round asks GET /v1/feed?limit=20 signed in, one request after the other and with a few clients at once; and in the same
+round, of the same kind of server (uvicorn, one process), a bare handler that answers a fixed object of the same size.
 
 Prints one JSON object a line: bench, metric, value, unit, reference (what `ratio` is against), ratio.
 """
