@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -24,6 +26,9 @@ from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unavailable
 from backend.settings import Settings
 
 VERSION = "0.1.0"
+RECURSION_LIMIT = 1_000
+"""Python's own. py_ecc, which eth-account brings, raises it to 100,000 for the whole process, and then whatever
+recurses over a stranger's input ends the process with a segmentation fault instead of a RecursionError."""
 STATIC = Path(__file__).resolve().parent / "web" / "static"
 
 ROUTERS = (  # each module has a `router`; a package adds its line
@@ -114,6 +119,9 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     for name in ROUTERS:
         router: APIRouter = importlib.import_module(name).router
         app.include_router(router, max_body_size=JSON_LIMIT)  # a route that takes more says so itself
+    import eth_account  # noqa: F401, PLC0415 - now, so that no later import raises the limit again
+
+    sys.setrecursionlimit(RECURSION_LIMIT)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _handle_errors(app)
     _describe_problems(app)
@@ -154,12 +162,14 @@ def _handle_errors(app: FastAPI) -> None:
         return problem_response(request.scope, http_error(error))
 
     @app.exception_handler(DataError)
+    @app.exception_handler(psycopg.DataError)  # from the async pool, which SQLAlchemy does not see
     async def _data(request: Request, error: DataError) -> JSONResponse:
         return problem_response(
             request.scope, Invalid("A value is outside what can be stored.", code="value_out_of_range")
         )
 
     @app.exception_handler(OperationalError)
+    @app.exception_handler(psycopg.OperationalError)  # psycopg_pool.PoolTimeout is one
     @app.exception_handler(TimeoutError)
     async def _database(request: Request, error: Exception) -> JSONResponse:
         return problem_response(

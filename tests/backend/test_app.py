@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from typing import Annotated, Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import APIRouter, FastAPI
+from psycopg_pool import PoolTimeout
 from sqlalchemy import select, text
 
 from backend.app import create_app
 from backend.boundary import JSON_DEPTH, JSON_LIMIT
-from backend.deps import CurrentPerson, DbSession
+from backend.deps import AsyncDb, CurrentPerson, DbSession
 from backend.errors import AppError, Conflict
 from backend.models.accounts import SignInNonce
 from backend.schemas import AddressStr, Amount, AmountIn, Hash32, HexBytes, Schema, Time
@@ -89,6 +91,17 @@ def number(number: int, session: DbSession) -> dict[str, int]:
 @router.get("/person")
 async def person(me: CurrentPerson) -> dict[str, str]:
     return {"address": "0x" + me.address.hex()}
+
+
+@router.get("/async-data-error")
+async def async_data_error(db: AsyncDb) -> None:
+    async with db.connection() as connection:
+        await connection.execute("SELECT now() AT TIME ZONE %s", ("Nowhere/Nowhere",))
+
+
+@router.get("/async-away")
+async def async_away() -> None:
+    raise PoolTimeout("couldn't get a connection")
 
 
 @router.get("/text")
@@ -276,6 +289,19 @@ def test_a_database_that_is_away_is_503_with_retry_after(settings: Settings) -> 
         is_problem(answer, 503, "database_unavailable")
         assert answer.headers["retry-after"] == "2"
         assert client.get("/health").status_code == 200
+
+
+def test_the_async_pools_database_errors_are_problems_too(client: Client, app: FastAPI) -> None:
+    """Attack: any value that only PostgreSQL refuses, sent to a route of the async pool, was a 500."""
+    is_problem(client.get("/probe/async-data-error"), 422, "value_out_of_range")
+    is_problem(client.get("/probe/async-away"), 503, "database_unavailable")
+
+
+def test_the_recursion_limit_is_pythons_own_while_we_serve(app: FastAPI) -> None:
+    """Attack: py_ecc raises it to 100,000, and deep input of any kind then kills the process."""
+    sys.setrecursionlimit(100_000)
+    create_app(app.state.core.settings)
+    assert sys.getrecursionlimit() == 1_000
 
 
 def test_shared_types_are_shown_in_the_projects_form(client: Client) -> None:
