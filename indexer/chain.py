@@ -14,6 +14,8 @@ from indexer.deployment import Deployment, Finality
 from indexer.errors import Fatal, Retryable, WrongChain
 from indexer.rpc import MethodMissing, Rpc
 
+INT4, INT8 = 2**31, 2**63
+"""What the columns of log indexes, and of block numbers and times, hold less than."""
 HEADERS_PER_CALL = 100
 LOGS_PER_CALL = 50
 
@@ -107,6 +109,8 @@ def parse_header(raw: Any, node: str) -> Header:
         raise Retryable(f"{node} sent a block of a wrong form") from error
     if len(header.hash) != 32 or len(header.parent) != 32:
         raise Retryable(f"{node} sent a block with a hash that is not of 32 bytes")
+    if not (0 <= header.number < INT8 and 0 <= header.time < INT8):
+        raise Retryable(f"{node} sent a block of a wrong form: no chain has its number or time")
     return header
 
 
@@ -137,7 +141,7 @@ def parse_logs(raw: Any, headers: Mapping[int, Header], which: Filter, node: str
             topics = entry["topics"]
             words = from_hex("".join(topics).replace("0x", ""))
             tx_hash = from_hex(entry["transactionHash"][2:])
-            if len(words) != 32 * len(topics) or len(topics) > 4 or len(tx_hash) != 32:
+            if len(words) != 32 * len(topics) or len(topics) > 4 or len(tx_hash) != 32 or not 0 <= index < INT4:
                 raise Retryable(f"{node} sent a log of a wrong form")
             logs.append(Log(number, index, tx_hash, address, words, from_hex(entry["data"][2:])))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
