@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from tempfile import SpooledTemporaryFile
 from typing import Annotated
 
 from anyio import to_thread
@@ -38,6 +39,9 @@ router = APIRouter(prefix="/v1")
 
 STATEMENTS = "statements"
 MAX_DAYS = 3660
+SPOOL_BYTES = 1024 * 1024
+"""A statement above this waits on disk while it is sent."""
+PIECE_CHARACTERS = 65_536
 WorkId = Annotated[int, Path(ge=0, le=2**63 - 1, description="The work's id in the registry")]
 
 
@@ -166,17 +170,29 @@ async def _block_hash(connection: Connection, number: int) -> bytes | None:
 @router.get("/payouts/{address}/statements.csv", tags=["payouts"], response_class=StreamingResponse)
 async def get_payout_statements_csv(address: AddressStr, payouts: PayoutsDep) -> StreamingResponse:
     """The whole statement as CSV (RFC 4180), streamed; text that a spreadsheet would run is made inert."""
-    await payouts.books(address)  # so that what is wrong is answered before the file begins
-
-    async def lines() -> AsyncIterator[str]:
-        yield statements.csv_text(statements.CSV_COLUMNS)
+    # Read to its end before anything is sent: while it is sent the reader sets the pace, and a few readers who take
+    # their time would hold every connection of the pool.
+    spool = SpooledTemporaryFile(max_size=SPOOL_BYTES, mode="w+", encoding="utf-8", newline="")  # noqa: SIM115
+    try:
+        spool.write(statements.csv_text(statements.CSV_COLUMNS))
         async with payouts.reading(address) as (connection, books):
             async for line in statements.stream_lines(connection, books, token_names(payouts, books)):
-                yield statements.csv_record(line)
+                spool.write(statements.csv_record(line))
+        spool.seek(0)
+    except BaseException:
+        spool.close()
+        raise
+
+    def pieces() -> Iterator[str]:
+        with spool:
+            while piece := spool.read(PIECE_CHARACTERS):
+                yield piece
 
     name = f"troupe-statement-{address}.csv"
     return StreamingResponse(
-        lines(), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        pieces(),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
+from fastapi import FastAPI
 
 from backend.chain import decode_call
 from backend.content.media import TEXT
 from backend.content.service import keep
 from backend.payouts.ledger import NATIVE, SPLIT_INTERVAL_S, Edge, NothingDue, Settle
+from backend.payouts.routes import get_payout_statements_csv
 from backend.payouts.service import Payouts
 from backend.payouts.statements import csv_text
 from backend.rewards.merkle import Node, leaf_split, process
@@ -383,6 +385,29 @@ def test_days_are_those_of_the_readers_zone_and_the_fee_change_is_marked(client:
 def test_V15_bad_input_is_answered_with_a_code(client: Client, tell: Tell, path: str, status: int, code: str) -> None:
     tell(simple())
     assert get(client, path, status=status)["code"] == code
+
+
+def test_a_reader_who_takes_his_time_holds_no_connection(client: Client, tell: Tell, app: FastAPI) -> None:
+    """Attack: ten slow downloads of a statement, which anybody may ask for, and nobody else is answered."""
+    tell(random_story(3))
+    pool = app.state.core.database.async_pool
+    checked: list[int] = []
+
+    async def slow_readers() -> None:
+        payouts = Payouts.of(app.state.core)
+        answers = [await get_payout_statements_csv(ALICE, payouts) for _ in range(3)]
+        for answer in answers:
+            pieces = answer.body_iterator.__aiter__()
+            assert await anext(pieces)  # the header alone was sent without a connection before, too
+            await anext(pieces, "")
+            checked.append(pool.get_stats()["pool_size"] - pool.get_stats()["pool_available"])
+        for answer in answers:
+            async for _ in answer.body_iterator:
+                pass
+
+    assert client.portal is not None
+    client.portal.call(slow_readers)
+    assert checked == [0, 0, 0]
 
 
 def test_csv_cells_that_a_spreadsheet_would_run_are_made_inert() -> None:
