@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from redis import Redis as RedisClient
 
@@ -28,6 +29,12 @@ from stack.migrate import migrate_all
 from stack.postgres import THROW_AWAY, DatabaseUrls, Postgres, clone, drop, ensure_database
 from stack.processes import free_port, running
 from stack.redis import Redis
+
+# What an example takes depends on what else the machine does; the suites' own minutes are what is kept short.
+hypothesis.settings.register_profile(
+    "troupe", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("troupe")
 
 
 @pytest.fixture(scope="session")

@@ -154,10 +154,14 @@ def test_a_port_that_is_taken_is_named_with_its_variable() -> None:
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from tests.stack.test_tree import speaker, STUBBORN, SAY
 from stack.tree import Supervisor, signals_as_interrupts
+# as a terminal leaves them, whatever the tests were started from (nohup and `&` have them ignored)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
 script = STUBBORN if sys.argv[2] == "stubborn" else SAY
 supervisor = Supervisor([[speaker(n, folder, script)] for n in ("stage", "actor")], folder / "state", cwd=folder)
