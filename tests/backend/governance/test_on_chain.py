@@ -1,0 +1,170 @@
+"""A vote from delegation to execution on the real contracts: the API's count equals the Governor's at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.app import create_app
+from backend.chain import ChainInfo, decode_result, encode_call
+from backend.sender.rpc import Node
+from backend.settings import Settings
+from indexer import deployment
+from indexer.settings import IndexerSettings
+from indexer.sync import Sync
+from stack.postgres import DatabaseUrls
+from tests.backend.conftest import PUBLIC_URL, Client
+from tests.conftest import Deployed
+
+STATES = ("pending", "active", "canceled", "defeated", "succeeded", "queued", "expired", "executed")
+"""OpenZeppelin's ProposalState, in its order."""
+DAY = 86_400
+TRP = 10**18
+
+
+@dataclass
+class House:
+    """Chain, mirror and API; `voters` have tokens, and the node signs for them."""
+
+    deployed: Deployed
+    urls: DatabaseUrls
+    node: Node
+    client: Client
+
+    def __post_init__(self) -> None:
+        self.chain = ChainInfo.load(self.deployed.manifest)
+        self.voters = list(self.chain.manifest.parameters["genesisSupply"]["voters"])
+        self.node.ask("anvil_autoImpersonateAccount", True)
+
+    def sync(self) -> None:
+        given = IndexerSettings(
+            indexer_database_url=self.urls.indexer,
+            rpc_url=self.deployed.rpc_url,
+            deployment=self.deployed.manifest,
+            indexer_lock_wait_s=1,
+        )
+        Sync(given, deployment.load(self.deployed.manifest)).run(until_caught_up=True)
+
+    def sign(self, sender: str, intent: dict[str, Any]) -> None:
+        """Send an intent as its signer's wallet would; it must succeed."""
+        call = {"from": sender, "to": intent["to"], "data": intent["data"], "value": hex(int(intent["value"]))}
+        sent = self.node.ask("eth_sendTransaction", call | {"gas": hex(3_000_000)})
+        while (receipt := self.node.receipt(bytes.fromhex(sent[2:]))) is None:
+            pass
+        assert receipt.succeeded, intent["description"]
+        self.sync()
+
+    def forward(self, seconds: int) -> None:
+        self.node.ask("evm_increaseTime", seconds)
+        self.node.ask("anvil_mine", hex(2))
+        self.sync()
+
+    def view(self, contract: str, function: str, *args: Any) -> Any:
+        data = self.node.call(self.chain.address(contract), encode_call(contract, function, list(args)))
+        return decode_result(contract, function, data)
+
+    def post(self, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
+        answer = self.client.post(path, json=body)
+        assert answer.status_code == status, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def shown(self, number: str) -> dict[str, Any]:
+        """The proposal as the API shows it, after holding its state and tally against the Governor's."""
+        found: dict[str, Any] = self.client.get(f"/v1/proposals/{number}").json()
+        assert found["state"] == STATES[self.view("TroupeGovernor", "state", int(number))]
+        against, for_, abstain = self.view("TroupeGovernor", "proposalVotes", int(number))
+        assert found["tally"] | {"quorum": 0, "quorum_reached": 0} == {
+            "for": str(for_),
+            "against": str(against),
+            "abstain": str(abstain),
+            "quorum": 0,
+            "quorum_reached": 0,
+        }
+        return found
+
+
+@pytest.fixture
+def house(deployed: Deployed, clean_db: DatabaseUrls, redis_url: str, tmp_path: Path) -> Iterator[House]:
+    settings = Settings(
+        env="test",
+        database_url=clean_db.backend,
+        redis_url=redis_url,
+        rpc_url=deployed.rpc_url,
+        chain_id=31337,
+        deployment=deployed.manifest,
+        data_dir=tmp_path / "data",
+        public_url=PUBLIC_URL,
+    )
+    with (
+        Node(deployed.rpc_url) as node,
+        Client(create_app(settings), base_url=PUBLIC_URL, raise_server_exceptions=False) as client,
+    ):
+        yield House(deployed, clean_db, node, client)
+
+
+@pytest.mark.feature("G1", via="http")
+@pytest.mark.feature("G2", via="http")
+def test_a_vote_lowers_the_fee_and_every_step_agrees_with_the_governor(house: House) -> None:
+    one, two, three = house.voters
+    for voter in house.voters:
+        house.sign(voter, house.post("/v1/delegations/intent", delegate=voter)["intent"])
+    house.forward(2)
+    action = {"contract": "RevenueLedger", "function": "setFeeBps", "arguments": ["200"]}
+    made = house.post("/v1/proposals/intent", title="Lower the fee", body="To 2%.", proposer=one, actions=[action])
+    assert made["words"] == ["Set the platform fee on payments to 2.00%"]
+    house.sign(one, made["intent"])
+    number = made["proposal_id"]
+
+    found = house.shown(number)
+    assert (found["state"], found["title"], found["body"]) == ("pending", "Lower the fee", "To 2%.")
+    assert house.post(f"/v1/proposals/{number}/vote-intent", 409, support="for")["code"] == "proposal_state"
+
+    house.forward(DAY + 1)
+    snapshot = house.view("TroupeGovernor", "proposalSnapshot", int(number))
+    assert house.shown(number)["tally"]["quorum"] == str(house.view("TroupeGovernor", "quorum(uint256)", snapshot))
+    power = house.client.get(f"/v1/proposals/{number}/power/{one}").json()
+    assert (power["votes"], power["voted"]) == (str(10_000_000 * TRP), "0")
+    house.sign(one, house.post(f"/v1/proposals/{number}/vote-intent", support="for", reason="yes")["intent"])
+    assert not house.shown(number)["tally"]["quorum_reached"]
+    house.sign(two, house.post(f"/v1/proposals/{number}/vote-intent", support="for")["intent"])
+    house.sign(three, house.post(f"/v1/proposals/{number}/vote-intent", support="against")["intent"])
+    assert house.shown(number)["tally"]["quorum_reached"]
+    votes = house.client.get(f"/v1/proposals/{number}/votes").json()["items"]
+    assert [(vote["voter"], vote["support"]) for vote in votes] == [(three, "against"), (two, "for"), (one, "for")]
+    assert votes[2]["reason"] == "yes"
+
+    house.forward(7 * DAY)
+    assert house.shown(number)["state"] == "succeeded"
+    house.sign(three, house.post(f"/v1/proposals/{number}/queue-intent")["intent"])
+    assert house.shown(number)["state"] == "queued"
+    assert house.post(f"/v1/proposals/{number}/execute-intent", 409)["code"] == "proposal_not_yet"
+    house.forward(2 * DAY + 1)
+    assert house.client.get("/v1/policy").json()["platform_fee_bps"] == 250
+    house.sign(two, house.post(f"/v1/proposals/{number}/execute-intent")["intent"])
+    assert house.shown(number)["state"] == "executed"
+    assert house.client.get("/v1/policy").json()["platform_fee_bps"] == 200
+    assert house.view("RevenueLedger", "feeBps") == 200
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ({"contract": "Treasury", "function": "send", "arguments": []}, "Treasury"),
+        ({"contract": "RevenueLedger", "function": "setFee", "arguments": ["1"]}, "setFee"),
+        ({"contract": "RevenueLedger", "function": "setFeeBps", "arguments": []}, "takes 1 arguments"),
+        ({"contract": "RevenueLedger", "function": "setFeeBps", "arguments": ["many"]}, "setFeeBps"),
+        ({"contract": "RevenueLedger", "function": "setFeeBps", "arguments": ["70000"]}, "setFeeBps"),
+        ({"contract": "WorkRegistry", "function": "signal", "arguments": ["0xzz"]}, "actions.0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["function"],
+)
+def test_v15_an_action_that_cannot_be_called_is_named(client: Client, action: dict[str, Any], said: str) -> None:
+    answer = client.post("/v1/proposals/intent", json={"title": "t", "actions": [action]})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["code"] == "action_invalid"
+    assert said in answer.json()["detail"]
