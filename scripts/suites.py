@@ -21,6 +21,10 @@ REPORTS = ROOT / "reports"
 PYTEST = [".venv/app/bin/python", "-m", "pytest", "-q"]
 BOTH_CORES = ["-n", "2", "--dist", "loadfile"]
 BROWNIE = ["python3", "scripts/brownie.py"]
+CONTRACTS = [*BROWNIE, "test", "tests/contracts", "--network", "development"]
+QUICK = [*PYTEST, *BOTH_CORES, "-m", "not slow and not nightly and not browser"]
+SAME_EXAMPLES = ["--hypothesis-seed=0"]
+"""A change is judged by the examples that judged the one before it; the nightly run draws new ones."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,13 @@ class Suite:
 
 
 SUITES = [
-    Suite("contracts", [*BROWNIE, "test", "tests/contracts", "--network", "development"], "test"),
-    Suite(
-        "backend and indexer",
-        [*PYTEST, *BOTH_CORES, "-m", "not slow and not nightly and not browser"],
-        "test",
-        may_skip=True,
-    ),
+    Suite("contracts", [*CONTRACTS, *SAME_EXAMPLES], "test"),
+    Suite("backend and indexer", [*QUICK, *SAME_EXAMPLES], "test", may_skip=True),
     Suite("lint", ["make", "lint"], "ci", counts=False),
     Suite("types", ["make", "types"], "ci", counts=False),
     Suite(
         "contracts, longer",
-        [*BROWNIE, "test", "tests/contracts", "--network", "development", "-k", "stateful"],
+        [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful"],
         "ci",
         env={"TROUPE_STATEFUL_EXAMPLES": "200"},
     ),
@@ -56,6 +55,8 @@ SUITES = [
     Suite("pages", [*PYTEST, "-m", "browser", "tests/web"], "ci"),
     Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),
     Suite("nightly", [*PYTEST, "-m", "nightly"], "nightly"),
+    Suite("contracts, new examples", CONTRACTS, "nightly"),
+    Suite("backend and indexer, new examples", QUICK, "nightly"),
 ]
 
 

@@ -190,6 +190,11 @@ def plain(parameter: dict[str, Any], value: Any) -> Any:
         return [in_json({**parameter, "type": kind[: kind.rindex("[")]}, part) for part in value]
     if kind == "address":
         return bytes.fromhex(value[2:])
+    return storable(value)
+
+
+def storable(value: Any) -> Any:
+    """PostgreSQL's text holds any character but NUL."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
@@ -200,7 +205,7 @@ def in_json(parameter: dict[str, Any], value: Any) -> Any:
         ]
     if isinstance(value, bytes):
         return "0x" + value.hex()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else storable(value)
 
 
 def values_of(entry: dict[str, Any], topics: list[bytes], data: bytes) -> list[Any]:

@@ -192,3 +192,11 @@ def test_a_string_that_is_no_utf8_or_has_nul_stops_nothing() -> None:
     broken = body.replace(b"abcd", b"a\xff\0d")
     (row,) = decode([Log(5, 0, b"", b"", b"".join(topics), broken)], TIMES)
     assert row[-1] == "a\ufffd\ufffdd"
+
+
+def test_nul_in_an_array_of_strings_stops_nothing() -> None:
+    entry = abi_events("TroupeGovernor")["ProposalCreated"]
+    topics, body = log_of(entry, [1, "0x" + "11" * 20, [], [], ["f(\0)"], [], 2, 3, "title"])
+    (row,) = DECODERS["TroupeGovernor", "ProposalCreated"]([Log(5, 0, b"", b"", b"".join(topics), body)], TIMES)
+    assert ["f(\ufffd)"] in row
+    assert list(row[4:]) == values_of(entry, topics, body)
