@@ -325,6 +325,20 @@ def _codec() -> ABIDecoder:
 CODEC = _codec()
 
 
+def string_bytes(event: Event, data: bytes, name: str) -> bytes:
+    """The bytes of a string argument as the contract emitted them: a log's data may hold what no text column can.
+
+    Raises LookupError for an argument that is not in the data, DecodingError for data of another form.
+    """
+    in_data = [parameter for parameter in event.inputs if not parameter["indexed"]]
+    types = {parameter["name"]: abi_type(parameter) for parameter in in_data}
+    if types.get(name) != "string":
+        raise LookupError(f"{event.contract}.{event.signature} has no string {name} in its data")
+    at = list(types).index(name)
+    found: bytes = CODEC.decode(list((types | {name: "bytes"}).values()), data)[at]
+    return found
+
+
 def _text(value: str) -> str:
     """PostgreSQL's text holds any character but NUL; the raw log keeps the bytes."""
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -184,14 +184,14 @@ def make_vote_intent(
 def make_queue_intent(session: DbSession, chain: Chain, head: ChainHead, proposal_id: ProposalId) -> IntentOut:
     """The transaction that puts an accepted proposal into the timelock. Anybody may send it."""
     found = service.proposal(session, head=head, proposal_id=int(proposal_id))
-    return IntentOut(intent=service.step(chain, found, action="queue", now=head.time))
+    return IntentOut(intent=service.step(session, chain, found, action="queue", now=head.time))
 
 
 @router.post("/proposals/{proposal_id}/execute-intent")
 def make_execute_intent(session: DbSession, chain: Chain, head: ChainHead, proposal_id: ProposalId) -> IntentOut:
     """The transaction that executes a queued proposal once the timelock lets it through. Anybody may send it."""
     found = service.proposal(session, head=head, proposal_id=int(proposal_id))
-    return IntentOut(intent=service.step(chain, found, action="execute", now=head.time))
+    return IntentOut(intent=service.step(session, chain, found, action="execute", now=head.time))
 
 
 @router.post("/delegations/intent")

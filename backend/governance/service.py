@@ -20,9 +20,11 @@ from backend.governance import words
 from backend.governance.counting import Course, State, Tally, Vote, quorum, state, tally
 from backend.intents import Intent, call_intent
 from backend.mirror import Head
-from indexer.models import event
+from indexer import abi
+from indexer.models import event, log
 
 CREATED = event("TroupeGovernor", "ProposalCreated")
+CREATED_LOG = next(found for found in abi.contracts()["TroupeGovernor"] if found.name == "ProposalCreated")
 CAST = event("TroupeGovernor", "VoteCast")
 DIVIDED = event("TroupeGovernor", "VoteCastWithParams")
 QUEUED = event("TroupeGovernor", "ProposalQueued")
@@ -295,7 +297,13 @@ _STEPS: Mapping[str, tuple[State, str, str]] = {
 }
 
 
-def step(chain: ChainInfo, found: Proposal, *, action: str, now: int) -> Intent:
+def description_hash(session: Session, found: Proposal) -> bytes:
+    """What the Governor knows a description by. From the log's own bytes: the text may stand in for what is no text."""
+    query = select(log.c.data).where(log.c.block_number == found.block, log.c.log_index == found.log_index)
+    return bytes(keccak(abi.string_bytes(CREATED_LOG, bytes(session.execute(query).scalar_one()), "description")))
+
+
+def step(session: Session, chain: ChainInfo, found: Proposal, *, action: str, now: int) -> Intent:
     """The transaction that queues or executes. Raises Conflict in another state, or before the timelock's time."""
     wanted, verb, refusal = _STEPS[action]
     _require(found, wanted, refusal)
@@ -309,7 +317,7 @@ def step(chain: ChainInfo, found: Proposal, *, action: str, now: int) -> Intent:
         [c.target for c in found.calls],
         [c.value for c in found.calls],
         [c.data for c in found.calls],
-        keccak(text=found.description),
+        description_hash(session, found),
     ]
     signature = f"{action}(address[],uint256[],bytes[],bytes32)"
     return call_intent(chain, "TroupeGovernor", signature, arguments, description=f"{verb}: {found.title}")

@@ -194,6 +194,17 @@ def test_a_string_that_is_no_utf8_or_has_nul_stops_nothing() -> None:
     assert row[-1] == "a\ufffd\ufffdd"
 
 
+def test_the_bytes_of_a_string_are_read_as_they_were_emitted() -> None:
+    """The column shows replacement characters; what the contract hashes is in the data."""
+    entry = abi_events("TroupeGovernor")["ProposalCreated"]
+    _, body = log_of(entry, [1, "0x" + "11" * 20, [], [], ["f()"], [], 2, 3, "abcdefgh"])
+    event = next(each for each in abi.contracts()["TroupeGovernor"] if each.name == "ProposalCreated")
+    assert abi.string_bytes(event, body.replace(b"abcdefgh", b"a\xff\0\xc3efgh"), "description") == b"a\xff\0\xc3efgh"
+    for name in ("proposer", "nothing"):
+        with pytest.raises(LookupError, match=name):
+            abi.string_bytes(event, body, name)
+
+
 def test_nul_in_an_array_of_strings_stops_nothing() -> None:
     entry = abi_events("TroupeGovernor")["ProposalCreated"]
     topics, body = log_of(entry, [1, "0x" + "11" * 20, [], [], ["f(\0)"], [], 2, 3, "title"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
 
 from backend.app import create_app
 from backend.chain import ChainInfo, decode_result, encode_call
@@ -149,6 +150,35 @@ def test_a_vote_lowers_the_fee_and_every_step_agrees_with_the_governor(house: Ho
     assert house.shown(number)["state"] == "executed"
     assert house.client.get("/v1/policy").json()["platform_fee_bps"] == 200
     assert house.view("RevenueLedger", "feeBps") == 200
+
+
+@pytest.mark.feature("G1", via="chain")
+def test_v15_a_description_that_is_no_text_is_decided_and_executed_like_any_other(house: House) -> None:
+    """Made by direct call: NUL and bytes that are no UTF-8, of which the mirror's text shows but replacements."""
+    one, two, _ = house.voters
+    for voter in (one, two):
+        house.sign(voter, house.post("/v1/delegations/intent", delegate=voter)["intent"])
+    house.forward(2)
+    call = encode_call("RevenueLedger", "setFeeBps", [150])
+    types = ("address[]", "uint256[]", "bytes[]", "bytes")  # a string is encoded as bytes are
+    said = encode(types, ([house.chain.address("RevenueLedger")], [0], [call], b"Lower \xff\xc3 the\0 fee"))
+    selector = encode_call("TroupeGovernor", "propose", [[], [], [], ""])[:4]
+    governor = house.chain.address("TroupeGovernor")
+    house.sign(one, {"to": governor, "data": "0x" + (selector + said).hex(), "value": "0", "description": "propose"})
+
+    (listed,) = house.client.get("/v1/proposals").json()["items"]
+    number = listed["id"]
+    assert house.shown(number)["title"] == "Lower \ufffd\ufffd the\ufffd fee"
+    house.forward(DAY + 1)
+    for voter in (one, two):
+        house.sign(voter, house.post(f"/v1/proposals/{number}/vote-intent", support="for")["intent"])
+    house.forward(7 * DAY)
+    house.sign(one, house.post(f"/v1/proposals/{number}/queue-intent")["intent"])
+    assert house.shown(number)["state"] == "queued"
+    house.forward(2 * DAY + 1)
+    house.sign(one, house.post(f"/v1/proposals/{number}/execute-intent")["intent"])
+    assert house.shown(number)["state"] == "executed"
+    assert house.view("RevenueLedger", "feeBps") == 150
 
 
 @pytest.mark.parametrize(
