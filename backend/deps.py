@@ -22,7 +22,7 @@ from backend.chain import ChainInfo
 from backend.db import AsyncPool, Database
 from backend.errors import Forbidden, Unauthorized
 from backend.models.accounts import Account, AuthSession
-from backend.sender.rpc import Node
+from backend.node import Node
 from backend.settings import Settings
 
 Clock = Callable[[], datetime]

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from backend.chain import ChainInfo, ManifestError
 from backend.db import conninfo
 from backend.migrations.upgrade import current, head
-from backend.sender.rpc import Node, NodeRefused, NodeUnreachable
+from backend.node import Node, NodeRefused, NodeUnreachable
 from backend.settings import Settings, SettingsError, load_settings
 from indexer.errors import Fatal
 from indexer.migrate import require_current

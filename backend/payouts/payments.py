@@ -9,9 +9,9 @@ from backend.chain import NATIVE, ChainInfo, decode_result, encode_call
 from backend.errors import Conflict, Invalid, NotFound
 from backend.intents import Intent, call_intent
 from backend.mirror import Head
+from backend.node import Node, NodeRefused, NodeUnreachable
 from backend.payouts.ledger import MAX_COUNTER, PLATFORM, fee_of
 from backend.payouts.schemas import PaymentIntent, PaymentKind, PaymentRequest
-from backend.sender.rpc import Node, NodeRefused, NodeUnreachable
 from backend.web.format import exact
 from backend.works.rules import Status
 from indexer.models import event, view

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from backend.chain import ChainInfo, decode_call, decode_result, encode_call
 from backend.models.rewards import RewardRoot
 from backend.models.sender import OutboxIntent
+from backend.node import Node
 from backend.rewards.service import APPROVE, FINALIZE, PROPOSE
 from backend.rewards.streams import CONTRACT
 from backend.sender.policy import Answer, Kind, Verdict
-from backend.sender.rpc import Node
 from backend.sender.states import IN_FLIGHT
 
 GO = Verdict(Answer.GO)

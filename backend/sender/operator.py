@@ -7,10 +7,10 @@ import os
 
 from backend.chain import ChainInfo
 from backend.deps import Core
+from backend.node import Node
 from backend.sender import faults
 from backend.sender.keys import DEVELOPMENT_CHAIN_ID, OperatorKey, load
 from backend.sender.policy import Finality, Kind
-from backend.sender.rpc import Node
 from backend.sender.sweeper import Sender
 from backend.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from backend.models.sender import OutboxIntent
-from backend.sender.rpc import Node
+from backend.node import Node
 from backend.sender.states import Event
 
 GWEI = 10**9

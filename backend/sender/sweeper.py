@@ -19,10 +19,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from backend.models.sender import OutboxIntent, OutboxTransaction, SenderAccount
+from backend.node import Block, Node, NodeRefused, NodeUnreachable, Receipt
 from backend.sender.fees import Fees, bump, quote
 from backend.sender.keys import OperatorKey
 from backend.sender.policy import Answer, Finality, Kind, Policy, Sweep
-from backend.sender.rpc import Block, Node, NodeRefused, NodeUnreachable, Receipt
 from backend.sender.states import IN_FLIGHT, TERMINAL, Event, State, after
 
 log = structlog.get_logger(__name__)

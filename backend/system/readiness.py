@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.deps import Core
 from backend.migrations.upgrade import current, head
-from backend.sender.rpc import Node, NodeRefused, NodeUnreachable
+from backend.node import Node, NodeRefused, NodeUnreachable
 from indexer import models as chain
 
 NODE_TIMEOUT_S = 2

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.chain import ChainInfo, decode_result, encode_call
+from backend.node import Node, NodeRefused, NodeUnreachable
 from backend.payouts.ledger import accrued
 from backend.payouts.reading import Books
-from backend.sender.rpc import Node, NodeRefused, NodeUnreachable
 
 MOST = 200
 """Figures compared for one page; `indexer verify` compares them all."""

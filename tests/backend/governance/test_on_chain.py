@@ -12,7 +12,7 @@ from eth_abi.abi import encode
 
 from backend.app import create_app
 from backend.chain import ChainInfo, decode_result, encode_call
-from backend.sender.rpc import Node
+from backend.node import Node
 from backend.settings import Settings
 from indexer import deployment
 from indexer.settings import IndexerSettings

@@ -29,13 +29,13 @@ from backend.models.accounts import Account
 from backend.models.engagement import EngagementEvent
 from backend.models.rewards import RewardRoot
 from backend.models.sender import OutboxIntent
+from backend.node import Node, NodeRefused
 from backend.rewards import recompute, service, tasks
 from backend.rewards.merkle import leaf_split
 from backend.rewards.publishing import kinds
 from backend.sender.keys import load
 from backend.sender.operator import finality
 from backend.sender.policy import Sweep
-from backend.sender.rpc import Node, NodeRefused
 from backend.sender.service import Effect, enqueue
 from backend.sender.states import State
 from backend.sender.sweeper import Sender

@@ -14,9 +14,9 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from backend.models.sender import OutboxIntent
+from backend.node import Node
 from backend.sender.keys import OperatorKey
 from backend.sender.policy import Finality
-from backend.sender.rpc import Node
 from backend.sender.service import Effect, enqueue
 from backend.sender.states import TERMINAL, State
 from backend.sender.sweeper import Sender

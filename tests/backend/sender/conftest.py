@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, create_engine
 
+from backend.node import Node
 from backend.sender.keys import OperatorKey
-from backend.sender.rpc import Node
 from stack.anvil import CHAIN_ID, Anvil
 from stack.postgres import DatabaseUrls
 from tests.backend.sender.chain import ETHER, Chain, operator

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine
 
+from backend.node import Node
 from backend.sender.faults import POINTS, from_environment, nothing
 from backend.sender.keys import OperatorKey
-from backend.sender.rpc import Node
 from backend.sender.sweeper import Sender
 from stack.postgres import DatabaseUrls
 from tests.backend.sender.chain import Chain, check_v6, make, run_to_end, transfers

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from backend.models.sender import OutboxIntent, SenderAccount
+from backend.node import Node
 from backend.sender.keys import OperatorKey
 from backend.sender.policy import GWEI, Answer, Finality, Kind, Policy, Sweep, Verdict
-from backend.sender.rpc import Node
 from backend.sender.service import Effect, OutboxConflict, enqueue, find, resume
 from backend.sender.states import Event, State
 from backend.sender.sweeper import Sender

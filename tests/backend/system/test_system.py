@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.app import create_app
-from backend.sender.rpc import Node
+from backend.node import Node
 from backend.settings import Settings
 from stack.anvil import Anvil
 from stack.postgres import DatabaseUrls

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from backend.node import Node, NodeRefused, NodeUnreachable, refusal
 from backend.sender.keys import OperatorKey
-from backend.sender.rpc import Node, NodeRefused, NodeUnreachable, refusal
-from tests.backend.sender.chain import Chain
+from stack.anvil import CHAIN_ID, Anvil
+from tests.backend.sender.chain import ETHER, Chain, operator
 
 
 @pytest.mark.parametrize(
@@ -32,22 +33,27 @@ def test_the_words_of_nodes(message: str, reason: str) -> None:
     assert refusal(message).reason == reason
 
 
-def test_anvils_own_words(chain: Chain, key: OperatorKey) -> None:
+def test_anvils_own_words(anvil: Anvil) -> None:
+    key = OperatorKey(operator(), CHAIN_ID)
+
     def send(nonce: int, value: int, fee: int) -> str | None:
         signed = key.sign(nonce=nonce, to=b"\x01" * 20, value=value, data=b"", gas=21_000, max_fee=fee, priority=fee)
-        refused = chain.node.send(signed.raw)
+        refused = node.send(signed.raw)
         return refused.reason if refused else None
 
-    chain.automine(False)
-    assert send(0, 1, 10**9) is None
-    assert send(0, 1, 10**9) == "known"
-    assert send(0, 2, 10**9) == "underpriced"
-    assert send(1, 10**30, 10**9) == "insufficient_funds"
-    chain.mine()
-    assert send(0, 3, 10**9) == "nonce_too_low"
-    chain.node.ask("anvil_setNextBlockBaseFeePerGas", hex(10**10))
-    chain.mine()
-    assert send(1, 1, 10**9) == "underpriced"
+    with Node(anvil.url) as node:
+        chain = Chain(node, anvil.url)
+        chain.fund(key.address, 1_000 * ETHER)
+        chain.automine(False)
+        assert send(0, 1, 10**9) is None
+        assert send(0, 1, 10**9) == "known"
+        assert send(0, 2, 10**9) == "underpriced"
+        assert send(1, 10**30, 10**9) == "insufficient_funds"
+        chain.mine()
+        assert send(0, 3, 10**9) == "nonce_too_low"
+        node.ask("anvil_setNextBlockBaseFeePerGas", hex(10**10))
+        chain.mine()
+        assert send(1, 1, 10**9) == "underpriced"
 
 
 class Liar(BaseHTTPRequestHandler):

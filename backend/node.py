@@ -1,4 +1,4 @@
-"""The JSON-RPC questions the sender asks a node; every answer is untrusted and checked for its shape."""
+"""The JSON-RPC questions this backend asks a node; every answer is untrusted and checked for its shape."""
 
 from __future__ import annotations
 
