@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from indexer import deployment as manifest
+from indexer import faults
 from indexer import migrate as migration
 from indexer import rebuild as rebuilding
 from indexer import verify as verification
@@ -66,7 +67,9 @@ def one_sentence() -> Iterator[None]:
 
 def deployed() -> tuple[IndexerSettings, Deployment]:
     settings = load_settings()
-    return settings, manifest.load(settings.deployment)
+    deployment = manifest.load(settings.deployment)
+    faults.require_development(deployment)
+    return settings, deployment
 
 
 @app.command()

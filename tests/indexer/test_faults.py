@@ -70,3 +70,13 @@ def test_v5_killed_in_a_rebuild(mirrored: Mirrored) -> None:
     assert done.returncode == 0, done.stderr
     assert "9 logs decoded anew" in done.stdout
     assert mirrored.difference() is None
+
+
+@pytest.mark.parametrize("command", [("run", "--once"), ("rebuild",)], ids=" ".join)
+def test_no_fault_is_planted_off_the_development_chain(mirrored: Mirrored, command: tuple[str, ...]) -> None:
+    """A variable that was left behind must not kill an indexer that people rely on: it is told, and nothing begins."""
+    manifest = mirrored.emitter.write_manifest(mirrored.manifest.with_name("public.json"), chainId=1)
+    done = mirrored.process(*command, FAULT_AT="after fetch:3", TROUPE_DEPLOYMENT=str(manifest))
+    assert done.returncode == 2, done
+    assert "FAULT_AT=after fetch kills the indexer" in done.stderr
+    assert "chain 1, not the development chain: unset FAULT_AT" in done.stderr
