@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     """Content blocks, model snapshots, files that are not in the database."""
     public_url: str
     """Where people reach this API; the domain and URI of every sign-in message."""
-    port: int = Field(8000, ge=0, le=65535)
     ipfs_api: str | None = None
     """Kubo's RPC as a multiaddress, for instance /ip4/127.0.0.1/tcp/5001; None: the embedded block store."""
     session_ttl_s: int = Field(30 * 24 * 3600, gt=0, le=366 * 24 * 3600)
@@ -53,7 +52,6 @@ class Settings(BaseSettings):
     operator_password_file: Path | None = None
     operator_key: SecretStr | None = None
     """A private key in hex; only in env dev or test, and only on chain 31337."""
-    indexer_port: int = 8001
 
     @field_validator("database_url", "admin_database_url", "indexer_database_url")
     @classmethod

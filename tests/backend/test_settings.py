@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from backend.settings import Settings, SettingsError, load_settings
+
+ROOT = Path(__file__).parents[2]
 
 GOOD = {
     "TROUPE_DATABASE_URL": "postgresql+psycopg://troupe_backend:hunter2@/troupe?host=/run",
@@ -91,6 +94,15 @@ def test_an_unknown_line_of_the_file_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("TROUPE_ENV_FILE", str(file))
     with pytest.raises(SettingsError, match="TROUPE_SESION_TTL_S is no setting"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_read_by_something_and_told_to_operators(name: str) -> None:
+    """A setting that nothing reads is a promise that nobody keeps: it was so with TROUPE_PORT."""
+    sources = [path for folder in ("backend", "stack") for path in (ROOT / folder).rglob("*.py")]
+    variable = f"TROUPE_{name.upper()}"
+    assert any(re.search(rf'(settings|self)\.{name}\b|get\("{variable}"', path.read_text()) for path in sources)
+    assert f"`{variable}`" in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_settings_do_not_change_and_show_no_secret() -> None:

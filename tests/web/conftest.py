@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -69,7 +70,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def settings(clean_db: DatabaseUrls, redis_url: str, manifest: Path, tmp_path: Path) -> Settings:  # noqa: F811
-    port = free_port()
     return Settings(
         env="test",
         database_url=clean_db.backend,
@@ -78,16 +78,16 @@ def settings(clean_db: DatabaseUrls, redis_url: str, manifest: Path, tmp_path: P
         chain_id=31337,
         deployment=manifest,
         data_dir=tmp_path / "data",
-        public_url=f"http://127.0.0.1:{port}",
-        port=port,
+        public_url=f"http://127.0.0.1:{free_port()}",
     )
 
 
 @pytest.fixture
 def site(settings: Settings) -> Iterator[str]:
     """The application, served; its address."""
+    address = urlsplit(settings.public_url)
     server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), host="127.0.0.1", port=settings.port, log_level="error", lifespan="on")
+        uvicorn.Config(create_app(settings), host=address.hostname, port=address.port, log_level="error", lifespan="on")
     )
     thread = threading.Thread(target=server.run)
     thread.start()
