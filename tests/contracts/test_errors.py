@@ -25,7 +25,7 @@ def test_each_custom_error_is_held_by_a_test():
 
 
 def test_each_expected_error_of_ours_exists():
-    ours = re.compile(r"^(Revenue|Work|Reward|Troupe(Governor|Mint|Treasury)|MerkleSum)[A-Z]\w+$")
+    ours = re.compile(r"^(Attestation|Revenue|Session|Work|Reward|Troupe(Governor|Mint|Treasury)|MerkleSum)[A-Z]\w+$")
     known = declared() | {path.stem for path in CONTRACTS.rglob("*.sol")}
     events = {
         name
