@@ -23,6 +23,9 @@ import hypothesis
 import pytest
 from redis import Redis as RedisClient
 
+from indexer.deployment import load
+from indexer.settings import IndexerSettings
+from indexer.sync import Sync
 from stack import deployment
 from stack.anvil import Anvil
 from stack.migrate import migrate_all
@@ -110,6 +113,13 @@ class Deployed:
     manifest: Path
     """The deployment manifest (JSON)."""
     chain: Anvil
+
+    def mirror(self, urls: DatabaseUrls) -> None:
+        """Bring a database's mirror to the head of this chain, with the real indexer."""
+        settings = IndexerSettings(
+            indexer_database_url=urls.indexer, rpc_url=self.rpc_url, deployment=self.manifest, indexer_lock_wait_s=1
+        )
+        Sync(settings, load(self.manifest)).run(until_caught_up=True)
 
 
 def _deployed(folder: Path) -> Iterator[Deployed]:

@@ -27,6 +27,7 @@ from backend.app import create_app
 from backend.settings import Settings
 from backend.telemetry import configure_logging
 from stack.postgres import DatabaseUrls
+from tests.conftest import Deployed
 from tests.factories import Mirror
 
 PUBLIC_URL = "http://127.0.0.1:8000"
@@ -57,8 +58,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def manifest(tmp_path: Path) -> Path:
-    """A deployment manifest whose contracts stand at made-up addresses: for tests that ask no chain."""
+def chain_of_the_app(request: pytest.FixtureRequest) -> Deployed | None:
+    """The chain that the settings name: the one that the test asks for with `deployed`, if it does."""
+    return request.getfixturevalue("deployed") if "deployed" in request.fixturenames else None
+
+
+@pytest.fixture
+def manifest(chain_of_the_app: Deployed | None, tmp_path: Path) -> Path:
+    """The deployed contracts' manifest; without a chain, one whose contracts stand at made-up addresses."""
+    if chain_of_the_app is not None:
+        return chain_of_the_app.manifest
     contracts = {
         name: {"address": Account.from_key(keccak(text=name)).address, "block": 1}
         for name in ("WorkRegistry", "RevenueLedger", "TroupeToken", "TroupeGovernor", "RewardDistributor")
@@ -106,16 +115,30 @@ def mirror(clean_db: DatabaseUrls) -> Iterator[Mirror]:
 
 
 @pytest.fixture
-def settings(clean_db: DatabaseUrls, redis_url: str, manifest: Path, tmp_path: Path) -> Settings:
+def public_url() -> str:
+    return PUBLIC_URL
+
+
+@pytest.fixture
+def settings(
+    *,
+    clean_db: DatabaseUrls,
+    redis_url: str,
+    chain_of_the_app: Deployed | None,
+    manifest: Path,
+    tmp_path: Path,
+    public_url: str,
+) -> Settings:
+    """Of an application on servers of its own, and on the chain of `deployed` where the test asks for that."""
     return Settings(
         env="test",
         database_url=clean_db.backend,
         redis_url=redis_url,
-        rpc_url="http://127.0.0.1:1",
+        rpc_url=chain_of_the_app.rpc_url if chain_of_the_app else "http://127.0.0.1:1",
         chain_id=CHAIN_ID,
         deployment=manifest,
         data_dir=tmp_path / "data",
-        public_url=PUBLIC_URL,
+        public_url=public_url,
     )
 
 

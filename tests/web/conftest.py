@@ -16,15 +16,16 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from backend.app import create_app
 from backend.settings import Settings
-from stack.postgres import DatabaseUrls
 from stack.processes import free_port
 from tests.backend.conftest import (  # noqa: F401  fixtures
     alice,
     backend_database,
+    chain_of_the_app,
     clean_db,
     clock,
     manifest,
     people,
+    settings,
 )
 from tests.backend.payouts.conftest import tell  # noqa: F401  a fixture
 
@@ -69,21 +70,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def settings(clean_db: DatabaseUrls, redis_url: str, manifest: Path, tmp_path: Path) -> Settings:  # noqa: F811
-    return Settings(
-        env="test",
-        database_url=clean_db.backend,
-        redis_url=redis_url,
-        rpc_url="http://127.0.0.1:1",
-        chain_id=31337,
-        deployment=manifest,
-        data_dir=tmp_path / "data",
-        public_url=f"http://127.0.0.1:{free_port()}",
-    )
+def public_url() -> str:
+    """Where the browser finds the application: a port of its own."""
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.fixture
-def site(settings: Settings) -> Iterator[str]:
+def site(settings: Settings) -> Iterator[str]:  # noqa: F811
     """The application, served; its address."""
     address = urlsplit(settings.public_url)
     server = uvicorn.Server(

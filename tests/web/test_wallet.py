@@ -15,7 +15,7 @@ from backend.app import create_app
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client
-from tests.backend.payouts.live import Live
+from tests.backend.live import Live
 from tests.conftest import Deployed
 from tests.web.conftest import LOOKS, Look
 from tests.web.test_pages import assert_fits, assert_quiet, picture
@@ -59,16 +59,6 @@ class Wallet:
             self.sent.append(params[0])
             return {"result": self.live.ask(method, {"gas": "0x7a1200"} | params[0])}
         return {"result": self.live.ask(method, *params)}
-
-
-@pytest.fixture
-def manifest(deployed: Deployed) -> Path:
-    return deployed.manifest
-
-
-@pytest.fixture
-def settings(settings: Settings, deployed: Deployed) -> Settings:
-    return settings.model_copy(update={"rpc_url": deployed.rpc_url})
 
 
 @pytest.fixture

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_abi.abi import encode
 
-from backend.app import create_app
-from backend.chain import ChainInfo, decode_result, encode_call
-from backend.node import Node
-from backend.settings import Settings
-from indexer import deployment
-from indexer.settings import IndexerSettings
-from indexer.sync import Sync
+from backend.chain import encode_call
 from stack.postgres import DatabaseUrls
-from tests.backend.conftest import PUBLIC_URL, Client
+from tests.backend.conftest import Client
+from tests.backend.live import Live
 from tests.conftest import Deployed
 
 STATES = ("pending", "active", "canceled", "defeated", "succeeded", "queued", "expired", "executed")
@@ -28,45 +21,26 @@ TRP = 10**18
 
 
 @dataclass
-class House:
-    """Chain, mirror and API; `voters` have tokens, and the node signs for them."""
+class House(Live):
+    """Chain, mirror and API; `voters` have tokens."""
 
-    deployed: Deployed
-    urls: DatabaseUrls
-    node: Node
     client: Client
 
     def __post_init__(self) -> None:
-        self.chain = ChainInfo.load(self.deployed.manifest)
-        self.voters = list(self.chain.manifest.parameters["genesisSupply"]["voters"])
-        self.node.ask("anvil_autoImpersonateAccount", True)
+        super().__post_init__()
+        self.voters = list(self.info.manifest.parameters["genesisSupply"]["voters"])
 
-    def sync(self) -> None:
-        given = IndexerSettings(
-            indexer_database_url=self.urls.indexer,
-            rpc_url=self.deployed.rpc_url,
-            deployment=self.deployed.manifest,
-            indexer_lock_wait_s=1,
-        )
-        Sync(given, deployment.load(self.deployed.manifest)).run(until_caught_up=True)
-
-    def sign(self, sender: str, intent: dict[str, Any]) -> None:
-        """Send an intent as its signer's wallet would; it must succeed."""
-        call = {"from": sender, "to": intent["to"], "data": intent["data"], "value": hex(int(intent["value"]))}
-        sent = self.node.ask("eth_sendTransaction", call | {"gas": hex(3_000_000)})
-        while (receipt := self.node.receipt(bytes.fromhex(sent[2:]))) is None:
-            pass
-        assert receipt.succeeded, intent["description"]
+    def send(self, sender: str, to: str, data: str | bytes, value: int = 0) -> dict[str, Any]:
+        """As Live.send, and mirrored."""
+        receipt = super().send(sender, to, data, value)
         self.sync()
+        return receipt
 
     def forward(self, seconds: int) -> None:
-        self.node.ask("evm_increaseTime", seconds)
-        self.node.ask("anvil_mine", hex(2))
+        """As Live.forward, final and mirrored."""
+        super().forward(seconds)
+        self.ask("evm_mine")
         self.sync()
-
-    def view(self, contract: str, function: str, *args: Any) -> Any:
-        data = self.node.call(self.chain.address(contract), encode_call(contract, function, list(args)))
-        return decode_result(contract, function, data)
 
     def post(self, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
         answer = self.client.post(path, json=body)
@@ -90,22 +64,8 @@ class House:
 
 
 @pytest.fixture
-def house(deployed: Deployed, clean_db: DatabaseUrls, redis_url: str, tmp_path: Path) -> Iterator[House]:
-    settings = Settings(
-        env="test",
-        database_url=clean_db.backend,
-        redis_url=redis_url,
-        rpc_url=deployed.rpc_url,
-        chain_id=31337,
-        deployment=deployed.manifest,
-        data_dir=tmp_path / "data",
-        public_url=PUBLIC_URL,
-    )
-    with (
-        Node(deployed.rpc_url) as node,
-        Client(create_app(settings), base_url=PUBLIC_URL, raise_server_exceptions=False) as client,
-    ):
-        yield House(deployed, clean_db, node, client)
+def house(deployed: Deployed, clean_db: DatabaseUrls, client: Client) -> House:
+    return House(deployed, clean_db, client)
 
 
 @pytest.mark.feature("G1", via="http")
@@ -161,10 +121,10 @@ def test_v15_a_description_that_is_no_text_is_decided_and_executed_like_any_othe
     house.forward(2)
     call = encode_call("RevenueLedger", "setFeeBps", [150])
     types = ("address[]", "uint256[]", "bytes[]", "bytes")  # a string is encoded as bytes are
-    said = encode(types, ([house.chain.address("RevenueLedger")], [0], [call], b"Lower \xff\xc3 the\0 fee"))
+    said = encode(types, ([house.info.address("RevenueLedger")], [0], [call], b"Lower \xff\xc3 the\0 fee"))
     selector = encode_call("TroupeGovernor", "propose", [[], [], [], ""])[:4]
-    governor = house.chain.address("TroupeGovernor")
-    house.sign(one, {"to": governor, "data": "0x" + (selector + said).hex(), "value": "0", "description": "propose"})
+    governor = house.info.address("TroupeGovernor")
+    house.send(one, governor, selector + said)
 
     (listed,) = house.client.get("/v1/proposals").json()["items"]
     number = listed["id"]

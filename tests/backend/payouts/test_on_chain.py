@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,28 +13,16 @@ from psycopg.rows import dict_row
 
 from backend.chain import NATIVE, encode_call
 from backend.payouts.ledger import SPLIT_INTERVAL_S, Ledger
-from backend.settings import Settings
 from indexer.models import event
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client
-from tests.backend.payouts.live import STRANGER, Live
+from tests.backend.live import STRANGER, Live
 from tests.backend.payouts.story import execute
 from tests.conftest import Deployed
 
 People = Callable[[str], LocalAccount]
 NAMES = ("alice", "bob", "carol")
 KINDS = ("tip", "sale", "ticket", "subscription", "ad")
-
-
-@pytest.fixture
-def manifest(deployed: Deployed) -> Path:
-    """The settings of the application name the real deployment."""
-    return deployed.manifest
-
-
-@pytest.fixture
-def settings(settings: Settings, deployed: Deployed) -> Settings:
-    return settings.model_copy(update={"rpc_url": deployed.rpc_url})
 
 
 @pytest.fixture

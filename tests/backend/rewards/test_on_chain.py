@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,7 @@ from eth_utils.crypto import keccak
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session
 
-from backend.app import create_app
-from backend.chain import ChainInfo, decode_error, decode_result, encode_call
+from backend.chain import encode_call
 from backend.consent import service as consent
 from backend.consent.purposes import Purpose
 from backend.content.service import open_store, read_by_sha256
@@ -29,7 +27,7 @@ from backend.models.accounts import Account
 from backend.models.engagement import EngagementEvent
 from backend.models.rewards import RewardRoot
 from backend.models.sender import OutboxIntent
-from backend.node import Node, NodeRefused
+from backend.node import Node
 from backend.rewards import recompute, service, tasks
 from backend.rewards.merkle import leaf_split
 from backend.rewards.publishing import kinds
@@ -40,12 +38,10 @@ from backend.sender.service import Effect, enqueue
 from backend.sender.states import State
 from backend.sender.sweeper import Sender
 from backend.settings import Settings
-from indexer import deployment
-from indexer.settings import IndexerSettings
-from indexer.sync import Sync
 from stack.postgres import DatabaseUrls
 from stack.supervisor import operator_key
-from tests.backend.conftest import PUBLIC_URL, Client
+from tests.backend.conftest import Client
+from tests.backend.live import Live, Reverted
 from tests.conftest import Deployed
 
 NATIVE = "0x" + "00" * 20
@@ -53,74 +49,44 @@ DAY = 86_400
 ETHER = 10**18
 
 
-class Reverted(Exception):
-    """The chain refuses; the text is the decoded error."""
-
-
 @dataclass
-class Stage:
+class Stage(Live):
     """Chain, mirror, API, epochs' worker and sender, as one installation has them."""
 
-    deployed: Deployed
-    urls: DatabaseUrls
     settings: Settings
     node: Node
     engine: Engine
     client: Client
 
     def __post_init__(self) -> None:
-        self.chain = ChainInfo.load(self.deployed.manifest)
+        super().__post_init__()
         self.key = load(chain_id=31337, key=operator_key())
         self.sender = Sender(
             engine=self.engine,
             node=self.node,
             key=self.key,
-            finality=finality(self.chain),
-            kinds=kinds(self.chain),
+            finality=finality(self.info),
+            kinds=kinds(self.info),
         )
-        self.trp = self.chain.address("TroupeToken")
-        self.node.ask("anvil_autoImpersonateAccount", True)
+        self.trp = self.info.address("TroupeToken")
 
     # people and the chain
 
-    def send(self, sender: str, to: str, data: bytes, value: int = 0) -> None:
-        self.node.ask("anvil_setBalance", sender, hex(100 * ETHER))
-        call = {"from": sender, "to": to, "data": "0x" + data.hex(), "value": hex(value), "gas": hex(5_000_000)}
-        try:
-            self.node.ask("eth_call", call, "latest")
-        except NodeRefused as refused:
-            raise Reverted(decode_error(bytes.fromhex((refused.data or "0x")[2:]))) from refused
-        sent = self.node.ask("eth_sendTransaction", call)
-        while (receipt := self.node.receipt(bytes.fromhex(sent[2:]))) is None:
-            pass
-        assert receipt.succeeded
-
-    def call(self, contract: str, function: str, *args: Any, at: str | None = None) -> Any:
-        data = self.node.call(at or self.chain.address(contract), encode_call(contract, function, list(args)))
-        return decode_result(contract, function, data)
-
-    def balance(self, account: str) -> int:
-        return int(self.call("ERC20", "balanceOf", account, at=self.trp))
-
-    def sync(self) -> None:
-        given = IndexerSettings(
-            indexer_database_url=self.urls.indexer,
-            rpc_url=self.deployed.rpc_url,
-            deployment=self.deployed.manifest,
-            indexer_lock_wait_s=1,
-        )
-        Sync(given, deployment.load(self.deployed.manifest)).run(until_caught_up=True)
+    def send(self, sender: str, to: str, data: str | bytes, value: int = 0) -> dict[str, Any]:
+        """As Live.send, from an account that needs no funds."""
+        self.ask("anvil_setBalance", sender, hex(100 * ETHER))
+        return super().send(sender, to, data, value)
 
     def pass_time(self, seconds: int) -> None:
         """Move the chain's clock and make the new time final."""
-        self.node.ask("evm_increaseTime", seconds)
-        self.node.ask("anvil_mine", hex(4))
+        self.ask("evm_increaseTime", seconds)
+        self.ask("anvil_mine", hex(4))
         self.sync()
 
     def to_epoch(self, epoch: int) -> None:
         head = self.node.block()
         assert head is not None
-        start = service.Terms.of(self.chain).calendar.start(epoch)  # type: ignore[arg-type]
+        start = service.Terms.of(self.info).calendar.start(epoch)  # type: ignore[arg-type]
         self.pass_time(max(start - head.time, 0) + 60)
 
     def register(self, owner: LocalAccount, name: str) -> None:
@@ -129,11 +95,11 @@ class Stage:
             *(owner.address, keccak(text=f"content {name}"), keccak(text=f"metadata {name}"), 1, 1, 0, [], []),
             *(leaf.hash, leaf.sum, keccak(text=f"tree {name}"), (owner.address, leaf.sum, 0, []), [], bytes(32)),
         )
-        self.send(owner.address, self.chain.address("WorkRegistry"), encode_call("WorkRegistry", "register", [params]))
+        self.send(owner.address, self.info.address("WorkRegistry"), encode_call("WorkRegistry", "register", [params]))
 
     def tips(self, payer: LocalAccount, work_id: int) -> None:
         data = encode_call("RevenueLedger", "payNative", [work_id, 1, bytes(32)])
-        self.send(payer.address, self.chain.address("RevenueLedger"), data, value=ETHER // 1_000)
+        self.send(payer.address, self.info.address("RevenueLedger"), data, value=ETHER // 1_000)
 
     def watches(self, viewer: LocalAccount, *works: int, epoch: int) -> None:
         now = datetime.now(UTC)
@@ -172,7 +138,7 @@ class Stage:
         tasks.advance(
             self.unit,
             open_store(self.settings),
-            self.chain,
+            self.info,
             operator=self.key.address_bytes,
             now=datetime.now(UTC),
         )
@@ -182,7 +148,7 @@ class Stage:
         for _ in range(rounds):
             self.tick()
             sweep = self.sender.sweep()
-            self.node.ask("anvil_mine", hex(1))
+            self.ask("anvil_mine", hex(1))
             self.sync()
             with self.unit() as session:
                 open_intents = session.scalars(select(OutboxIntent).where(OutboxIntent.done_at.is_(None))).all()
@@ -210,22 +176,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage(deployed: Deployed, clean_db: DatabaseUrls, redis_url: str, tmp_path: Path) -> Iterator[Stage]:
-    settings = Settings(
-        env="test",
-        database_url=clean_db.backend,
-        redis_url=redis_url,
-        rpc_url=deployed.rpc_url,
-        chain_id=31337,
-        deployment=deployed.manifest,
-        data_dir=tmp_path / "data",
-        public_url=PUBLIC_URL,
-    )
+def stage(deployed: Deployed, clean_db: DatabaseUrls, settings: Settings, client: Client) -> Iterator[Stage]:
     engine = create_engine(clean_db.backend)
-    with (
-        Node(deployed.rpc_url) as node,
-        Client(create_app(settings), base_url=PUBLIC_URL, raise_server_exceptions=False) as client,
-    ):
+    with Node(deployed.rpc_url) as node:
         yield Stage(deployed, clean_db, settings, node, engine, client)
     engine.dispose()
 
@@ -256,14 +209,14 @@ def test_v4_two_epochs_from_engagement_to_claim(watched: Stage) -> None:
     stage, maker, farmer = watched, wallet("creator 1"), wallet("creator 3")
     stage.work()
     (first,) = stage.roots()
-    stream = stage.call("RewardDistributor", "pendingOf", stage.trp)
+    stream = stage.view("RewardDistributor", "pendingOf", stage.trp)
     assert (stream[0], stream[1]) == (first.root, first.total)
     assert stage.rewards(maker)["pending"] == str(first.total // 2)
     assert stage.rewards(maker)["intent"] is None
 
     stage.pass_time(2 * DAY)
     stage.work()
-    assert stage.call("RewardDistributor", "streamOf", stage.trp)[0] == first.root
+    assert stage.view("RewardDistributor", "streamOf", stage.trp)[0] == first.root
     assert first.tree_sha256 is not None
     assert recompute.recompute(stage.read(first.tree_sha256), stage.read).root == first.root
 
@@ -271,10 +224,10 @@ def test_v4_two_epochs_from_engagement_to_claim(watched: Stage) -> None:
     assert int(mine["claimable"]) == min(first.total // 2, int(mine["allowance"])) > 0
     anybody = wallet("anybody")
     intent = mine["intent"]
-    stage.send(anybody.address, intent["to"], bytes.fromhex(intent["data"][2:]))
-    assert stage.balance(maker.address) == int(mine["claimable"])
+    stage.send(anybody.address, intent["to"], intent["data"])
+    assert stage.balance(maker.address, stage.trp) == int(mine["claimable"])
     with pytest.raises(Reverted, match=r"RewardNothingDue|RewardAccountCapExceeded"):
-        stage.send(anybody.address, intent["to"], bytes.fromhex(intent["data"][2:]))
+        stage.send(anybody.address, intent["to"], intent["data"])
     stage.sync()
     after = stage.rewards(maker)
     assert (after["claimed"], after["claimable"]) == (mine["claimable"], "0")
@@ -290,19 +243,19 @@ def test_v4_two_epochs_from_engagement_to_claim(watched: Stage) -> None:
     assert (second.epoch, second.previous_id) == (2, first.id)
     assert second.carried == first.rollover
     assert second.granted + second.carried == second.total - first.total + second.rollover
-    assert stage.call("RewardDistributor", "streamOf", stage.trp)[1] == second.total
+    assert stage.view("RewardDistributor", "streamOf", stage.trp)[1] == second.total
 
-    before = stage.balance(maker.address)
+    before = stage.balance(maker.address, stage.trp)
     answer = stage.client.get(f"/v1/rewards/{maker.address}").json()
     promised = int(stage.rewards(maker)["claimable"])
     assert promised > 0
-    stage.send(maker.address, answer["claim_all"]["to"], bytes.fromhex(answer["claim_all"]["data"][2:]))
-    assert stage.balance(maker.address) - before == promised
+    stage.send(maker.address, answer["claim_all"]["to"], answer["claim_all"]["data"])
+    assert stage.balance(maker.address, stage.trp) - before == promised
     stage.sync()
     for person in (maker, farmer, wallet("creator 2"), anybody):
         said = int(stage.rewards(person)["allowance"])
-        assert said == stage.call("RewardDistributor", "allowanceOf", stage.trp, person.address)
-        account = stage.call("RewardDistributor", "accountOf", stage.trp, person.address)
+        assert said == stage.view("RewardDistributor", "allowanceOf", stage.trp, person.address)
+        account = stage.view("RewardDistributor", "accountOf", stage.trp, person.address)
         assert int(stage.rewards(person)["claimed"]) == account[0]
 
 
@@ -328,7 +281,7 @@ def test_v6_a_root_that_is_on_chain_already_is_a_success(watched: Stage) -> None
 
 def propose_elsewhere(stage: Stage, root: bytes) -> None:
     """Somebody else with the publisher's key proposes another root."""
-    distributor = stage.chain.address("RewardDistributor")
+    distributor = stage.info.address("RewardDistributor")
     approve = encode_call("ERC20", "approve", [distributor, 2**255])
     stage.send(stage.key.address, stage.trp, approve)
     args = [stage.trp, root, 1, keccak(b"tree"), bytes(32)]
@@ -341,7 +294,7 @@ def test_v6_another_root_where_ours_should_be_halts_and_sends_nothing(watched: S
     propose_elsewhere(stage, keccak(b"foreign"))
     sweep = stage.work()
     assert sweep.halted == "other_root_pending"
-    pending = stage.call("RewardDistributor", "pendingOf", stage.trp)
+    pending = stage.view("RewardDistributor", "pendingOf", stage.trp)
     assert pending[0] == keccak(b"foreign")
     with stage.unit() as session:
         intent = session.scalars(select(OutboxIntent).where(OutboxIntent.kind == service.PROPOSE)).one()
@@ -352,13 +305,13 @@ def test_v6_another_root_where_ours_should_be_halts_and_sends_nothing(watched: S
 def test_v6_a_reorganisation_after_the_proposal_ends_with_one_root(watched: Stage, depth: int) -> None:
     stage = watched
     stage.tick()
-    done: Callable[[], bool] = lambda: stage.call("RewardDistributor", "pendingOf", stage.trp)[0] != bytes(32)  # noqa: E731
+    done: Callable[[], bool] = lambda: stage.view("RewardDistributor", "pendingOf", stage.trp)[0] != bytes(32)  # noqa: E731
     while not done():
         stage.sender.sweep()
     stage.node.ask("anvil_reorg", depth, [])
     stage.sync()
     assert stage.work(20).halted is None
     (row,) = stage.roots()
-    assert stage.call("RewardDistributor", "pendingOf", stage.trp)[0] == row.root
-    bond = stage.call("RewardDistributor", "bondsHeld")
-    assert bond == int(stage.chain.manifest.parameters["rewards"]["publisherBond"])
+    assert stage.view("RewardDistributor", "pendingOf", stage.trp)[0] == row.root
+    bond = stage.view("RewardDistributor", "bondsHeld")
+    assert bond == int(stage.info.manifest.parameters["rewards"]["publisherBond"])

@@ -7,20 +7,17 @@ reason. So an intent that was handed out never reverts for a reason that could h
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
 
 from backend import mirror
-from backend.chain import ChainInfo, decode_error, decode_result, encode_call
+from backend.chain import encode_call
 from backend.content.cid import CID
 from backend.db import Database
 from backend.errors import AppError
@@ -29,11 +26,9 @@ from backend.settings import Settings
 from backend.works import service
 from backend.works.rules import Edge, Parent, Status, edges_of
 from backend.works.splits import Share
-from indexer import deployment
-from indexer.settings import IndexerSettings
-from indexer.sync import Sync
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client
+from tests.backend.live import Live, Reverted
 from tests.backend.works.uploads import STORY, upload
 from tests.conftest import Deployed
 
@@ -55,89 +50,30 @@ REFUSALS = {
 }
 
 
-class Reverted(Exception):
-    """The chain refuses; the text is the decoded error."""
+class Chain(Live):
+    """The deployed contracts, and the mirror that follows every transaction."""
 
-
-@dataclass
-class Chain:
-    """The deployed contracts, and the mirror that follows them."""
-
-    deployed: Deployed
-    urls: DatabaseUrls
-    info: ChainInfo = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.info = ChainInfo.load(self.deployed.manifest)
-        self.ask("anvil_autoImpersonateAccount", True)
-
-    def ask(self, method: str, *params: Any) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.deployed.rpc_url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as response:
-            answer = json.load(response)
-        if "error" in answer:
-            data = answer["error"].get("data")
-            if isinstance(data, str) and data.startswith("0x"):
-                raise Reverted(decode_error(bytes.fromhex(data[2:])))
-            raise AssertionError(f"{method}: {answer['error']}")
-        return answer["result"]
-
-    def transaction(self, sender: str, to: str, data: bytes | str) -> dict[str, str]:
-        return {
-            "from": sender,
-            "to": to,
-            "data": data if isinstance(data, str) else "0x" + data.hex(),
-            "gas": "0x7a1200",
-        }
+    def send(self, sender: str, to: str, data: str | bytes, value: int = 0) -> dict[str, Any]:
+        """As Live.send, from an account that needs no funds, and mirrored."""
+        self.ask("anvil_setBalance", sender, hex(10**20))
+        receipt = super().send(sender, to, data, value)
+        self.sync()
+        return receipt
 
     def try_call(self, sender: str, data: bytes) -> str | None:
         """Run a call of the registry without sending it; the error that it reverts with, or None."""
         try:
-            self.ask("eth_call", self.transaction(sender, self.info.address("WorkRegistry"), data), "latest")
+            self.attempt(sender, self.info.address("WorkRegistry"), data)
         except Reverted as reverted:
             return str(reverted)
         return None
 
-    def send(self, sender: str, to: str, data: bytes | str) -> dict[str, Any]:
-        """Send from an account whose key the chain does not ask for, and mirror what came of it."""
-        self.ask("anvil_setBalance", sender, hex(10**20))
-        sent = self.ask("eth_sendTransaction", self.transaction(sender, to, data))
-        receipt: dict[str, Any] | None = None
-        while receipt is None:
-            receipt = self.ask("eth_getTransactionReceipt", sent)
-        assert receipt["status"] == "0x1", receipt
-        self.sync()
-        return receipt
-
-    def sign(self, sender: str, intent: dict[str, Any]) -> dict[str, Any]:
-        """What a wallet does with an intent."""
-        assert int(intent["chainId"]) == 31337
-        return self.send(sender, intent["to"], intent["data"])
-
     def registry(self, sender: str, function: str, *args: Any) -> dict[str, Any]:
         return self.send(sender, self.info.address("WorkRegistry"), encode_call("WorkRegistry", function, args))
-
-    def view(self, contract: str, function: str, *args: Any) -> Any:
-        data = encode_call(contract, function, args)
-        call = {"to": self.info.address(contract), "data": "0x" + data.hex()}
-        return decode_result(contract, function, bytes.fromhex(self.ask("eth_call", call, "latest")[2:]))
-
-    def sync(self) -> None:
-        settings = IndexerSettings(
-            indexer_database_url=self.urls.indexer, rpc_url=self.deployed.rpc_url, deployment=self.deployed.manifest
-        )
-        Sync(settings, deployment.load(self.deployed.manifest)).run(until_caught_up=True)
 
     @property
     def timelock(self) -> str:
         return self.info.address("TimelockController")
-
-
-@pytest.fixture
-def manifest(deployed: Deployed) -> Path:
-    """The settings of the application name the real deployment."""
-    return deployed.manifest
 
 
 @pytest.fixture
@@ -186,7 +122,7 @@ def test_a_story_from_upload_to_registered_derivation(
     draft = upload(author, licence_id=1, contributors=holders).json()
     intents = author.get(f"/v1/works/drafts/{draft['id']}/intent").json()
     chain.sign(alice.address, intents["commit"])
-    chain.ask("evm_increaseTime", 100)
+    chain.forward(100)
     registered = chain.sign(alice.address, intents["register"])
     draft = author.get(f"/v1/works/drafts/{draft['id']}").json()
     assert (draft["stage"], draft["work_id"]) == ("seen", 1)

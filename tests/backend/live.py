@@ -11,9 +11,6 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
 from backend.chain import NATIVE, ChainInfo, decode_error, decode_result, encode_call
-from indexer import deployment
-from indexer.settings import IndexerSettings
-from indexer.sync import Sync
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client
 from tests.backend.works.uploads import upload
@@ -29,7 +26,7 @@ class Reverted(Exception):
 
 @dataclass
 class Live:
-    """A chain, and its mirror when `sync` is called."""
+    """A chain, and its mirror when `sync` is called. Everybody's signature is the node's."""
 
     deployed: Deployed
     urls: DatabaseUrls
@@ -57,10 +54,16 @@ class Live:
             raise AssertionError(f"{method}: {answer['error']}")
         return answer["result"]
 
-    def send(self, sender: str, to: str, data: str, value: int = 0) -> dict[str, Any]:
-        """Send from an account whose key the chain does not ask for, and wait until it is mined. Raises Reverted."""
+    def attempt(self, sender: str, to: str, data: str | bytes, value: int = 0) -> dict[str, str]:
+        """Try a call without sending it; what to send. Raises Reverted."""
+        data = data if isinstance(data, str) else "0x" + data.hex()
         call = {"from": sender, "to": to, "data": data, "value": hex(value), "gas": "0x7a1200"}
         self.ask("eth_call", call, "latest")
+        return call
+
+    def send(self, sender: str, to: str, data: str | bytes, value: int = 0) -> dict[str, Any]:
+        """Send from an account whose key the chain does not ask for, and wait until it is mined. Raises Reverted."""
+        call = self.attempt(sender, to, data, value)
         sent = self.ask("eth_sendTransaction", call)
         receipt: dict[str, Any] | None = None
         while receipt is None:
@@ -83,14 +86,12 @@ class Live:
         return int(self.view("ERC20", "balanceOf", account, at=token))
 
     def forward(self, seconds: int) -> None:
+        """Move the chain's clock, and mine a block that has the new time."""
         self.ask("evm_increaseTime", seconds)
         self.ask("evm_mine")
 
     def sync(self) -> None:
-        settings = IndexerSettings(
-            indexer_database_url=self.urls.indexer, rpc_url=self.deployed.rpc_url, deployment=self.deployed.manifest
-        )
-        Sync(settings, deployment.load(self.deployed.manifest)).run(until_caught_up=True)
+        self.deployed.mirror(self.urls)
 
     # what people do, through the API
 
