@@ -1,8 +1,8 @@
 """Print the rows of docs/spec.md with the tests that hold each, the doors they go through, and what is missing.
 
 A test names its row by `@pytest.mark.feature("R3", via="http")`. A row without a test is open; one with tests is part;
-it is full when docs/full.toml names it with the planted break that was seen to turn a test red.
-`--check` fails on a test that names a row or a door that does not exist.
+it is full when docs/full.toml names it with a break that turns a test red (scripts/plant.py shows it).
+`--check` fails on a test that names a row or a door that does not exist, and on a break that can't be planted.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import argparse
 import ast
 import re
 import sys
-import tomllib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from scripts.plant import FULL, breaks
 
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = ("chain", "http", "cli", "page")
@@ -69,8 +70,8 @@ def main() -> int:
     arguments.add_argument("--tests", action="store_true", help="name every test, not only how many")
     options = arguments.parse_args()
     rows = spec_rows((ROOT / "docs" / "spec.md").read_text())
-    full_file = ROOT / "docs" / "full.toml"
-    full = tomllib.loads(full_file.read_text()) if full_file.exists() else {}
+    planted = breaks(FULL.read_text())
+    full = {each.row for each in planted}
     by_row: dict[str, list[Claim]] = defaultdict(list)
     wrong: list[str] = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -80,7 +81,8 @@ def main() -> int:
                 wrong.append(f"{claim.test} names row {claim.row!r}, which docs/spec.md does not have")
             if claim.door not in DOORS:
                 wrong.append(f"{claim.test} goes through {claim.door!r}; a door is one of {', '.join(DOORS)}")
-    wrong += [f"docs/full.toml calls {row} full, and no test holds it" for row in full if row not in by_row]
+    wrong += [f"docs/full.toml calls {row} full, and no test holds it" for row in sorted(full) if row not in by_row]
+    wrong += [problem for each in planted for problem in each.problems(ROOT)]
 
     table = Table(title="rows and the tests that hold them", title_justify="left")
     for column in ("id", "row", "state", *DOORS):

@@ -55,6 +55,7 @@ SUITES = [
     Suite("pages", [*PYTEST, "-m", "browser", "tests/web"], "ci"),
     Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),
     Suite("nightly", [*PYTEST, "-m", "nightly"], "nightly"),
+    Suite("planted breaks", [".venv/app/bin/python", "-m", "scripts.plant"], "nightly", counts=False),
     Suite("contracts, new examples", CONTRACTS, "nightly"),
     Suite("backend and indexer, new examples", QUICK, "nightly"),
 ]

@@ -46,6 +46,14 @@ def shift_one_payment(settings: Settings, wei: int) -> int:
     return int(row[0])
 
 
+@pytest.mark.feature("R2", via="cli")
+@pytest.mark.feature("R3", via="cli")
+@pytest.mark.feature("R8", via="cli")
+@pytest.mark.feature("E2", via="http")
+@pytest.mark.feature("E3", via="http")
+@pytest.mark.feature("E4", via="http")
+@pytest.mark.feature("G2", via="http")
+@pytest.mark.feature("Q1", via="cli")
 def test_the_story_is_told_then_found_told_and_one_wei_of_difference_is_named(folder: Path) -> None:
     with Stack(folder / "state", Ports.free()) as stack:
         assert isinstance(stack, Stack)
