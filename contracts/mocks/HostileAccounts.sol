@@ -39,7 +39,7 @@ contract ReentrantAccount {
         _callBack();
     }
 
-    function _callBack() private {
+    function _callBack() internal {
         if (_target == address(0)) return;
         (address target, bytes memory data) = (_target, _data);
         _target = address(0);

@@ -118,16 +118,16 @@ def sign(
 GAS_FILE = Path(__file__).with_name("gas_system.json")
 
 
-def within_budget(operation: str, gas: int) -> None:
+def within_budget(operation: str, gas: int, file: Path = GAS_FILE) -> None:
     """The transaction costs at most its committed budget: the first reviewed measurement and 2%, below the ceiling.
 
     With TROUPE_GAS_RECORD set, a budget that is missing is written from this measurement, for review in the diff.
     """
-    budgets = json.loads(GAS_FILE.read_text())
+    budgets = json.loads(file.read_text())
     entry = budgets.setdefault(operation, {})
     if "budget" not in entry and os.environ.get("TROUPE_GAS_RECORD"):
         entry["measured"], entry["budget"] = gas, min(gas * 102 // 100, entry.get("ceiling", gas * 2))
-        GAS_FILE.write_text(json.dumps(budgets, indent=2, sort_keys=True) + "\n")
+        file.write_text(json.dumps(budgets, indent=2, sort_keys=True) + "\n")
     assert "budget" in entry, f"{operation} costs {gas} gas and has no budget: run with TROUPE_GAS_RECORD=1"
     assert entry["measured"] <= entry.get("ceiling", entry["measured"]), (
         f"{operation} was measured above its ceiling: review it"
