@@ -19,7 +19,7 @@ from scripts.deploy import keys, manifest
 from scripts.deploy.plan import DEVELOPMENT, DEVELOPMENT_CHAIN, Plan, PlanError, load
 from scripts.deploy.sending import Sender, SendError
 from scripts.deploy.system import Deployment
-from scripts.deploy.verify import problems
+from scripts.deploy.verify import compare
 
 
 class Refused(Exception):
@@ -84,7 +84,7 @@ def main() -> None:
         if chain_id == DEVELOPMENT_CHAIN:
             deployment.approve_bonds(Sender(web3, keys.dev_account(keys.DEV_ROLES.index("publisher"))))
         stated = manifest.build(web3, plan, system, sender.account.address)
-        if found := problems(web3, stated, loaded, bind):
+        if found := compare(web3, stated, loaded, bind).drift:
             raise Refused("the deployment is not what was planned:\n  " + "\n  ".join(found))
         target = manifest.path(environment, chain_id)
         manifest.write(target, stated)

@@ -2,7 +2,8 @@
 
 Everything that decides who can do what is read from the chain and compared with the manifest: code, wiring, every
 role ever granted (from the events, so that no member can hide), every function's role, every parameter. A difference is
-named and the exit status is 1. One that a vote has made is a difference too: bring the manifest up to date with it.
+named and the exit status is 1, but for what an executed vote has changed by the chain's own history (history.py): that
+is listed apart, with its block.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
 
 from brownie import Contract, project, web3
-from eth_utils import keccak, to_checksum_address
+from eth_utils import to_checksum_address
 
 from backend.rewards.merkle import Tree, leaf_split
 from scripts.deploy import manifest as manifests
 from scripts.deploy.export_abi import abi_hash
+from scripts.deploy.history import Change, Difference, Findings, History, as_word, latest, topic
 from scripts.deploy.plan import (
     ADMIN,
     GUARDIAN,
@@ -33,10 +36,8 @@ from scripts.deploy.plan import (
 
 Role = tuple[str, str]
 """A role's name and a member's address."""
-
-
-def _topic(signature: str) -> str:
-    return "0x" + keccak(text=signature).hex()
+MANAGER_GRANTED, MANAGER_REVOKED = "RoleGranted(uint64,address,uint32,uint48,bool)", "RoleRevoked(uint64,address)"
+TIMELOCK_GRANTED, TIMELOCK_REVOKED = "RoleGranted(bytes32,address,address)", "RoleRevoked(bytes32,address,address)"
 
 
 def _address(word: bytes) -> str:
@@ -66,7 +67,7 @@ class Reader:
         found: list[Any] = self.web3.eth.get_logs(
             {
                 "address": self.address[contract],
-                "topics": [_topic(signature)],
+                "topics": [topic(signature)],
                 "fromBlock": self.manifest["startBlock"],
                 "toBlock": "latest",
             }
@@ -82,33 +83,42 @@ class Reader:
         return f"{names[address]} {address}" if address in names else address
 
 
-def manager_members(reader: Reader) -> set[Role]:
-    """Members of every role of the AccessManager, replayed from its events."""
-    granted = reader.logs("AccessManager", "RoleGranted(uint64,address,uint32,uint48,bool)")
-    revoked = reader.logs("AccessManager", "RoleRevoked(uint64,address)")
-    members: set[Role] = set()
-    for log in sorted([*granted, *revoked], key=lambda log: (log["blockNumber"], log["logIndex"])):
-        role = int.from_bytes(log["topics"][1], "big")
-        entry = (ROLE_NAMES.get(role, str(role)), _address(log["topics"][2]))
-        members.add(entry) if log in granted else members.discard(entry)
-    return members
+class Standing(NamedTuple):
+    """Whether somebody holds a role now, and the event that made it so."""
+
+    holds: bool
+    log: Any
 
 
-def timelock_members(reader: Reader) -> set[Role]:
-    """Members of every role of the Timelock, replayed from its events."""
+def _replayed(
+    reader: Reader, contract: str, granted: str, revoked: str, name: Callable[[bytes], str]
+) -> dict[Role, Standing]:
+    """Everybody who ever held a role of a contract, from its events."""
+    logs = [(log, True) for log in reader.logs(contract, granted)]
+    logs += [(log, False) for log in reader.logs(contract, revoked)]
+    logs.sort(key=lambda each: (each[0]["blockNumber"], each[0]["logIndex"]))
+    return {(name(bytes(log["topics"][1])), _address(log["topics"][2])): Standing(holds, log) for log, holds in logs}
+
+
+def manager_members(reader: Reader) -> dict[Role, Standing]:
+    """Everybody who ever held a role of the AccessManager."""
+
+    def name(role: bytes) -> str:
+        number = int.from_bytes(role, "big")
+        return ROLE_NAMES.get(number, str(number))
+
+    return _replayed(reader, "AccessManager", MANAGER_GRANTED, MANAGER_REVOKED, name)
+
+
+def timelock_members(reader: Reader) -> dict[Role, Standing]:
+    """Everybody who ever held a role of the Timelock."""
     timelock = reader.TimelockController
     names = {
         bytes(getattr(timelock, name)()): name
         for name in ("DEFAULT_ADMIN_ROLE", "PROPOSER_ROLE", "CANCELLER_ROLE", "EXECUTOR_ROLE")
     }
-    granted = reader.logs("TimelockController", "RoleGranted(bytes32,address,address)")
-    revoked = reader.logs("TimelockController", "RoleRevoked(bytes32,address,address)")
-    members: set[Role] = set()
-    for log in sorted([*granted, *revoked], key=lambda log: (log["blockNumber"], log["logIndex"])):
-        role = bytes(log["topics"][1])
-        entry = (names.get(role, "0x" + role.hex()), _address(log["topics"][2]))
-        members.add(entry) if log in granted else members.discard(entry)
-    return members
+    name = lambda role: names.get(role, "0x" + role.hex())  # noqa: E731
+    return _replayed(reader, "TimelockController", TIMELOCK_GRANTED, TIMELOCK_REVOKED, name)
 
 
 def expected_manager_members(reader: Reader) -> set[Role]:
@@ -133,66 +143,86 @@ def expected_timelock_members(reader: Reader) -> set[Role]:
     }
 
 
-def member_problems(reader: Reader) -> Iterator[str]:
-    for where, found, expected in (
+def member_differences(reader: Reader) -> Iterator[Difference]:
+    for where, ever, expected in (
         ("AccessManager", manager_members(reader), expected_manager_members(reader)),
         ("Timelock", timelock_members(reader), expected_timelock_members(reader)),
     ):
-        for role, account in sorted(found - expected):
-            yield f"{where}: {reader.called(account)} has role {role} and should not"
-        for role, account in sorted(expected - found):
-            yield f"{where}: {reader.called(account)} lacks role {role}"
+        for (role, account), standing in sorted(ever.items()):
+            if standing.holds and (role, account) not in expected:
+                yield Difference(f"{where}: {reader.called(account)} has role {role} and should not", standing.log)
+        for role, account in sorted(expected):
+            last = ever.get((role, account))
+            if last is None or not last.holds:
+                yield Difference(f"{where}: {reader.called(account)} lacks role {role}", last and last.log)
 
 
-def function_problems(reader: Reader) -> Iterator[str]:
+def function_differences(reader: Reader) -> Iterator[Difference]:
     """Each restricted function has the role of the table, and nothing else was ever changed in the AccessManager."""
     manager = reader.AccessManager
+    updates = reader.logs("AccessManager", "TargetFunctionRoleUpdated(address,bytes4,uint64)")
+    updated = {(_address(log["topics"][1]), "0x" + bytes(log["data"])[:4].hex()): log for log in updates}
+    closings = {_address(log["topics"][1]): log for log in reader.logs("AccessManager", "TargetClosed(address,bool)")}
     stated = set()
     for name, functions in RESTRICTED.items():
         contract = getattr(reader, name)
         for function, role in functions.items():
-            selector = getattr(contract, function).signature
-            stated.add((contract.address, selector))
-            found = int(manager.getTargetFunctionRole(contract.address, selector))
+            at = (contract.address, getattr(contract, function).signature)
+            stated.add(at)
+            found = int(manager.getTargetFunctionRole(*at))
             if found != role:
-                yield f"{name}.{function} is for role {ROLE_NAMES.get(found, found)}, not {ROLE_NAMES[role]}"
+                text = f"{name}.{function} is for role {ROLE_NAMES.get(found, found)}, not {ROLE_NAMES[role]}"
+                yield Difference(text, updated.get(at))
         if manager.isTargetClosed(contract.address):
-            yield f"{name} is closed in the AccessManager"
+            yield Difference(f"{name} is closed in the AccessManager", closings.get(contract.address))
         if contract.authority() != manager.address:
-            yield f"{name} obeys {contract.authority()} instead of the AccessManager"
-    for log in reader.logs("AccessManager", "TargetFunctionRoleUpdated(address,bytes4,uint64)"):
-        target, selector = _address(log["topics"][1]), "0x" + bytes(log["data"])[:4].hex()
+            text = f"{name} obeys {contract.authority()} instead of the AccessManager"
+            yield Difference(text, latest(reader.logs(name, "AuthorityUpdated(address)")))
+    for (target, selector), log in updated.items():
         if (target, selector) not in stated and int(manager.getTargetFunctionRole(target, selector)) != ADMIN:
-            yield f"function {selector} of {reader.called(target)} has a role that the table does not know"
+            text = f"function {selector} of {reader.called(target)} has a role that the table does not know"
+            yield Difference(text, log)
     for event in (
         "RoleAdminChanged(uint64,uint64)",
         "RoleGuardianChanged(uint64,uint64)",
         "RoleGrantDelayChanged(uint64,uint32,uint48)",
         "TargetAdminDelayUpdated(address,uint32,uint48)",
     ):
-        if reader.logs("AccessManager", event):
-            yield f"the AccessManager has emitted {event.partition('(')[0]}, which the table does not know"
+        for log in reader.logs("AccessManager", event):
+            text = f"the AccessManager has emitted {event.partition('(')[0]}, which the table does not know"
+            yield Difference(text, log)
 
 
-def value_problems(reader: Reader) -> Iterator[str]:
+def value_differences(reader: Reader, history: History) -> Iterator[Difference]:
     """Wiring and parameters, each read back."""
-    for what, found, stated in values(reader):
+    for what, found, stated, change in values(reader):
         if str(found) != str(stated):
-            yield f"{what} is {found}, the manifest says {stated}"
+            log = history.made_by(change, found, stated)
+            yield Difference(f"{what} is {found}, the manifest says {stated}", log)
 
 
-def values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
-    """(what, value on the chain, value by the manifest)."""
+Value = tuple[str, Any, Any, Change | None]
+"""(what, value on the chain, value by the manifest, the event that tells of its changes where there is one)."""
+
+
+def values(reader: Reader) -> Iterator[Value]:
+    """Everything that has one value, read from the chain."""
+    for what, found, stated in fixed_values(reader):
+        yield what, found, stated, None
+    yield from governed_values(reader)
+    yield from reward_values(reader)
+
+
+def fixed_values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
+    """What no vote can change, or what no event tells of."""
     at, p = reader.address, reader.parameters
-    token, governor, timelock = reader.TroupeToken, reader.TroupeGovernor, reader.TimelockController
+    token, governor = reader.TroupeToken, reader.TroupeGovernor
     ledger, registry, distributor = reader.RevenueLedger, reader.WorkRegistry, reader.RewardDistributor
 
     yield "WorkRegistry.ledger", registry.ledger(), at["RevenueLedger"]
     yield "RevenueLedger.registry", ledger.registry(), at["WorkRegistry"]
     yield "TroupeGovernor.token", governor.token(), at["TroupeToken"]
-    yield "TroupeGovernor.timelock", governor.timelock(), at["TimelockController"]
     yield "TroupeGovernor.accessManager", governor.accessManager(), at["AccessManager"]
-    yield "TroupeGovernor.proposalGuardian", governor.proposalGuardian(), p["people"]["guardian"]
     yield "TroupeGovernor.GUARDIAN_ROLE", governor.GUARDIAN_ROLE(), GUARDIAN
     yield "TroupeToken.treasury", token.treasury(), at["TimelockController"]
     yield "RewardDistributor.bondToken", distributor.bondToken(), at["TroupeToken"]
@@ -203,25 +233,8 @@ def values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
     yield "TroupeToken.cap", token.cap(), stated["cap"]
     yield "the deployer's tokens", token.balanceOf(p["people"]["deployer"]), 0
 
-    stated = p["governance"]
-    yield "votingDelay", governor.votingDelay(), stated["votingDelay"]
-    yield "votingPeriod", governor.votingPeriod(), stated["votingPeriod"]
-    yield "proposalThreshold", governor.proposalThreshold(), stated["proposalThreshold"]
-    yield "quorumNumerator", governor.quorumNumerator(), stated["quorumPercent"]
-    yield "lateQuorumVoteExtension", governor.lateQuorumVoteExtension(), stated["lateQuorumExtension"]
-    yield "the Timelock's delay", timelock.getMinDelay(), stated["timelockDelay"]
-
-    yield "feeBps", ledger.feeBps(), p["feeBps"]
-    yield "royaltyBps", registry.royaltyBps(), p["royaltyBps"]
-    yield "contractURI", registry.contractURI(), p["contractUri"]
-    leaves = [leaf_split(leaf["account"], int(leaf["weight"])) for leaf in p["platformSplit"]["leaves"]]
-    tree, split = Tree(leaves), ledger.splitOf(0, ledger.workOf(0)["version"])
-    yield "the root of the platform's split", "0x" + bytes(split["root"]).hex(), "0x" + tree.root.hex()
-    yield "the weight of the platform's split", split["totalWeight"], tree.total
-    for entry in reader.manifest["tokens"]:
-        yield f"{entry['symbol']} allowed", ledger.isTokenAllowed(entry["address"]), True
-
-    yield from reward_values(reader)
+    yield "the rewards' genesis", distributor.genesis(), p["rewards"]["genesis"]
+    yield "the rewards' epoch", distributor.EPOCH_LENGTH(), p["rewards"]["epochSeconds"]
     wallets = p["wallets"]
     for wallet, owner in [
         (wallets["treasury"], at["TimelockController"]),
@@ -233,24 +246,71 @@ def values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
         yield f"duration of the wallet {wallet}", vesting.duration(), wallets["duration"]
 
 
-def reward_values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
+def governed_values(reader: Reader) -> Iterator[Value]:
+    """The parameters that a vote may change, but for the rewards'. Of (old, new) the event's new value is word 1."""
+    p = reader.parameters
+    governor, ledger, registry = reader.TroupeGovernor, reader.RevenueLedger, reader.WorkRegistry
+    by_governor = lambda event: Change("TroupeGovernor", event, 1)  # noqa: E731
+
+    stated = p["governance"]
+    for getter, key, event in (
+        ("votingDelay", "votingDelay", "VotingDelaySet(uint256,uint256)"),
+        ("votingPeriod", "votingPeriod", "VotingPeriodSet(uint256,uint256)"),
+        ("proposalThreshold", "proposalThreshold", "ProposalThresholdSet(uint256,uint256)"),
+        ("quorumNumerator", "quorumPercent", "QuorumNumeratorUpdated(uint256,uint256)"),
+        ("lateQuorumVoteExtension", "lateQuorumExtension", "LateQuorumVoteExtensionSet(uint64,uint64)"),
+    ):
+        yield getter, _read(governor, getter), stated[key], by_governor(event)
+    delay = Change("TimelockController", "MinDelayChange(uint256,uint256)", 1)
+    yield "the Timelock's delay", reader.TimelockController.getMinDelay(), stated["timelockDelay"], delay
+    timelock = by_governor("TimelockChange(address,address)")
+    yield "TroupeGovernor.timelock", governor.timelock(), reader.address["TimelockController"], timelock
+    guardian = by_governor("ProposalGuardianSet(address,address)")
+    yield "TroupeGovernor.proposalGuardian", governor.proposalGuardian(), p["people"]["guardian"], guardian
+
+    yield "feeBps", ledger.feeBps(), p["feeBps"], Change("RevenueLedger", "FeeChanged(uint16,uint16)", 1)
+    royalty = Change("WorkRegistry", "RoyaltyChanged(uint16,uint16)", 1)
+    yield "royaltyBps", registry.royaltyBps(), p["royaltyBps"], royalty
+    uri = Change("WorkRegistry", "ContractURIUpdated()", None)
+    yield "contractURI", registry.contractURI(), p["contractUri"], uri
+    leaves = [leaf_split(leaf["account"], int(leaf["weight"])) for leaf in p["platformSplit"]["leaves"]]
+    tree, split = Tree(leaves), ledger.splitOf(0, ledger.workOf(0)["version"])
+    activated = "SplitActivated(uint64,uint32,bytes32,uint256,bytes32)"
+    root, total = (Change("RevenueLedger", activated, word, (as_word(0),)) for word in (0, 1))
+    yield "the root of the platform's split", "0x" + bytes(split["root"]).hex(), "0x" + tree.root.hex(), root
+    yield "the weight of the platform's split", split["totalWeight"], tree.total, total
+    for entry in reader.manifest["tokens"]:
+        allowed = Change("RevenueLedger", "TokenAllowed(address,bool)", 0, (as_word(entry["address"]),))
+        yield f"{entry['symbol']} allowed", ledger.isTokenAllowed(entry["address"]), True, allowed
+
+
+def _read(contract: Any, getter: str) -> Any:
+    return getattr(contract, getter)()
+
+
+def reward_values(reader: Reader) -> Iterator[Value]:
     distributor, stated = reader.RewardDistributor, reader.parameters["rewards"]
     found = distributor.parameters()
-    yield "the rewards' genesis", distributor.genesis(), stated["genesis"]
-    yield "the rewards' epoch", distributor.EPOCH_LENGTH(), stated["epochSeconds"]
-    for name, key in (
-        ("window", "windowSeconds"),
-        ("resolvePeriod", "resolveSeconds"),
-        ("publisherBond", "publisherBond"),
-        ("minChallengerBond", "minChallengerBond"),
-        ("maxChallengerBond", "maxChallengerBond"),
+    changed = "ParametersChanged(uint48,uint48,uint128,uint128,uint128)"
+    for word, (name, key) in enumerate(
+        (
+            ("window", "windowSeconds"),
+            ("resolvePeriod", "resolveSeconds"),
+            ("publisherBond", "publisherBond"),
+            ("minChallengerBond", "minChallengerBond"),
+            ("maxChallengerBond", "maxChallengerBond"),
+        )
     ):
-        yield f"the rewards' {name}", found[name], stated[key]
+        yield f"the rewards' {name}", found[name], stated[key], Change("RewardDistributor", changed, word)
     for token, caps in stated["caps"].items():
         epoch_cap, account_cap = distributor.capsOf(token)
         name = "the native coin" if token == NATIVE else token
-        yield f"the epoch's cap of {name}", epoch_cap, caps["epoch"]
-        yield f"the account's cap of {name}", account_cap, caps["account"]
+        by_epoch, by_account = (
+            Change("RewardDistributor", "CapsChanged(address,uint128,uint96,uint64)", word, (as_word(token),))
+            for word in (0, 1)
+        )
+        yield f"the epoch's cap of {name}", epoch_cap, caps["epoch"], by_epoch
+        yield f"the account's cap of {name}", account_cap, caps["account"], by_account
 
 
 def code_problems(reader: Reader) -> Iterator[str]:
@@ -271,13 +331,15 @@ def code_problems(reader: Reader) -> Iterator[str]:
             yield f"{name}: the committed ABI is not the one that was deployed"
 
 
-def problems(web3: Any, manifest: dict[str, Any], project: Any, contract_at: Any) -> list[str]:
-    """Every difference between a manifest and what stands on the chain; empty if there is none."""
+def compare(web3: Any, manifest: dict[str, Any], project: Any, contract_at: Any) -> Findings:
+    """Every difference between a manifest and what stands on the chain; what votes have changed is set apart."""
     reader = Reader(web3, manifest, project, contract_at)
-    found = list(code_problems(reader))
-    if found:
-        return found  # nothing else can be read from other code
-    return [*member_problems(reader), *function_problems(reader), *value_problems(reader)]
+    if found := list(code_problems(reader)):
+        return Findings(found, [])  # nothing else can be read from other code
+    history = History(reader)
+    return history.judge(
+        chain(member_differences(reader), function_differences(reader), value_differences(reader, history))
+    )
 
 
 def _view(name: str, kind: str) -> dict[str, Any]:
@@ -290,15 +352,15 @@ WALLET_ABI = [_view("owner", "address"), _view("start", "uint256"), _view("durat
 
 def role_table(reader: Reader) -> str:
     """Who holds which role, for people."""
-    lines = ["  AccessManager"]
-    lines += [f"    {role:<20}{reader.called(account)}" for role, account in sorted(manager_members(reader))]
-    lines += ["  Timelock"]
-    lines += [f"    {role:<20}{reader.called(account)}" for role, account in sorted(timelock_members(reader))]
+    lines = []
+    for where, members in (("AccessManager", manager_members(reader)), ("Timelock", timelock_members(reader))):
+        held = sorted(entry for entry, standing in members.items() if standing.holds)
+        lines += [f"  {where}", *(f"    {role:<20}{reader.called(account)}" for role, account in held)]
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Compare the chain at TROUPE_RPC_URL with the manifest at TROUPE_DEPLOYMENT; exit 1 with every difference."""
+    """Compare the chain at TROUPE_RPC_URL with the manifest at TROUPE_DEPLOYMENT; exit 1 with every drift."""
     chain_id = web3.eth.chain_id
     path = manifests.path(dict(os.environ), chain_id)
     if not path.exists():
@@ -309,7 +371,11 @@ def main() -> None:
     def bind(name: str, address: str, abi: list[Any]) -> Any:
         return Contract.from_abi(name, address, abi, persist=False)
 
-    if found := problems(web3, manifest, loaded, bind):
-        sys.exit(f"{len(found)} differences from {path}:\n  " + "\n  ".join(found))
+    found = compare(web3, manifest, loaded, bind)
+    if found.voted:
+        print("\n  ".join([f"decided by votes since {path} was written: {len(found.voted)}", *found.voted]))
+    if found.drift:
+        sys.exit("\n  ".join([f"differences from {path}: {len(found.drift)}", *found.drift]))
     print(role_table(Reader(web3, manifest, loaded, bind)))
-    print(f"chain {chain_id} is as {path} says: code, wiring, roles, functions, parameters")
+    but = ", but for those votes" if found.voted else ""
+    print(f"chain {chain_id} is as {path} says{but}: code, wiring, roles, functions, parameters")

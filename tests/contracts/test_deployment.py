@@ -17,7 +17,7 @@ from scripts.deploy.main import Refused, bind, plan_for, table
 from scripts.deploy.plan import ADMIN, GUARDIAN, MINTER, MODERATOR, PUBLISHER, RESTRICTED, ROLE_NAMES, Plan, PlanError
 from scripts.deploy.sending import Sender, SendError, created_address
 from scripts.deploy.system import Deployment, members
-from scripts.deploy.verify import problems
+from scripts.deploy.verify import compare
 
 FOR = 1
 
@@ -65,7 +65,10 @@ def timelock(system):
 
 
 def differences(stated):
-    return problems(web3, stated, loaded(), bind)
+    """What verify calls drift, when no vote has changed anything."""
+    found = compare(web3, stated, loaded(), bind)
+    assert found.voted == []
+    return found.drift
 
 
 # -------------------------------------------------------------------------------------------------------- as planned
@@ -461,22 +464,115 @@ def test_v7_day_one_founders_alone_reach_the_quorum_and_nobody_else_can(system, 
     assert 12 * a_week < founders <= 13 * a_week
 
 
-@pytest.mark.feature("G2", via="chain")
-def test_a_vote_changes_the_fee_and_the_next_payment_uses_it(system, launch):
-    """From the proposal to the payment without a human in between: anybody queues and executes."""
-    token, governor, ledger = system.TroupeToken, system.TroupeGovernor, system.RevenueLedger
-    founder = accounts.at(launch.people.founders[0])
+def accept(system, launch, *calls):
+    """Bring calls through a vote of the founders and into the Timelock; the proposal and what executes it."""
+    governor, founder = system.TroupeGovernor, accounts.at(launch.people.founders[0])
     wallet = bind("VotingVestingWallet", system.founder_wallets[0], loaded()["VotingVestingWallet"].abi)
-    wallet.delegate(token, founder, {"from": founder})
+    wallet.delegate(system.TroupeToken, founder, {"from": founder})
     mine_at(now() + 1)
-    calls = ([ledger.address], [0], [ledger.setFeeBps.encode_input(300)])
-    tx = governor.propose(*calls, "Raise the fee to 3%", {"from": founder})
+    order = ([target.address for target, _ in calls], [0] * len(calls), [data for _, data in calls])
+    tx = governor.propose(*order, "A vote", {"from": founder})
     proposal = tx.events["ProposalCreated"]["proposalId"]
     mine_at(governor.proposalSnapshot(proposal) + 1)
     governor.castVote(proposal, FOR, {"from": founder})
     mine_at(governor.proposalDeadline(proposal) + 1)
-    order = (*calls, web3.keccak(text="Raise the fee to 3%"))
+    order = (*order, web3.keccak(text="A vote"))
     governor.queue(*order, {"from": accounts[9]})
+    return proposal, order
+
+
+def executed(system, launch, *calls):
+    """The block in which calls that a vote accepted were executed."""
+    proposal, order = accept(system, launch, *calls)
+    next_block_at(system.TroupeGovernor.proposalEta(proposal))
+    return system.TroupeGovernor.execute(*order, {"from": accounts[9]}).block_number
+
+
+VOTES = {
+    "the fee": (
+        lambda s: (s.RevenueLedger, s.RevenueLedger.setFeeBps.encode_input(300)),
+        "feeBps is 300, the manifest says 250",
+    ),
+    "the royalty": (
+        lambda s: (s.WorkRegistry, s.WorkRegistry.setRoyaltyBps.encode_input(700)),
+        "royaltyBps is 700",
+    ),
+    "the contract's metadata": (
+        lambda s: (s.WorkRegistry, s.WorkRegistry.setContractURI.encode_input("ipfs://other")),
+        "contractURI is ipfs://other",
+    ),
+    "a token": (
+        lambda s: (s.RevenueLedger, s.RevenueLedger.setTokenAllowed.encode_input(s.MockUSD, False)),
+        "mUSD allowed is False",
+    ),
+    "the quorum": (
+        lambda s: (s.TroupeGovernor, s.TroupeGovernor.updateQuorumNumerator.encode_input(5)),
+        "quorumNumerator is 5",
+    ),
+    "the Timelock's delay": (
+        lambda s: (s.TimelockController, s.TimelockController.updateDelay.encode_input(3 * DAY)),
+        "the Timelock's delay is 259200",
+    ),
+    "the proposal guardian": (
+        lambda s: (s.TroupeGovernor, s.TroupeGovernor.setProposalGuardian.encode_input(accounts[9])),
+        "TroupeGovernor.proposalGuardian is ",
+    ),
+    "a publisher": (
+        lambda s: (s.AccessManager, s.AccessManager.grantRole.encode_input(PUBLISHER, accounts[9], 0)),
+        "has role PUBLISHER and should not",
+    ),
+    "no moderator": (
+        lambda s: (s.AccessManager, s.AccessManager.revokeRole.encode_input(MODERATOR, accounts[2])),
+        "lacks role MODERATOR",
+    ),
+    "a function's role": (
+        lambda s: (
+            s.AccessManager,
+            s.AccessManager.setTargetFunctionRole.encode_input(s.TroupeToken, [s.TroupeToken.mint.signature], ADMIN),
+        ),
+        "TroupeToken.mint is for role ADMIN, not MINTER",
+    ),
+}
+"""What one vote may change, and what verify must call it."""
+
+
+def test_v7_verify_sets_apart_what_a_vote_has_changed(system, launch, stated):
+    block = executed(system, launch, *(call(system) for call, _ in VOTES.values()))
+    found = compare(web3, stated, loaded(), bind)
+    assert found.drift == []
+    for what, (_, named) in VOTES.items():
+        (line,) = [line for line in found.voted if named in line]
+        assert line.endswith(f": changed by vote, block {block}"), what
+    assert len(found.voted) == len(VOTES)
+
+
+def test_v7_verify_calls_drift_what_changed_beside_a_vote(system, launch, stated, timelock):
+    """A vote on one thing, or on the same thing before, excuses nothing that nobody voted on."""
+    ledger = system.RevenueLedger
+    executed(system, launch, (ledger, ledger.setFeeBps.encode_input(300)))
+    system.WorkRegistry.setRoyaltyBps(700, {"from": timelock})
+    found = compare(web3, stated, loaded(), bind)
+    assert [line.partition(" ")[0] for line in found.drift] == ["royaltyBps"]
+    assert len(found.voted) == 1
+    ledger.setFeeBps(400, {"from": timelock})
+    found = compare(web3, stated, loaded(), bind)
+    assert [line.partition(" ")[0] for line in found.drift] == ["feeBps", "royaltyBps"]
+    assert found.voted == []
+
+
+def test_verify_calls_drift_a_manifest_that_was_never_true(system, launch, stated):
+    """A vote explains the chain's value; a manifest with a value that never stood on the chain is still wrong."""
+    ledger = system.RevenueLedger
+    executed(system, launch, (ledger, ledger.setFeeBps.encode_input(300)))
+    found = compare(web3, stated | {"parameters": stated["parameters"] | {"feeBps": 123}}, loaded(), bind)
+    assert (found.drift, found.voted) == (["feeBps is 300, the manifest says 123"], [])
+
+
+@pytest.mark.feature("G2", via="chain")
+def test_a_vote_changes_the_fee_and_the_next_payment_uses_it(system, launch):
+    """From the proposal to the payment without a human in between: anybody queues and executes."""
+    governor, ledger = system.TroupeGovernor, system.RevenueLedger
+    proposal, order = accept(system, launch, (ledger, ledger.setFeeBps.encode_input(300)))
     next_block_at(governor.proposalEta(proposal) - 1)
     with reverts("TimelockUnexpectedOperationState"):
         governor.execute(*order, {"from": accounts[9]})
