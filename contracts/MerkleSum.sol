@@ -94,22 +94,37 @@ library MerkleSum {
     }
 
     /**
-     * @notice Recomputes the roots before and after one node is replaced, with the same siblings.
-     * @dev The caller compares the old root with what it has stored, and sees to it that both nodes' sums are equal where
-     * the total must not change.
+     * @notice Recomputes the root before and after one node is replaced by another of equal sum, with the same siblings:
+     * the total stays. Callers compare the old root and the total with what they have stored.
      * @param proof the siblings on the way up from the replaced node.
      * @param path bit i is 1 where the node of level i is a right child.
-     * @param oldNode the node that is replaced.
-     * @param newNode the node that takes its place.
+     * @param oldHash hash of the node that is replaced.
+     * @param newHash hash of the node that takes its place.
+     * @param sum sum of either.
+     * @return oldRoot hash of the root that the proof leads to from the old node.
+     * @return newRoot hash of the root that it leads to from the new one.
+     * @return total sum of both roots. Reverts with a panic if the sums overflow.
      */
     function replace(
         Node[] calldata proof,
         uint256 path,
-        Node memory oldNode,
-        Node memory newNode
-    ) internal pure returns (Node memory oldRoot, Node memory newRoot) {
-        (oldRoot.hash, oldRoot.sum) = process(proof, path, oldNode.hash, oldNode.sum);
-        (newRoot.hash, newRoot.sum) = process(proof, path, newNode.hash, newNode.sum);
+        bytes32 oldHash,
+        bytes32 newHash,
+        uint256 sum
+    ) internal pure returns (bytes32 oldRoot, bytes32 newRoot, uint256 total) {
+        _checkShape(path, proof.length);
+        (oldRoot, newRoot, total) = (oldHash, newHash, sum);
+        for (uint256 i = 0; i < proof.length; ++i) {
+            (bytes32 hash, uint256 added) = (proof[i].hash, proof[i].sum);
+            if ((path >> i) & 1 == 0) {
+                oldRoot = _inner(oldRoot, total, hash, added);
+                newRoot = _inner(newRoot, total, hash, added);
+            } else {
+                oldRoot = _inner(hash, added, oldRoot, total);
+                newRoot = _inner(hash, added, newRoot, total);
+            }
+            total += added;
+        }
     }
 
     /**
@@ -144,7 +159,17 @@ library MerkleSum {
         uint256 leftSum,
         bytes32 rightHash,
         uint256 rightSum
-    ) private pure returns (bytes32) {
-        return keccak256(abi.encode(leftHash, leftSum, rightHash, rightSum));
+    ) private pure returns (bytes32 hash) {
+        // keccak256(abi.encode(leftHash, leftSum, rightHash, rightSum)) without keeping the 128 bytes: they are written
+        // behind the free memory pointer, which stays, so that a proof of 40 levels needs no more memory than one level.
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, leftHash)
+            mstore(add(free, 0x20), leftSum)
+            mstore(add(free, 0x40), rightHash)
+            mstore(add(free, 0x60), rightSum)
+            hash := keccak256(free, 0x80)
+        }
     }
 }

@@ -572,7 +572,8 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
             position: MerkleSum.position(move.path, proof.length),
             newHash: move.newHash,
             pendingRoot: newRoot,
-            treeDigest: move.treeDigest
+            treeDigest: move.treeDigest,
+            proof: proof
         });
         if (atOnce) _activate(move.workId, work.version, newRoot, move.treeDigest);
     }
@@ -593,16 +594,17 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         Work memory work
     ) private view returns (bytes32) {
         if (move.newHash == 0) revert RevenueInvalidProof(); // nobody could ever claim from it
-        (MerkleSum.Node memory oldRoot, MerkleSum.Node memory newRoot) = MerkleSum.replace({
+        (bytes32 oldRoot, bytes32 newRoot, uint256 total) = MerkleSum.replace({
             proof: proof,
             path: move.path,
-            oldNode: MerkleSum.Node(MerkleSum.leafHash(move.account, move.weight), move.weight),
-            newNode: MerkleSum.Node(move.newHash, move.weight)
+            oldHash: MerkleSum.leafHash(move.account, move.weight),
+            newHash: move.newHash,
+            sum: move.weight
         });
         bytes32 current = _pending[move.workId].root;
         if (current == 0) current = _roots[move.workId][work.version];
-        if (oldRoot.hash != current || oldRoot.sum != work.totalWeight) revert RevenueInvalidProof();
-        return newRoot.hash;
+        if (oldRoot != current || total != work.totalWeight) revert RevenueInvalidProof();
+        return newRoot;
     }
 
     /// @dev Makes a root that reassignments led to the next version of a split. The total stays.

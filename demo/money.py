@@ -34,7 +34,7 @@ GIFT_BPS = 2_500
 COLLABORATORS = 10
 BATCH = 200
 PAYMENT = "PaymentReceived(uint64,address,address,uint256,uint256,uint8,bytes32)"
-REASSIGNED = "ShareReassigned(uint64,address,uint256,uint256,bytes32,bytes32,bytes32)"
+REASSIGNED = "ShareReassigned(uint64,address,uint256,uint256,bytes32,bytes32,bytes32,(bytes32,uint256)[])"
 WITHDRAWN = "Withdrawn(uint64,address,address,uint32,uint256,uint256)"
 
 

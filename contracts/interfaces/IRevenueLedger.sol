@@ -217,7 +217,8 @@ interface IRevenueLedger {
         uint256 amount
     );
 
-    /// @notice A holder put a node of equal sum in the place of its leaf at `position`.
+    /// @notice A holder put a node of equal sum in the place of its leaf at `position`. `proof` has the siblings on the way
+    /// up: below a sub-tree whose file was never published they are the only place where other leaves' proofs are to be had.
     event ShareReassigned(
         uint64 indexed workId,
         address indexed account,
@@ -225,7 +226,8 @@ interface IRevenueLedger {
         uint256 position,
         bytes32 newHash,
         bytes32 pendingRoot,
-        bytes32 treeDigest
+        bytes32 treeDigest,
+        MerkleSum.Node[] proof
     );
 
     /// @notice A split version became the active one; any pending root is gone with it.

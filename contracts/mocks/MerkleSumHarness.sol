@@ -24,10 +24,11 @@ contract MerkleSumHarness {
     function replace(
         MerkleSum.Node[] calldata proof,
         uint256 path,
-        MerkleSum.Node calldata oldNode,
-        MerkleSum.Node calldata newNode
-    ) external pure returns (MerkleSum.Node memory, MerkleSum.Node memory) {
-        return MerkleSum.replace(proof, path, oldNode, newNode);
+        bytes32 oldHash,
+        bytes32 newHash,
+        uint256 sum
+    ) external pure returns (bytes32, bytes32, uint256) {
+        return MerkleSum.replace(proof, path, oldHash, newHash, sum);
     }
 
     /// @notice See MerkleSum.rootOf.

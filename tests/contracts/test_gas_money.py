@@ -26,6 +26,7 @@ CEILINGS = {
     "settle, steady": 50_000,
     "withdraw of 10,000, steady": 82_000,
     "withdraw of 10,000, first": 110_000,
+    "reassign of 10,000, gathered": 110_000,
     "reassign of 10,000, at once": 110_000,
     "register with 1 parent": 285_000,
 }

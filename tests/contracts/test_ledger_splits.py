@@ -337,7 +337,9 @@ def test_reassign_divides_a_share(ledger, trio, accounts, stranger):
     tx = reassign(ledger, 1, leaf, parts)
     second = replaced(trio, leaf.position, parts)
     root = node(second)
-    assert dict(tx.events["ShareReassigned"]) == {
+    event = dict(tx.events["ShareReassigned"])
+    assert [(bytes(one["hash"]), one["sum"]) for one in event.pop("proof")] == leaf.proof
+    assert event == {
         "workId": 1,
         "account": accounts[1],
         "weight": 50,

@@ -8,6 +8,7 @@ import os
 
 import pytest
 from brownie import MockUSD, OpenToken, OverpayingLedger, RevenueLedger, web3
+from eth_utils.abi import event_abi_to_log_topic
 from machine import Machine
 from money import DIGEST, NATIVE, hexed, node, plain
 from web3 import Web3
@@ -70,11 +71,7 @@ def test_stateful_comparison_finds_the_planted_bug(authority, accounts):
 def logs_of(ledger):
     """All events of a ledger in order: (name, args, time of the block)."""
     decoder = Web3().eth.contract(abi=ledger.abi)
-    by_topic = {}
-    for entry in ledger.abi:
-        if entry["type"] == "event":
-            kinds = ",".join(i["type"] for i in entry["inputs"])
-            by_topic[Web3.keccak(text=f"{entry['name']}({kinds})")] = entry["name"]
+    by_topic = {event_abi_to_log_topic(entry): entry["name"] for entry in ledger.abi if entry["type"] == "event"}
     times = {}
     for log in web3.eth.get_logs({"address": ledger.address, "fromBlock": 0}):
         name = by_topic[log["topics"][0]]

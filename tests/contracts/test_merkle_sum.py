@@ -66,11 +66,10 @@ def test_replace_gives_the_roots_before_and_after(library, count):
     tree = grown(shares(count, seed=200 + count))
     for leaf in placed(tree):
         new = grown([(address(1), leaf.weight // 2), (address(2), leaf.weight - leaf.weight // 2)])
-        old_node = leaf_split(leaf.account, leaf.weight)
-        before, after = library.replace(leaf.proof, leaf.path, old_node, node(new))
-        assert Node(bytes(before[0]), before[1]) == node(tree)
-        assert Node(bytes(after[0]), after[1]) == node(replaced(tree, leaf.position, new))
-        assert before[1] == after[1], "nodes of equal sum keep the total"
+        old = leaf_split(leaf.account, leaf.weight).hash
+        before, after, total = library.replace(leaf.proof, leaf.path, old, node(new).hash, leaf.weight)
+        assert Node(bytes(before), total) == node(tree)
+        assert Node(bytes(after), total) == node(replaced(tree, leaf.position, new))
 
 
 def test_path_with_bits_above_the_proof_is_refused(library):
@@ -83,7 +82,7 @@ def test_path_with_bits_above_the_proof_is_refused(library):
                 with reverts("MerkleSumPathTooLong", path, length):
                     library.process(leaf.proof, path, NONE, 1)
                 with reverts("MerkleSumPathTooLong", path, length):
-                    library.replace(leaf.proof, path, (NONE, 1), (NONE, 1))
+                    library.replace(leaf.proof, path, NONE, NONE, 1)
 
 
 def test_proof_of_41_nodes_is_refused(library):
@@ -93,6 +92,8 @@ def test_proof_of_41_nodes_is_refused(library):
     assert (bytes(got[0]), got[1]) == merkle.process(nodes[:40], 2**40 - 1, Node(NONE, 5))
     with reverts("MerkleSumProofTooLong", 41):
         library.process(nodes, 0, NONE, 5)
+    with reverts("MerkleSumProofTooLong", 41):
+        library.replace(nodes, 0, NONE, NONE, 5)
 
 
 def test_inner_node_cannot_be_presented_as_a_leaf(library):
@@ -120,6 +121,8 @@ def test_raised_sum_in_a_proof_changes_hash_or_total(library):
 def test_sum_above_256_bits_reverts(library):
     with reverts("Integer overflow"):
         library.process([Node(NONE, 2**256 - 1)], 0, NONE, 1)
+    with reverts("Integer overflow"):
+        library.replace([Node(NONE, 2**256 - 1)], 0, NONE, NONE, 1)
 
 
 def lying_tree(dice, depth):

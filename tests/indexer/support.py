@@ -203,6 +203,9 @@ def in_json(parameter: dict[str, Any], value: Any) -> Any:
         return [
             in_json({**parameter, "type": parameter["type"][: parameter["type"].rindex("[")]}, part) for part in value
         ]
+    if parameter["type"] == "tuple":
+        parts = zip(parameter["components"], value, strict=True)
+        return {snake_case(part["name"]): in_json(part, each) for part, each in parts}
     if isinstance(value, bytes):
         return "0x" + value.hex()
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else storable(value)

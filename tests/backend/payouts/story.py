@@ -148,6 +148,7 @@ class Story(Ledger):
             new_hash=move.new_hash,
             pending_root=move.tree.root.hash,
             tree_digest=move.digest,
+            proof=[{"hash": "0x" + node.hash.hex(), "sum": str(node.sum)} for node in move.proof],
         )
         self.reassign(work, position, below, now=self.now)
 

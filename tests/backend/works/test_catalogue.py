@@ -277,6 +277,7 @@ def test_a_moved_share_is_pending_and_then_live(
         "new_hash": node.hash,
         "pending_root": node.hash,
         "tree_digest": digest,
+        "proof": [],
     }
     mirror.block(("RevenueLedger", "ShareReassigned", moved))
     page = client.get("/v1/works/1/split", params={"limit": 1}).json()
