@@ -252,7 +252,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         SettleArg[] calldata settles
     ) external override {
         if (msg.sender != move.account) revert RevenueUnauthorized(msg.sender);
-        _reassign(move, proof, settles);
+        _reassign(move, move.newHash, proof, settles);
     }
 
     /// @inheritdoc IRevenueLedger
@@ -265,21 +265,26 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         uint48 deadline,
         bytes calldata signature
     ) external override {
-        if (block.timestamp > deadline) revert RevenueSignatureExpired(deadline);
         if (executor != address(0) && executor != msg.sender) revert RevenueUnauthorized(msg.sender);
-        bytes32 digest = _hashTypedDataV4(
-            keccak256(
-                bytes.concat(
-                    _encodeMove(move, MerkleSum.position(move.path, proof.length)),
-                    abi.encode(keccak256(abi.encode(settles)), move.activateBy, executor, nonce, deadline)
-                )
-            )
-        );
-        if (!SignatureChecker.isValidSignatureNowCalldata(move.account, digest, signature)) {
-            revert RevenueInvalidSignature(move.account);
-        }
-        _useCheckedNonce(move.account, nonce);
-        _reassign(move, proof, settles);
+        bytes32 settlesHash = keccak256(abi.encode(settles));
+        _useSignature(move, proof.length, settlesHash, executor, nonce, deadline, signature);
+        _reassign(move, move.newHash, proof, settles);
+    }
+
+    /// @inheritdoc IRevenueLedger
+    function reassignTo(
+        address holder,
+        Reassignment calldata move,
+        MerkleSum.Node[] calldata proof,
+        SettleArg[] calldata settles,
+        uint256 nonce,
+        uint48 deadline,
+        bytes calldata signature
+    ) external override {
+        if (move.newHash != 0 || holder == address(0)) revert RevenueInvalidProof();
+        bytes32 settlesHash = keccak256(abi.encode(settles));
+        _useSignature(move, proof.length, settlesHash, msg.sender, nonce, deadline, signature);
+        _reassign(move, MerkleSum.leafHash(holder, move.weight), proof, settles);
     }
 
     /// @inheritdoc IRevenueLedger
@@ -554,15 +559,42 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         (work.relativeBps, work.absoluteBps, work.edgeCount) = (uint16(relativeBps), uint16(absoluteBps), uint8(count));
     }
 
+    /// @dev Checks a signed reassignment and uses up its nonce.
+    function _useSignature(
+        Reassignment calldata move,
+        uint256 proofLength,
+        bytes32 settlesHash,
+        address executor,
+        uint256 nonce,
+        uint48 deadline,
+        bytes calldata signature
+    ) private {
+        if (block.timestamp > deadline) revert RevenueSignatureExpired(deadline);
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(
+                bytes.concat(
+                    _encodeMove(move, MerkleSum.position(move.path, proofLength)),
+                    abi.encode(settlesHash, move.activateBy, executor, nonce, deadline)
+                )
+            )
+        );
+        if (!SignatureChecker.isValidSignatureNowCalldata(move.account, digest, signature)) {
+            revert RevenueInvalidSignature(move.account);
+        }
+        _useCheckedNonce(move.account, nonce);
+    }
+
+    /// @param newHash what takes the leaf's place: that of the move, or what the executor named.
     function _reassign(
         Reassignment calldata move,
+        bytes32 newHash,
         MerkleSum.Node[] calldata proof,
         SettleArg[] calldata settles
     ) private {
         _checkNotPaused();
         Work memory work = _reassignable(move.workId);
         _settleMany(settles);
-        bytes32 newRoot = _movedRoot(move, proof, work);
+        bytes32 newRoot = _movedRoot(move, newHash, proof, work);
         bool atOnce = _activatesAtOnce(work.activatedAt, move.activateBy);
         if (!atOnce) _pending[move.workId] = PendingSplit(newRoot, move.treeDigest);
         emit ShareReassigned({
@@ -570,7 +602,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
             account: move.account,
             weight: move.weight,
             position: MerkleSum.position(move.path, proof.length),
-            newHash: move.newHash,
+            newHash: newHash,
             pendingRoot: newRoot,
             treeDigest: move.treeDigest,
             proof: proof
@@ -590,15 +622,16 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
     /// @dev Root of the work's split after the move; its total is unchanged.
     function _movedRoot(
         Reassignment calldata move,
+        bytes32 newHash,
         MerkleSum.Node[] calldata proof,
         Work memory work
     ) private view returns (bytes32) {
-        if (move.newHash == 0) revert RevenueInvalidProof(); // nobody could ever claim from it
+        if (newHash == 0) revert RevenueInvalidProof(); // nobody could ever claim from it
         (bytes32 oldRoot, bytes32 newRoot, uint256 total) = MerkleSum.replace({
             proof: proof,
             path: move.path,
             oldHash: MerkleSum.leafHash(move.account, move.weight),
-            newHash: move.newHash,
+            newHash: newHash,
             sum: move.weight
         });
         bytes32 current = _pending[move.workId].root;

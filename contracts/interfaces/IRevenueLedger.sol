@@ -440,6 +440,23 @@ interface IRevenueLedger {
     ) external;
 
     /**
+     * @notice reassignBySig by an executor that says who gets the leaf: the way of a share that is sold with its work.
+     * @dev The signature names the caller as its executor and no new node (`newHash` 0, which stands for the leaf of
+     * `holder` and the same weight), so nobody else can use it, and the caller for a whole leaf only. Reverts as
+     * reassignBySig does; RevenueInvalidProof if `move` names a node or `holder` is zero.
+     * @param holder new holder of the leaf.
+     */
+    function reassignTo(
+        address holder,
+        Reassignment calldata move,
+        MerkleSum.Node[] calldata proof,
+        SettleArg[] calldata settles,
+        uint256 nonce,
+        uint48 deadline,
+        bytes calldata signature
+    ) external;
+
+    /**
      * @notice Makes a work's pending root its next split version. Anyone may call.
      * @dev Reverts with RevenueUnknownWork, RevenuePlatformWork, RevenueNothingPending, RevenueNotYet, RevenueFrozen,
      * RevenueWorkStatus (disputed).

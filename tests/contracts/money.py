@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from eth_abi import encode
 from eth_account import Account
-from kit import MNEMONIC
+from eth_utils import keccak
+from kit import MNEMONIC, domain, sign
 
 from backend.rewards.merkle import Node, join, leaf_split, position
 
@@ -21,6 +23,19 @@ DAY = 86_400
 WEEK = 7 * DAY
 TIP, SALE, SUBSCRIPTION, ROYALTY = 1, 2, 3, 4
 ACTIVE, DISPUTED, SUSPENDED, REVOKED = range(4)
+REASSIGN = [
+    ("uint64", "workId"),
+    ("uint256", "position"),
+    ("address", "account"),
+    ("uint256", "weight"),
+    ("bytes32", "newHash"),
+    ("bytes32", "treeDigest"),
+    ("bytes32", "settlesHash"),
+    ("uint48", "activateBy"),
+    ("address", "executor"),
+    ("uint256", "nonce"),
+    ("uint48", "deadline"),
+]
 
 
 class Leaf(NamedTuple):
@@ -122,9 +137,11 @@ def withdraw(ledger: Any, work: int, version: int, leaf: Placed, sender: Any, to
     return int(tx.events["Withdrawn"]["amount"])
 
 
-def move(work: int, leaf: Placed, by: Tree, activate_by: int = 2**48 - 1, digest: bytes = DIGEST) -> tuple[Any, ...]:
-    """A Reassignment."""
-    return (work, leaf.account, leaf.weight, leaf.path, node(by).hash, digest, activate_by)
+def move(
+    work: int, leaf: Placed, by: Tree | None, activate_by: int = 2**48 - 1, digest: bytes = DIGEST
+) -> tuple[Any, ...]:
+    """A Reassignment; without `by` it names no new node."""
+    return (work, leaf.account, leaf.weight, leaf.path, node(by).hash if by else NONE, digest, activate_by)
 
 
 def reassign(ledger: Any, work: int, leaf: Placed, by: Tree, settles: Sequence[tuple[Any, ...]] = ()) -> Any:
@@ -157,3 +174,37 @@ def keyed(index: int) -> Any:
     """The key of accounts[index], to sign with."""
     Account.enable_unaudited_hdwallet_features()
     return Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
+
+
+def signed_move(
+    ledger: Any,
+    signer_key: str,
+    account: Any,
+    work: int,
+    leaf: Placed,
+    by: Tree | None,
+    *,
+    settles: Sequence[tuple[Any, ...]] = (),
+    executor: Any = NATIVE,
+    nonce: int = 0,
+    deadline: int = 2**48 - 1,
+    contract: Any = None,
+) -> list[Any]:
+    """Arguments of reassignBySig with a signature by a key; without `by` the executor is to name the new holder."""
+    args = move(work, leaf, by)
+    settles_hash = keccak(encode(["(uint64,uint256,address)[]"], [list(settles)]))
+    message = {
+        "workId": work,
+        "position": leaf.position,
+        "account": str(account),
+        "weight": leaf.weight,
+        "newHash": args[4],
+        "treeDigest": DIGEST,
+        "settlesHash": settles_hash,
+        "activateBy": args[6],
+        "executor": str(executor),
+        "nonce": nonce,
+        "deadline": deadline,
+    }
+    signature = sign(signer_key, domain("Troupe RevenueLedger", contract or ledger), "Reassign", REASSIGN, message)
+    return [args, leaf.proof, list(settles), str(executor), nonce, deadline, signature]

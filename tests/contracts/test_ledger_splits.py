@@ -2,14 +2,14 @@
 
 import pytest
 from brownie import HookToken, ReentrantAccount, RefusingAccount, SignerWallet
-from eth_abi import encode
 from eth_utils import keccak
-from kit import domain, mine_after, next_block_at, now, reverts, sign
+from kit import mine_after, next_block_at, now, reverts
 from money import (
     DAY,
     DIGEST,
     NATIVE,
     NONE,
+    REASSIGN,
     WEEK,
     Branch,
     Leaf,
@@ -26,6 +26,7 @@ from money import (
     plain,
     reassign,
     replaced,
+    signed_move,
     withdraw,
     witness,
 )
@@ -33,20 +34,6 @@ from money import (
 from backend.rewards.merkle import join
 
 pytestmark = pytest.mark.feature("O4", via="chain")
-
-REASSIGN = [
-    ("uint64", "workId"),
-    ("uint256", "position"),
-    ("address", "account"),
-    ("uint256", "weight"),
-    ("bytes32", "newHash"),
-    ("bytes32", "treeDigest"),
-    ("bytes32", "settlesHash"),
-    ("uint48", "activateBy"),
-    ("address", "executor"),
-    ("uint256", "nonce"),
-    ("uint48", "deadline"),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -550,40 +537,6 @@ def test_unknown_works_have_nothing_to_activate(ledger, stranger):
 # --- by signature
 
 
-def signed_move(
-    ledger,
-    signer_key,
-    account,
-    work,
-    leaf,
-    by,
-    *,
-    settles=(),
-    executor=NATIVE,
-    nonce=0,
-    deadline=2**48 - 1,
-    contract=None,
-):
-    """Arguments of reassignBySig with a signature by a key."""
-    args = move(work, leaf, by)
-    settles_hash = keccak(encode(["(uint64,uint256,address)[]"], [list(settles)]))
-    message = {
-        "workId": work,
-        "position": leaf.position,
-        "account": str(account),
-        "weight": leaf.weight,
-        "newHash": node(by).hash,
-        "treeDigest": DIGEST,
-        "settlesHash": settles_hash,
-        "activateBy": args[6],
-        "executor": str(executor),
-        "nonce": nonce,
-        "deadline": deadline,
-    }
-    signature = sign(signer_key, domain("Troupe RevenueLedger", contract or ledger), "Reassign", REASSIGN, message)
-    return [args, leaf.proof, list(settles), str(executor), nonce, deadline, signature]
-
-
 def test_typehash_is_that_of_the_signed_struct(ledger):
     text = "Reassign(" + ",".join(f"{kind} {name}" for kind, name in REASSIGN) + ")"
     assert ledger.REASSIGN_TYPEHASH() == hexed(keccak(text=text))
@@ -660,6 +613,58 @@ def test_signed_reassignment_with_an_executor_is_for_it_alone(ledger, trio, acco
     with reverts("RevenueInvalidSignature", accounts[1]):
         ledger.reassignBySig(*without, {"from": stranger})
     ledger.reassignBySig(*args, {"from": accounts[5]})
+
+
+def sold(ledger, signer_key, account, work, leaf, executor, **given):
+    """Arguments of reassignTo, less the new holder: the signature names the executor and no new node."""
+    message_of = signed_move(ledger, signer_key, account, work, leaf, None, executor=executor, **given)
+    return [*message_of[:3], *message_of[4:]]
+
+
+def test_executor_names_the_new_holder_of_a_leaf(ledger, trio, accounts):
+    """W2: newHash 0 stands for the leaf (holder, weight) that the executor names."""
+    mine_after(WEEK)
+    leaf = leaves(trio)[0]
+    args = sold(ledger, keyed(1).key, accounts[1], 1, leaf, accounts[5])
+    tx = ledger.reassignTo(accounts[4], *args, {"from": accounts[5]})
+    after = replaced(trio, leaf.position, Leaf(str(accounts[4]), 50))
+    assert tx.events["ShareReassigned"]["newHash"] == hexed(node(Leaf(str(accounts[4]), 50)).hash)
+    assert plain(ledger.splitOf(1, 2)) == (hexed(node(after).hash), 100)
+    with reverts("InvalidAccountNonce", accounts[1], 1):
+        ledger.reassignTo(accounts[4], *args, {"from": accounts[5]})
+
+
+def test_case_75_open_reassignment_is_for_its_executor_and_for_one_leaf(ledger, trio, accounts, stranger):
+    mine_after(WEEK)
+    leaf, deadline = leaves(trio)[0], now() + 100
+    args = sold(ledger, keyed(1).key, accounts[1], 1, leaf, accounts[5], deadline=deadline)
+    with reverts("RevenueInvalidSignature", accounts[1]):  # another caller, the holder included
+        ledger.reassignTo(stranger, *args, {"from": stranger})
+    with reverts("RevenueInvalidSignature", accounts[1]):
+        ledger.reassignTo(stranger, *args, {"from": accounts[1]})
+    with reverts("RevenueInvalidProof"):  # the executor can't put a tree there, or nobody
+        ledger.reassignBySig(*args[:3], accounts[5], *args[3:], {"from": accounts[5]})
+    with reverts("RevenueInvalidProof"):
+        ledger.reassignTo(NATIVE, *args, {"from": accounts[5]})
+    named = (*args[0][:4], node(Leaf(str(accounts[4]), 50)).hash, *args[0][5:])
+    with reverts("RevenueInvalidProof"):
+        ledger.reassignTo(accounts[4], named, *args[1:], {"from": accounts[5]})
+    for number in (0, 2):  # another work
+        with reverts("RevenueInvalidSignature", accounts[1]):
+            ledger.reassignTo(accounts[4], (number, *args[0][1:]), *args[1:], {"from": accounts[5]})
+    next_block_at(deadline + 1)
+    with reverts("RevenueSignatureExpired", deadline):
+        ledger.reassignTo(accounts[4], *args, {"from": accounts[5]})
+
+
+def test_named_reassignment_cannot_be_sent_elsewhere_by_its_executor(ledger, trio, accounts):
+    """Who signed a new holder, with an executor, gets that one and no other."""
+    mine_after(WEEK)
+    leaf = leaves(trio)[0]
+    by = Leaf(str(accounts[4]), 50)
+    args = signed_move(ledger, keyed(1).key, accounts[1], 1, leaf, by, executor=accounts[5])
+    with reverts("RevenueInvalidSignature", accounts[1]):
+        ledger.reassignTo(accounts[5], (*args[0][:4], NONE, *args[0][5:]), *args[1:3], *args[4:], {"from": accounts[5]})
 
 
 def test_keyed_nonces_may_be_used_in_any_order(ledger, trio, accounts, stranger):
