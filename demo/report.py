@@ -94,21 +94,23 @@ def print_feeds(stage: Stage) -> None:
 
 
 def print_rewards(stage: Stage, creators: list[Person]) -> bool:
-    """Who earned how much by engagement, and what the farm got; True when the farm earned no more than its cost."""
+    """Who earned how much by engagement, and what the farm got; True when people had voices and the farm had none to
+    speak of."""
     farmer = Person("farmer", 0).address
     table = Table(title="engagement rewards", title_justify="left")
-    for column in ("epoch", "events", "creators with a voice", "the farm's part of the events", "of the rewards"):
+    for column in ("epoch", "events", "voices given", "to creators", "the farm's part of the events", "of the voices"):
         table.add_column(column, justify="right")
-    worst = 0.0
+    worst, silent = 0.0, False
     for epoch in (1, 2):
         detail = stage.api.get(f"/v1/rewards/epochs/{epoch}", limit=1_000)
         events = detail["epoch"]["events"] or 0
         farmed = stage.facts["fake accounts"] * FARM_EVENTS if epoch == 1 else 0
         share, count = share_of(stage, epoch, farmer)
-        worst = max(worst, share)
+        worst, silent = max(worst, share), silent or not int(detail["voices"])
         table.add_row(
             str(epoch),
             f"{events:,}",
+            f"{int(detail['voices']) / 10**18:,.1f}",
             str(count),
             f"{100 * farmed / events:.1f}%" if events else "-",
             f"{share:.2f}%",
@@ -121,7 +123,21 @@ def print_rewards(stage: Stage, creators: list[Person]) -> bool:
                 claimed += int(stream["claimed"]) if stream["token"] == token["address"] else 0
         if claimed:
             stage.facts[f"rewards claimed, {token['symbol']}"] = amount(stage, token["address"], claimed)
-    return worst <= FARM_LIMIT_PERCENT
+    stage.facts |= _voice(stage)
+    return worst <= FARM_LIMIT_PERCENT and not silent
+
+
+def _voice(stage: Stage) -> dict[str, str]:
+    """What a voice costs the farm, or anybody, in an epoch, and what that voice can bring, as the API says it."""
+    terms = stage.api.get("/v1/rewards/epochs")["current"]["voice"]
+
+    def listed(part: str) -> list[str]:
+        return [amount(stage, each["token"], int(each[part])) for each in terms if each[part] is not None]
+
+    return {
+        "a voice costs, in fees an epoch": " or ".join(listed("fee")),
+        "and pays out at most": " + ".join(listed("payout")),
+    }
 
 
 def print_vote(stage: Stage, proposal: str, predicted_bps: int, taken_bps: int) -> bool:

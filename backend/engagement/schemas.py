@@ -19,9 +19,11 @@ TIMED = frozenset({EventKind.WATCH, EventKind.SKIP, EventKind.DWELL})
 
 
 class EventIn(Schema):
-    """One signal. `id` is the client's own (a fresh UUID an event): sending it again changes nothing."""
+    """One signal. `id` is the client's own: sending it again changes nothing."""
 
-    id: uuid.UUID
+    id: uuid.UUID = Field(
+        description="A fresh UUID an event, of any version. It is never published, and not kept when nobody's name is."
+    )
     kind: EventKind
     work_id: Annotated[int, Field(strict=True, ge=1, lt=2**63)]
     at: AwareDatetime = Field(description="When it happened, by the client's clock; RFC 3339 with an offset.")
@@ -46,7 +48,20 @@ class EventIn(Schema):
     @property
     def digest(self) -> bytes:
         """sha256 of what was said, in a fixed order and width, so that a repeat is told from another event."""
-        micros = (self.at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return self._digest(self.at)
+
+    @property
+    def nameless_id(self) -> uuid.UUID:
+        """What stands for the id where no name is kept: ids of version 1 or 7 tell the time to the millisecond."""
+        return uuid.UUID(bytes=sha256(b"troupe-nameless/1" + self.id.bytes).digest()[:16])
+
+    @property
+    def nameless_digest(self) -> bytes:
+        """The digest with the hour alone, so that trying out all times of the hour finds nothing."""
+        return self._digest(self.at.replace(minute=0, second=0, microsecond=0))
+
+    def _digest(self, at: datetime) -> bytes:
+        micros = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
         body = self.id.bytes + struct.pack(">qqii", self.work_id, micros, self.duration_ms, self.completion_bps)
         return sha256(body + self.kind.encode()).digest()
 

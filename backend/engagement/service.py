@@ -24,10 +24,14 @@ WITH who AS MATERIALIZED (
     SELECT CASE WHEN %(account)s::uuid IS NOT NULL AND {allows_sql(Purpose.BEHAVIOUR, "%(account)s::uuid")}
            THEN %(account)s::uuid ELSE %(nobody)s::uuid END AS person_id
 ), sent AS MATERIALIZED (
-    SELECT DISTINCT ON (event_id) *
-    FROM unnest(%(ids)s::uuid[], %(works)s::bigint[], %(kinds)s::text[], %(ats)s::timestamptz[],
-                %(durations)s::int[], %(completions)s::int[], %(digests)s::bytea[])
-         WITH ORDINALITY AS e(event_id, work_id, kind, at, duration_ms, completion_bps, digest, place)
+    SELECT DISTINCT ON (event_id) event_id, work_id, kind, at, duration_ms, completion_bps,
+           CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_id ELSE event_id END AS kept_id,
+           CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_digest ELSE named_digest END AS digest
+    FROM who, unnest(%(ids)s::uuid[], %(works)s::bigint[], %(kinds)s::text[], %(ats)s::timestamptz[],
+                     %(durations)s::int[], %(completions)s::int[], %(digests)s::bytea[],
+                     %(nameless_ids)s::uuid[], %(nameless_digests)s::bytea[])
+         WITH ORDINALITY AS e(event_id, work_id, kind, at, duration_ms, completion_bps, named_digest,
+                              nameless_id, nameless_digest, place)
     ORDER BY event_id, place
 ), opened AS MATERIALIZED (  -- an epoch that has been fixed takes nothing more, whatever the chain's clock says
     SELECT greatest(%(epoch)s, (SELECT coalesce(max(f.epoch), 0) + 1 FROM app.reward_epoch f)) AS epoch
@@ -37,20 +41,20 @@ WITH who AS MATERIALIZED (
 ), added AS (
     INSERT INTO app.engagement_event
         (person_id, event_id, work_id, kind, at, received_at, duration_ms, completion_bps, epoch, digest)
-    SELECT who.person_id, event_id, work_id, kind,
+    SELECT who.person_id, kept_id, work_id, kind,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', at) ELSE at END,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', %(now)s::timestamptz) ELSE %(now)s END,
            duration_ms, completion_bps, opened.epoch, digest
     FROM known, who, opened
     ON CONFLICT (person_id, event_id) DO NOTHING
-    RETURNING event_id
+    RETURNING event_id AS kept_id
 )
-SELECT sent.event_id, who.person_id, opened.epoch, added.event_id IS NOT NULL AS accepted,
+SELECT sent.event_id, who.person_id, opened.epoch, added.kept_id IS NOT NULL AS accepted,
        known.event_id IS NOT NULL AS known, there.digest IS NULL OR there.digest = sent.digest AS same
 FROM who, opened, sent
 LEFT JOIN known USING (event_id)
-LEFT JOIN added USING (event_id)
-LEFT JOIN app.engagement_event there ON there.event_id = sent.event_id
+LEFT JOIN added ON added.kept_id = sent.kept_id
+LEFT JOIN app.engagement_event there ON there.event_id = sent.kept_id
       AND there.person_id = (SELECT person_id FROM who)
 """
 
@@ -79,6 +83,8 @@ async def accept(
         "durations": [event.duration_ms for event in events],
         "completions": [event.completion_bps for event in events],
         "digests": [event.digest for event in events],
+        "nameless_ids": [event.nameless_id for event in events],
+        "nameless_digests": [event.nameless_digest for event in events],
         "now": now,
         "epoch": epoch,
     }

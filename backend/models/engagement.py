@@ -15,7 +15,8 @@ NOBODY = uuid.UUID(int=0)
 
 
 class EngagementEvent(Base):
-    """One signal, accepted once. Rows of persons who did not consent carry NOBODY, and their times are hours."""
+    """One signal, accepted once. Rows of persons who did not consent carry NOBODY, their times are hours, and neither
+    id nor digest says more than that."""
 
     __tablename__ = "engagement_event"
     __table_args__ = (
@@ -29,7 +30,7 @@ class EngagementEvent(Base):
     person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     """The account, or NOBODY. Part of the key so that nobody can take another person's event id."""
     event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    """Chosen by the client; the same id again is the same event."""
+    """Chosen by the client; the same id again is the same event. A hash of it in the rows of NOBODY."""
     work_id: Mapped[int]
     kind: Mapped[str]
     at: Mapped[datetime]
@@ -40,4 +41,4 @@ class EngagementEvent(Base):
     epoch: Mapped[int]
     """The epoch that was open at the head of the chain when the event was received."""
     digest: Mapped[bytes]
-    """sha256 of the event as the client sent it: tells a repeat from another event under the same id."""
+    """sha256 of the event as sent (NOBODY's to the hour): tells a repeat from another event under the same id."""

@@ -26,7 +26,7 @@ from backend.models.personalization import FeedSettings, ModelSnapshot
 from backend.personalization import linear, snapshots
 from backend.personalization.linear import ItemItem
 from backend.personalization.ranking import TREND_HALF_LIFE_S, Catalogue, Signal, decayed
-from backend.personalization.signals import FINISHED_BPS, EventKind, signal
+from backend.personalization.signals import FINISHED_BPS, EventKind, clip, signal
 
 log = structlog.get_logger()
 
@@ -143,22 +143,28 @@ ORDER BY w.work_id
 """
 
 _TREND = """
-SELECT work_id, kind, duration_ms, completion_bps, received_at, count(*) AS times
+SELECT person_id, work_id, kind, duration_ms, completion_bps, received_at, count(*) AS times
 FROM app.engagement_event WHERE received_at > %(since)s
-GROUP BY work_id, kind, duration_ms, completion_bps, received_at
+GROUP BY person_id, work_id, kind, duration_ms, completion_bps, received_at
 """
 
 
 def trend(rows: Sequence[DictRow], now: datetime) -> dict[int, float]:
-    """Work -> decayed sum of positive signals; what people turned away from does not trend."""
-    sums: dict[int, float] = {}
+    """Work -> decayed sum of positive signals; what people turned away from does not trend.
+
+    Each person moves a work by CLIP at most, however much they send. All visitors without a name are one person here:
+    nothing tells a thousand of them from one that calls a thousand times.
+    """
+    by_person: dict[tuple[uuid.UUID, int], float] = {}
     for row in rows:
         value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
         if value > 0:
             age = (now - row["received_at"]).total_seconds()
-            sums[row["work_id"]] = sums.get(row["work_id"], 0.0) + row["times"] * value * decayed(
-                age, TREND_HALF_LIFE_S
-            )
+            pair = row["person_id"], row["work_id"]
+            by_person[pair] = by_person.get(pair, 0.0) + row["times"] * value * decayed(age, TREND_HALF_LIFE_S)
+    sums: dict[int, float] = {}
+    for (_, work_id), value in by_person.items():
+        sums[work_id] = sums.get(work_id, 0.0) + clip(value)
     return sums
 
 

@@ -87,9 +87,9 @@ class Allocation:
     rewards: dict[bytes, int]
     """Base units by creator, positive amounts only, ascending by creator."""
     rollover: int
-    """What the cap leaves over; it joins the next epoch's pool."""
+    """What the caps leave over; it joins the next epoch's pool."""
     capped: frozenset[bytes]
-    """Clusters that the cap stopped."""
+    """Clusters that got exactly the cap χ."""
 
 
 def combine(signals: Iterable[Signal], upheld: frozenset[tuple[bytes, int]] = frozenset()) -> list[Interaction]:
@@ -189,17 +189,22 @@ def allocate(
     scores: Mapping[bytes, int],
     cluster_of: Mapping[bytes, bytes],
     cap_bps: int = CLUSTER_CAP_BPS,
+    per_voice: int | None = None,
 ) -> Allocation:
     """Share `pool` base units by score, no cluster of creators above ⌊pool·χ⌋ (water-filling).
 
     Clusters that the proportional share would lift to the cap get exactly the cap, the strongest first; what they leave
     is shared anew among the others, by largest remainder over clusters (a cluster ranks by its smallest creator), then
     over the creators of each. A part below the cap rounds up to the cap at most. When every cluster is at the cap the
-    rest rolls over; so does everything when nobody scored or the cap is less than one unit. Raises ValueError for a
-    negative pool or score.
+    rest rolls over; so does everything when nobody scored or the cap is less than one unit.
+
+    `per_voice` bounds what one whole voice pays out (None: nothing does): no cluster gets more than ⌊per_voice·S⌋, so
+    n voices bring at most n times that, however few others there are and however many creators they are given to. It
+    is applied last, because water-filling would else hand the many what the few at the cap leave. What it holds back
+    rolls over. Raises ValueError for a negative pool, score or bound.
     """
-    if pool < 0 or any(points < 0 for points in scores.values()):
-        raise ValueError("a pool and its scores can't be negative")
+    if pool < 0 or (per_voice or 0) < 0 or any(points < 0 for points in scores.values()):
+        raise ValueError("a pool, its scores and its bound can't be negative")
     members: dict[bytes, dict[bytes, int]] = defaultdict(dict)
     for creator in sorted(scores):
         if scores[creator]:
@@ -215,18 +220,20 @@ def allocate(
         share[first] = cap
         left -= cap
         total -= weight[first]
-    capped = frozenset(share)
+    at_cap = frozenset(share)
     below = {first: points for first, points in weight.items() if first not in share}
-    rollover = 0 if below else left
     if below:
         share |= largest_remainder(left, below)
+    if per_voice is not None:
+        share = {first: min(amount, per_voice * weight[first] // VOICE_ONE) for first, amount in share.items()}
+    capped = {first for first in at_cap if share[first] == cap}
 
     rewards: dict[bytes, int] = {}
     for creators in members.values():
         rewards |= largest_remainder(share[min(creators)], creators)
     return Allocation(
         rewards={creator: amount for creator, amount in sorted(rewards.items()) if amount},
-        rollover=rollover,
+        rollover=pool - sum(share.values()),
         capped=frozenset(cluster for cluster, creators in members.items() if min(creators) in capped),
     )
 

@@ -59,6 +59,15 @@ def tag(epoch: int, address: bytes, salt: bytes) -> bytes:
     return sha256(b"troupe-viewer/1" + epoch.to_bytes(8) + address + salt).digest()[:TAG_BYTES]
 
 
+def logged_id(event_id: bytes, salt: bytes) -> bytes:
+    """An event's name in the log: sha256 of the person's salt of the epoch and the client's own id.
+
+    The client's id itself is not published: an RFC 9562 id of version 1 or 7 carries the time, version 1 the machine
+    too, and one of version 3 or 5 can be guessed from what it was made of.
+    """
+    return sha256(b"troupe-event/1" + salt + event_id).digest()[:TAG_BYTES]
+
+
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
@@ -88,7 +97,7 @@ def log_tree(chain_id: int, epoch: int, events: Sequence[Signal]) -> Tree | None
 
 
 def log_file(chain_id: int, epoch: int, events: Sequence[Signal]) -> bytes:
-    """The log: a row of pseudonym, event id, work, kind, milliseconds and basis points for each event."""
+    """The log: a row of pseudonym, `logged_id`, work, kind, milliseconds and basis points for each event."""
     rows = [
         [event.viewer.hex(), event.event_id.hex(), event.work_id, event.kind, event.watched_ms, event.completion_bps]
         for event in events
@@ -331,6 +340,8 @@ class Rewards:
     previous: bytes | None
     """sha256 of the tree file whose leaves this one adds to."""
     budget: Budget
+    per_voice: int
+    """What one whole voice could pay out of the pool at most, base units."""
     rewards: Mapping[bytes, int]
     cumulative: Mapping[bytes, int]
 
@@ -369,6 +380,7 @@ class Rewards:
                 "granted": str(self.budget.granted),
                 "carried": str(self.budget.carried),
                 "pool": str(self.budget.pool),
+                "perVoice": str(self.per_voice),
                 "rollover": str(self.rollover),
                 "rewards": [
                     {"account": to_checksum_address(account), "amount": str(amount)}
@@ -397,6 +409,7 @@ def read_rewards(data: bytes) -> Rewards:
             bytes.fromhex(document["scores"]),
             bytes.fromhex(document["previous"]) if document["previous"] else None,
             Budget(int(document["granted"]), int(document["carried"]), int(document["pool"])),
+            int(document["perVoice"]),
             {_address(row["account"]): int(row["amount"]) for row in document["rewards"]},
             {_address(row["account"]): int(row["cumulative"]) for row in document["leaves"]},
         )
@@ -408,10 +421,10 @@ def read_rewards(data: bytes) -> Rewards:
     return read
 
 
-def share(scores: Mapping[bytes, Score], inputs: Inputs, pool: int) -> Allocation:
-    """The pool's parts by creator, under the cluster cap of the rule."""
+def share(scores: Mapping[bytes, Score], inputs: Inputs, pool: int, *, per_voice: int) -> Allocation:
+    """The pool's parts by creator, under the cluster cap of the rule and the bound on what a voice pays out."""
     voices = {creator: parts.voice for creator, parts in scores.items()}
-    return allocate(pool, voices, inputs.clusters, inputs.rule.cluster_cap_bps)
+    return allocate(pool, voices, inputs.clusters, inputs.rule.cluster_cap_bps, per_voice)
 
 
 def add(before: Mapping[bytes, int], rewards: Mapping[bytes, int]) -> dict[bytes, int]:

@@ -65,9 +65,9 @@ def recompute(tree_file: bytes, read: Read) -> Recomputed:
         raise Mismatch(f"the log's root is {log_root.hex()}, not {scored.log_root.hex()}")
     if score_log(events, scored.inputs) != scored.scores:
         raise Mismatch("the scores do not follow from the log")
-    allocation = share(scored.scores, scored.inputs, rewards.budget.pool)
+    allocation = share(scored.scores, scored.inputs, rewards.budget.pool, per_voice=rewards.per_voice)
     if allocation.rewards != rewards.rewards:
-        raise Mismatch("the rewards do not follow from the scores and the pool")
+        raise Mismatch("the rewards do not follow from the scores, the pool and what a voice pays out")
     if rewards.budget.pool > rewards.budget.granted + rewards.budget.carried:
         raise Mismatch("the pool is above what was granted and carried")
     before: dict[bytes, int] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -39,7 +38,9 @@ from backend.rewards.schemas import (
     RootOut,
     RuleOut,
     ScoreOut,
+    VoiceOut,
 )
+from backend.rewards.voices import Voice
 from backend.schemas import AddressStr
 from indexer.types import Epoch
 
@@ -62,7 +63,10 @@ def list_reward_epochs(
     current = terms.calendar.epoch_at(head.time)
     return EpochPage(
         current=CurrentEpoch(
-            epoch=current, starts_at=_time(terms.calendar.start(current)), ends_at=_time(terms.end(current))
+            epoch=current,
+            starts_at=_time(terms.calendar.start(current)),
+            ends_at=_time(terms.end(current)),
+            voice=[_voice(token, terms.voice) for token in chain.tokens.values()],
         ),
         items=[_epoch(session, chain, head, row.epoch, row) for row in rows],
         next=following,
@@ -133,12 +137,14 @@ def get_my_counted_events(
         (index, event) for index, event in enumerate(events) if event.viewer == person.tag and event.event_id > after
     ]
     shown, following = page(mine[: limit + 1], limit, lambda each: encode_cursor("reward-log", each[1].event_id.hex()))
+    own_ids = service.own_ids(session, person)
     items = []
     for index, event in shown:
         proof = tree.proof(index)
         items.append(
             CountedEvent(
-                id=uuid.UUID(bytes=event.event_id),
+                id=own_ids.get(event.event_id),
+                logged_as=event.event_id,
                 work_id=event.work_id,
                 kind=event.kind,
                 duration_ms=event.watched_ms,
@@ -200,6 +206,17 @@ def _epoch(session: Session, chain: ChainInfo, head: Head, epoch: int, row: Rewa
             "scores": _file(session, row.scores_sha256) if row else None,
             "roots": [_root(session, chain, each) for each in roots],
         }
+    )
+
+
+def _voice(token: Token, voice: Voice) -> VoiceOut:
+    address = service.raw(token.address)
+    return VoiceOut(
+        token=token.address,
+        symbol=token.symbol,
+        decimals=token.decimals,
+        fee=voice.fee.get(address),
+        payout=voice.payout.get(address, 0),
     )
 
 

@@ -19,12 +19,26 @@ class FileOut(Schema):
     url: str | None = Field(description="Where this API serves it", examples=["/v1/content/bafkrei..."])
 
 
+class VoiceOut(Schema):
+    """What a voice costs in one token, and what it pays out of that token's stream, an epoch."""
+
+    token: AddressStr
+    symbol: str
+    decimals: int
+    fee: Amount | None = Field(
+        description="Platform fees of one's payments of the epoch to works of others, in this token alone, from which "
+        "on one has a voice in it; null: fees in this token give none"
+    )
+    payout: Amount = Field(description="What one whole voice pays its creators out of this stream at most")
+
+
 class CurrentEpoch(Schema):
-    """The epoch that is open by the chain's clock."""
+    """The epoch that is open by the chain's clock, and what a voice in it costs."""
 
     epoch: int
     starts_at: Time
     ends_at: Time
+    voice: list[VoiceOut]
 
 
 class RootOut(Schema):
@@ -155,7 +169,8 @@ class AccountRewards(Schema):
 class CountedEvent(Schema):
     """An event of one's own in an epoch's log, with the proof that it was counted."""
 
-    id: uuid.UUID
+    id: uuid.UUID | None = Field(description="The id that your client gave it; null when the event is gone by now")
+    logged_as: HexBytes = Field(description="Its name in the log: first 16 bytes of sha256(`troupe-event/1`, salt, id)")
     work_id: int
     kind: str
     duration_ms: int

@@ -7,6 +7,7 @@ here, so a reorganisation needs no repair.
 from __future__ import annotations
 
 import secrets
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,17 +19,19 @@ from sqlalchemy import ARRAY, ColumnElement, LargeBinary, and_, any_, case, cast
 from sqlalchemy.orm import Session
 
 from backend import mirror
-from backend.chain import NATIVE, ChainInfo, encode_call
+from backend.chain import ChainInfo, encode_call
 from backend.consent.purposes import Purpose
 from backend.consent.service import allows_sql
 from backend.content import service as content
 from backend.content.media import TEXT
 from backend.content.store import ContentStore
+from backend.models.engagement import EngagementEvent
 from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore, RewardViewer
 from backend.models.sender import OutboxIntent
-from backend.rewards import engine, epochs, streams
+from backend.rewards import engine, epochs, streams, voices
 from backend.rewards.calendar import INTAKE_LOCK, Calendar
 from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Rewards
+from backend.rewards.voices import Voice
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
 from indexer.db import Uint256
@@ -65,31 +68,27 @@ class Terms:
     """What the deployment says about rewards."""
 
     calendar: Calendar
-    minimum_fee: Mapping[bytes, int]
-    """Platform fees, in base units by token, from which on an account counts as a verified person."""
+    voice: Voice
 
     @classmethod
     def of(cls, chain: ChainInfo) -> Terms:
-        """From the manifest's `parameters.rewards`; its `verification` may give the least fee of a token.
+        """From the manifest's `parameters.rewards`; its `voicePrice` states the price of a voice, by token.
 
-        Where it does not, that is the fee of 0.001 of the native coin, or of one whole token, at a rate of 2.5 %.
-        Raises LookupError when the manifest has no reward calendar.
+        In a token without a price fees verify nobody, and its stream pays nothing. Raises LookupError when the manifest
+        lacks calendar or prices, ValueError for a price of a token that it does not list, or below one base unit.
         """
-        stated: Mapping[str, Any] = chain.manifest.parameters.get("rewards", {}).get("verification", {})
-        minimum = {
-            raw(address): int(stated.get(address, default_fee(address, token.decimals)))
-            for address, token in chain.tokens.items()
-        }
-        return cls(Calendar.from_parameters(chain.manifest.parameters), minimum)
+        calendar = Calendar.from_parameters(chain.manifest.parameters)
+        stated: Mapping[str, Any] | None = chain.manifest.parameters["rewards"].get("voicePrice")
+        if stated is None:
+            raise LookupError("the deployment manifest states no price of a voice: add parameters.rewards.voicePrice")
+        if strange := sorted(set(stated) - set(chain.tokens)):
+            raise ValueError(f"voicePrice names {strange[0]}: give an address of `tokens`, with its checksum")
+        prices = {raw(address): int(amount) for address, amount in stated.items()}
+        return cls(calendar, voices.voice(prices, own=raw(chain.address("TroupeToken"))))
 
     def end(self, epoch: int) -> int:
         """The first second after an epoch."""
         return self.calendar.start(Epoch(epoch + 1))
-
-
-def default_fee(address: str, decimals: int) -> int:
-    """The least platform fee that verifies where the manifest names none."""
-    return 25 * 10**12 if address == NATIVE else 25 * 10**decimals // 1_000
 
 
 def raw(address: str) -> bytes:
@@ -168,7 +167,7 @@ def score(
         )
     events = epochs.ordered(
         engine.Signal(
-            each.event_id.bytes,
+            epochs.logged_id(each.event_id.bytes, people[bytes(each.address)].salt),
             people[bytes(each.address)].tag,
             each.work_id,
             each.kind,
@@ -179,7 +178,7 @@ def score(
     )
     seen = {event.work_id for event in events}
     creators = {work_id: creator for work_id, creator in everything.creators.items() if work_id in seen}
-    for address in verified(session, terms, set(people), before=terms.end(epoch), clusters=clusters):
+    for address in verified(session, terms, set(people), epoch=epoch, clusters=clusters):
         people[address].verified = True
     inputs = Inputs(
         creators=creators,
@@ -231,11 +230,12 @@ def _own(viewer: bytes, work_id: int, works: Works, clusters: Mapping[bytes, byt
 
 
 def verified(
-    session: Session, terms: Terms, accounts: set[bytes], *, before: int, clusters: Mapping[bytes, bytes]
+    session: Session, terms: Terms, accounts: set[bytes], *, epoch: int, clusters: Mapping[bytes, bytes]
 ) -> set[bytes]:
-    """Which of the accounts are verified persons: see `engine.trust_by_fees` and docs/rewards.md.
+    """Which of the accounts are verified persons in an epoch: see `engine.trust_by_fees` and docs/rewards.md.
 
-    Payments in blocks before that time (seconds) count, each by its fee; a payment to the platform itself in full.
+    Payments in blocks of the epoch's own time count, each by its fee; a payment to the platform itself in full. A voice
+    that was paid once and counted for ever would cost nothing an epoch.
     """
     payment, work = event("RevenueLedger", "PaymentReceived"), view("work")
     payers = payment.c.payer == any_(cast(sorted(accounts), ARRAY(LargeBinary)))  # one parameter for any number
@@ -248,7 +248,12 @@ def verified(
             func.sum(case((payment.c.work_id == 0, payment.c.amount), else_=payment.c.fee)).label("fee"),
         )
         .outerjoin(work, and_(work.c.work_id == payment.c.work_id, payment.c.work_id != 0))
-        .where(payers, payment.c.block_time < before, func.coalesce(own, False).is_(False))
+        .where(
+            payers,
+            payment.c.block_time >= terms.calendar.start(Epoch(epoch)),
+            payment.c.block_time < terms.end(epoch),
+            func.coalesce(own, False).is_(False),
+        )
         .group_by(payment.c.payer, payment.c.token, work.c.creator)
     )
     payments = [
@@ -257,7 +262,14 @@ def verified(
         )
         for row in rows
     ]
-    return set(engine.trust_by_fees(payments, minimum=terms.minimum_fee, cluster_of=clusters))
+    return set(engine.trust_by_fees(payments, minimum=terms.voice.fee, cluster_of=clusters))
+
+
+def own_ids(session: Session, person: RewardViewer) -> dict[bytes, uuid.UUID]:
+    """A person's events of an epoch: the name in the log, and the id that the client gave."""
+    mine = (EngagementEvent.person_id == person.account_id, EngagementEvent.epoch == person.epoch)
+    found = session.scalars(select(EngagementEvent.event_id).where(*mine))
+    return {epochs.logged_id(event_id.bytes, person.salt): event_id for event_id in found}
 
 
 # --- 3. plan ----------------------------------------------------------------------------------------------------------
@@ -362,7 +374,8 @@ def plan(
         promised=sum(before.values()),
         current_epoch=current,
     )
-    shared = epochs.share(scored.scores, scored.inputs, budget.pool)
+    per_voice = terms.voice.payout.get(token, 0)
+    shared = epochs.share(scored.scores, scored.inputs, budget.pool, per_voice=per_voice)
     rewards = Rewards(
         chain_id=chain.chain_id,
         distributor=raw(chain.address(streams.CONTRACT)),
@@ -372,6 +385,7 @@ def plan(
         scores=epoch_row.scores_sha256,
         previous=base.tree_sha256 if base else None,
         budget=budget,
+        per_voice=per_voice,
         rewards=shared.rewards,
         cumulative=epochs.add(before, shared.rewards),
     )

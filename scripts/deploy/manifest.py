@@ -86,6 +86,7 @@ def build(web3: Any, plan: Plan, system: System, deployer: str) -> dict[str, Any
                 "caps": {
                     address: {"epoch": str(cap.epoch), "account": str(cap.account)} for address, cap in caps.items()
                 },
+                "voicePrice": {address: str(cap.voice) for address, cap in caps.items() if cap.voice},
             },
             "platformSplit": {
                 "leaves": [{"account": account, "weight": str(weight)} for account, weight in system.platform_leaves],

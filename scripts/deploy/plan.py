@@ -108,6 +108,8 @@ class Rewards:
     """2% of the stream's funds at launch."""
     account_cap: int = 64_000 * TRP
     """2% of the epoch's."""
+    voice: int = 25 * TRP
+    """What the price of a voice is taken for in the token; fees in it verify nobody all the same."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,9 @@ class Caps:
 
     epoch: int
     account: int
+    voice: int = 0
+    """The price of a voice, in platform fees of an epoch (docs/rewards.md); prices in all tokens should be worth about
+    the same. 0: fees in this token verify nobody, and a voice pays nothing out of its stream."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +149,11 @@ class Plan:
     platform_split: Mapping[str, int] = field(default_factory=lambda: {"treasury": 500_000, "rewards": 500_000})
     """Work 0's split: what the platform earns goes to the Timelock and to the reward stream by these weights."""
     contract_uri: str = 'data:application/json;utf8,{"name":"Troupe Works"}'
-    native_caps: Caps = Caps(epoch=1_000 * 10**18, account=20 * 10**18)
+    native_caps: Caps = Caps(epoch=1_000 * 10**18, account=20 * 10**18, voice=10**14)
     tokens: Mapping[str, Caps] = field(default_factory=dict)
     """Further ERC-20s that works can be paid in, by address, with their streams' caps in the token's base units."""
     finality: Mapping[str, Any] = field(default_factory=lambda: {"mode": "tag"})
-    mock_usd_caps: Caps = Caps(epoch=1_000_000 * 10**6, account=20_000 * 10**6)
+    mock_usd_caps: Caps = Caps(epoch=1_000_000 * 10**6, account=20_000 * 10**6, voice=250_000)
     """Development only."""
 
     def allocations(self) -> dict[str, int]:

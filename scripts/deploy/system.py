@@ -237,7 +237,7 @@ def members(plan: Plan, timelock: str) -> list[tuple[int, str]]:
 def stream_caps(plan: Plan, system: System) -> dict[str, Caps]:
     """Caps of every stream: the token's own, the native coin's, and those of the tokens that works can be paid in."""
     caps = {
-        system.TroupeToken.address: Caps(plan.rewards.epoch_cap, plan.rewards.account_cap),
+        system.TroupeToken.address: Caps(plan.rewards.epoch_cap, plan.rewards.account_cap, plan.rewards.voice),
         NATIVE: plan.native_caps,
         **plan.tokens,
     }

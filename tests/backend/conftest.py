@@ -81,7 +81,13 @@ def manifest(chain_of_the_app: Deployed | None, tmp_path: Path) -> Path:
         "finality": {"mode": "tag"},
         "contracts": contracts,
         "tokens": [{"address": "0x" + "11" * 20, "symbol": "USD", "decimals": 6}],
-        "parameters": {"rewards": {"genesis": 1_760_000_000, "epochSeconds": 604_800}},
+        "parameters": {
+            "rewards": {
+                "genesis": 1_760_000_000,
+                "epochSeconds": 604_800,
+                "voicePrice": {"0x" + "00" * 20: str(10**14), "0x" + "11" * 20: "250000"},
+            }
+        },
     }
     path.write_text(json.dumps(text))
     return path

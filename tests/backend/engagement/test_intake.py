@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
 from sqlalchemy import create_engine, text
 
+from backend.engagement.schemas import EventIn
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client, Clock
 from tests.factories import GENESIS_TIME, Mirror
@@ -72,7 +74,7 @@ class TestOnce:
         shuffled = random.Random(7).sample(batch + batch[:15], 55)
         for start in range(0, 55, 8):
             send(client, *shuffled[start : start + 8])
-        assert sorted(str(row.event_id) for row in rows(clean_db)) == sorted(e["id"] for e in batch)
+        assert [row.event_id for row in rows(clean_db)] == sorted(EventIn(**e).nameless_id for e in batch)
 
     def test_a_batch_with_one_event_twice_counts_it_once(self, client: Client, mirror: Mirror, clock: Clock) -> None:
         one = event(clock)
@@ -132,6 +134,22 @@ class TestConsent:
         [row] = rows(clean_db)
         assert row.person_id == uuid.UUID(int=0)
         assert (row.at.minute, row.at.second, row.received_at.minute) == (0, 0, 0)
+
+    @pytest.mark.parametrize("version", [1, 7], ids=["v1", "v7"])
+    def test_v11_a_row_without_a_name_keeps_neither_time_nor_machine_of_its_id(
+        self, client: Client, mirror: Mirror, clock: Clock, clean_db: DatabaseUrls, version: int
+    ) -> None:
+        """Attack: such ids carry the time that the row gives to the hour alone; the digest lets one try it out."""
+        own = uuid.UUID(int=(0x0199_ABCD_EF01 << 80) | (version << 76) | (2 << 62) | 0x0242_AC11_0002)
+        sent = event(clock) | {"id": str(own)}
+        later = sent | {"at": (clock() + timedelta(seconds=1)).isoformat()}
+        assert [send(client, each)["accepted"] for each in (sent, sent, later)] == [1, 0, 0]
+        assert send(client, later)["duplicate"] == 1, "within the hour it is the same event"
+        other = sent | {"work_id": 2}
+        assert send(client, other)["refused"] == [{"id": str(own), "outcome": "conflict"}]
+        [row] = rows(clean_db)
+        assert row.event_id != own
+        assert row.digest == EventIn(**later).nameless_digest != EventIn(**sent).digest
 
     def test_v11_consent_and_its_withdrawal_act_on_the_next_request(
         self, client: Client, mirror: Mirror, clock: Clock, clean_db: DatabaseUrls, alice: LocalAccount

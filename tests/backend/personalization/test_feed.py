@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from backend.deps import Core
+from backend.models.engagement import NOBODY
 from backend.models.personalization import ModelSnapshot
 from backend.personalization import service, snapshots
 from backend.personalization.linear import fit
+from backend.personalization.ranking import TREND_HALF_LIFE_S
+from backend.personalization.signals import CLIP
 from backend.settings import Settings
 from tests.backend.conftest import Client, Clock
 from tests.factories import Mirror
@@ -128,6 +132,52 @@ class TestPersonal:
         do(signed_in, clock, "like", 7)
         for item in feed(signed_in)["items"]:
             assert item["score"] == pytest.approx(sum(item["terms"].values()))
+
+
+class TestTrend:
+    """Attack: whoever sends more moves more."""
+
+    def test_ten_thousand_likes_without_a_name_move_a_work_as_two_of_one_person(
+        self, client: Client, mirror: Mirror, clock: Clock, core: Core
+    ) -> None:
+        with core.database.session() as session:
+            session.execute(
+                text(
+                    "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
+                    " duration_ms, completion_bps, epoch, digest)"
+                    " SELECT :nobody, gen_random_uuid(), 1, 'like', now, now, 0, 0, 1, ''"
+                    " FROM generate_series(1, 10000), (SELECT date_trunc('hour', :now ::timestamptz) AS now) t"
+                ),
+                {"nobody": NOBODY, "now": clock()},
+            )
+            for person, work in ((1, 2), (2, 2), (3, 2)):
+                session.execute(
+                    text(
+                        "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
+                        " duration_ms, completion_bps, epoch, digest)"
+                        " VALUES (:person, gen_random_uuid(), :work, 'like', :now, :now, 0, 0, 1, '')"
+                    ),
+                    {"person": uuid.UUID(int=person), "work": work, "now": clock()},
+                )
+        core.database.dispose()
+        assert [item["work_id"] for item in feed(client)["items"]][:3] == [2, 1, 3]
+
+    def rows(self, clock: Clock, *times: tuple[int, int, int]) -> list[dict[str, Any]]:
+        """(person, work, likes)."""
+        like = {"kind": "like", "duration_ms": 0, "completion_bps": 0, "received_at": clock()}
+        return [
+            like | {"person_id": uuid.UUID(int=person), "work_id": work, "times": count}
+            for person, work, count in times
+        ]
+
+    def test_a_work_moves_by_the_clip_a_person_and_all_nameless_visitors_are_one(self, clock: Clock) -> None:
+        rows = self.rows(clock, (0, 1, 10_000), (0, 1, 1), (7, 2, 1), (8, 2, 500), (9, 2, 1))
+        assert service.trend(rows, clock()) == {1: CLIP, 2: 1 + CLIP + 1}
+
+    def test_what_a_person_did_long_ago_weighs_less_before_it_is_clipped(self, clock: Clock) -> None:
+        rows = self.rows(clock, (7, 1, 2))
+        later = clock() + timedelta(seconds=TREND_HALF_LIFE_S)
+        assert service.trend(rows, later) == {1: pytest.approx(1.0)}
 
 
 @pytest.mark.feature("X5", via="http")

@@ -64,7 +64,11 @@ def hamilton(pool: int, weights: Mapping[bytes, int]) -> dict[bytes, int]:
 
 
 def allocate(
-    pool: int, points: Mapping[bytes, int], cluster_of: Mapping[bytes, bytes], cap_bps: int
+    pool: int,
+    points: Mapping[bytes, int],
+    cluster_of: Mapping[bytes, bytes],
+    cap_bps: int,
+    per_voice: int | None = None,
 ) -> tuple[dict[bytes, int], int]:
     groups: dict[bytes, dict[bytes, int]] = {}
     for creator, score in points.items():
@@ -81,5 +85,7 @@ def allocate(
     shares = dict.fromkeys(strongest[:capped], cap) | (hamilton(left, below) if below else {})
     rewards: dict[bytes, int] = {}
     for key, group in named.items():
-        rewards |= hamilton(shares[key], group)
-    return {creator: amount for creator, amount in rewards.items() if amount}, 0 if below else left
+        voices = Fraction(sum(group.values()), 10**18)
+        bound = shares[key] if per_voice is None else floor(per_voice * voices)
+        rewards |= hamilton(min(shares[key], bound), group)
+    return {creator: amount for creator, amount in rewards.items() if amount}, pool - sum(rewards.values())

@@ -47,6 +47,7 @@ links = st.lists(st.tuples(st.sampled_from(V[:4] + C[:5]), st.sampled_from(V[:4]
 points = st.dictionaries(st.sampled_from(C), st.integers(0, 9) | st.integers(0, 10**21), max_size=12)
 pools = st.sampled_from([0, 1, 49, 50, 99, 100, 101]) | st.integers(0, 10**24)
 caps = st.sampled_from([200, 200, 500, 2_500, 10_000])
+bounds = st.none() | st.sampled_from([0, 1, 10**15]) | st.integers(0, 10**24)
 
 
 def voices(
@@ -203,6 +204,12 @@ def test_two_interactions_of_a_pair_and_a_trust_above_one_are_refused() -> None:
 # Shares of the pool
 
 
+def test_a_negative_pool_score_or_bound_is_refused() -> None:
+    for pool, points, per_voice in ((-1, 1, 1), (1, -1, 1), (1, 1, -1)):
+        with pytest.raises(ValueError, match="negative"):
+            allocate(pool, {C[0]: points}, {}, 200, per_voice)
+
+
 def check_budget(pool: int, scores: Mapping[bytes, int], allocation: Allocation) -> None:
     assert sum(allocation.rewards.values()) + allocation.rollover == pool
     assert allocation.rollover >= 0
@@ -211,19 +218,41 @@ def check_budget(pool: int, scores: Mapping[bytes, int], allocation: Allocation)
 
 
 @settings(max_examples=400)
-@given(pools, points, links, caps)
+@given(pools, points, links, caps, bounds)
 def test_v3_budget_and_cap_hold_and_the_reference_agrees(
-    pool: int, scores: dict[bytes, int], links: list[tuple[bytes, bytes]], cap_bps: int
+    pool: int, scores: dict[bytes, int], links: list[tuple[bytes, bytes]], cap_bps: int, per_voice: int | None
 ) -> None:
     cluster_of = clusters(links)
-    allocation = allocate(pool, scores, cluster_of, cap_bps)
+    allocation = allocate(pool, scores, cluster_of, cap_bps, per_voice)
     check_budget(pool, scores, allocation)
     by_cluster: dict[bytes, int] = {}
     for creator, amount in allocation.rewards.items():
         cluster = cluster_of.get(creator, creator)
         by_cluster[cluster] = by_cluster.get(cluster, 0) + amount
     assert all(amount <= pool * cap_bps // 10_000 for amount in by_cluster.values())
-    assert (allocation.rewards, allocation.rollover) == reference.allocate(pool, scores, cluster_of, cap_bps)
+    assert (allocation.rewards, allocation.rollover) == reference.allocate(pool, scores, cluster_of, cap_bps, per_voice)
+
+
+@settings(max_examples=200)
+@given(pools, points, points, caps, st.integers(0, 10**24))
+def test_v3_voices_bring_their_payout_at_most_whoever_else_is_there(
+    pool: int, bought: dict[bytes, int], honest: dict[bytes, int], cap_bps: int, per_voice: int
+) -> None:
+    """However a farm spreads its voices over creators, and however the honest ones are spread beside them."""
+    farm = {b"farm " + creator: voices for creator, voices in bought.items()}
+    rewards = allocate(pool, farm | honest, {}, cap_bps, per_voice).rewards
+    assert sum(rewards.get(creator, 0) for creator in farm) <= per_voice * sum(farm.values()) // VOICE_ONE
+
+
+def test_without_the_bound_one_voice_would_bring_nearly_the_whole_pool() -> None:
+    """What the bound is for: the honest are at their cap, and water-filling hands one voice what they leave."""
+    scores = {C[0]: 1_000 * VOICE_ONE} | {b"farm-%02d" % i: VOICE_ONE // 50 for i in range(50)}
+    farm = set(scores) - {C[0]}
+    unbound, bound = (allocate(10**6, scores, {}, 200, per_voice) for per_voice in (None, 600))
+    assert sum(unbound.rewards.get(creator, 0) for creator in farm) == 980_000
+    assert sum(bound.rewards.get(creator, 0) for creator in farm) == 600
+    assert bound.rewards[C[0]] == 20_000
+    assert (bound.capped, bound.rollover) == (frozenset({C[0]}), 10**6 - 20_600)
 
 
 @pytest.mark.parametrize("pool", [0, 1, 49, 10**18])

@@ -17,6 +17,7 @@ from backend.rewards.epochs import Budget, Claimed, Inputs, InvalidFile, Pair, R
 from backend.rewards.merkle import process
 
 CHAIN, DISTRIBUTOR, TOKEN = 31337, b"\xd1" * 20, b"\x70" * 20
+PER_VOICE = 4 * 10**16
 CREATORS = [bytes([0xC0 + i]) * 20 for i in range(6)]
 
 
@@ -63,7 +64,7 @@ class Published:
         )
         before = self.trees[-1] if self.trees else None
         carried = before.rollover if before else 0
-        rewards = epochs.share(scores, inputs, pool).rewards
+        rewards = epochs.share(scores, inputs, pool, per_voice=PER_VOICE).rewards
         self.trees.append(
             Rewards(
                 CHAIN,
@@ -74,6 +75,7 @@ class Published:
                 named,
                 sha256(before.file()).digest() if before else None,
                 Budget(pool, carried, pool),
+                PER_VOICE,
                 rewards,
                 epochs.add(before.cumulative if before else {}, rewards),
             )
@@ -154,6 +156,7 @@ def test_the_oracle_finds_one_unit_moved_in_any_file(published: Published) -> No
         "scores do not follow": with_scores(changed(scores, ["scores", 0, "voice"], str(int(first["voice"]) + 1))),
         "log's root": with_log(changed(log, ["events", 0, 5], events[0][5] - 1)),
         "rewards do not follow": moved.file(),
+        "what a voice pays out": changed(last.file(), ["perVoice"], str(last.per_voice - 10**12)),
         "leaves are not those": Rewards(
             **(vars(last) | {"cumulative": dict(last.cumulative) | {b"\xff" * 20: 1}})
         ).file(),
@@ -220,6 +223,13 @@ def test_the_command_recomputes_and_names_what_is_missing(
 def test_pseudonyms_of_two_epochs_have_nothing_in_common() -> None:
     assert epochs.tag(1, b"\1" * 20, b"s" * 16) != epochs.tag(2, b"\1" * 20, b"s" * 16)
     assert epochs.tag(1, b"\1" * 20, b"s" * 16) != epochs.tag(1, b"\1" * 20, b"t" * 16)
+
+
+def test_an_events_name_in_the_log_says_nothing_of_its_id() -> None:
+    own = bytes(range(16))
+    assert epochs.logged_id(own, b"s" * 16) != epochs.logged_id(own, b"t" * 16)
+    assert epochs.logged_id(own, b"s" * 16) != epochs.logged_id(own[::-1], b"s" * 16)
+    assert len(epochs.logged_id(own, b"s" * 16)) == 16
 
 
 # Budget

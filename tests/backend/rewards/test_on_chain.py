@@ -99,7 +99,7 @@ class Stage(Live):
 
     def tips(self, payer: LocalAccount, work_id: int) -> None:
         data = encode_call("RevenueLedger", "payNative", [work_id, 1, bytes(32)])
-        self.send(payer.address, self.info.address("RevenueLedger"), data, value=ETHER // 1_000)
+        self.send(payer.address, self.info.address("RevenueLedger"), data, value=ETHER // 100)
 
     def watches(self, viewer: LocalAccount, *works: int, epoch: int) -> None:
         now = datetime.now(UTC)
@@ -234,6 +234,7 @@ def test_v4_two_epochs_from_engagement_to_claim(watched: Stage) -> None:
     assert stage.rewards(farmer)["cumulative"] == "0"
 
     for number in range(4):
+        stage.tips(wallet(f"viewer {number}"), 1 + number % 3)
         stage.watches(wallet(f"viewer {number}"), 1, 3, epoch=2)
     stage.to_epoch(3)
     stage.work()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
-from eth_utils.crypto import keccak
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.orm import Session
 
@@ -37,7 +37,8 @@ TRP = b"\x11" * 20
 """The one ERC-20 of the test manifest."""
 ETH = bytes(20)
 FUNDS = 10**12
-CAP = 10**10
+CAP = 10**5
+"""2 % of it is below what a voice pays out of the stream (62,500 units of the manifest's price)."""
 
 People = Callable[[str], LocalAccount]
 
@@ -278,18 +279,32 @@ def test_a_farm_without_verification_gets_nothing_and_takes_nothing(world: World
     assert all(score["viewers"] == 5 and score["share_bps"] == 2_500 for score in creators.values())
 
 
-def test_payments_to_own_works_after_the_epoch_or_too_small_verify_nobody(world: World) -> None:
+def test_payments_to_own_works_outside_the_epoch_or_too_small_verify_nobody(world: World) -> None:
     world.work(7, "viewer-own")
     world.pays("viewer-own", 7)
-    world.pays("viewer-small", 1, fee=25 * 10**12 - 1)
-    world.pays("viewer-enough", 1, fee=25 * 10**12)
+    world.pays("viewer-early", 1, time=GENESIS_TIME - 1)
+    world.pays("viewer-small", 1, fee=10**14 - 1)
+    world.pays("viewer-enough", 1, fee=4 * 10**13)
+    world.pays("viewer-enough", 2, fee=6 * 10**13)
     world.pays("viewer-late", 1, time=GENESIS_TIME + WEEK)
-    names = ("own", "small", "enough", "late")
+    names = ("own", "early", "small", "enough", "late")
     accounts = {canonical(world.people(f"viewer-{name}")) for name in names}
     with world.unit() as session:
         terms = service.Terms.of(world.chain)
-        found = service.verified(session, terms, accounts, before=GENESIS_TIME + WEEK, clusters={})
-    assert found == {canonical(world.people("viewer-enough"))}
+        first, second = (service.verified(session, terms, accounts, epoch=n, clusters={}) for n in (1, 2))
+    assert first == {canonical(world.people("viewer-enough"))}
+    assert second == {canonical(world.people("viewer-late"))}
+
+
+def test_a_voice_is_paid_for_in_each_epoch_anew(watched: World) -> None:
+    """Attack: pay once, farm for ever."""
+    for number in (0, 1):
+        watched.watches(f"viewer-{number}", 1, 2, 3, 4, 5, epoch=2)
+    watched.pays("viewer-1", 6, time=GENESIS_TIME + WEEK + 60)
+    watched.to_epoch(3)
+    watched.tick()
+    assert watched.get("/v1/rewards/epochs/1")["voices"] == str(5 * 10**18)
+    assert watched.get("/v1/rewards/epochs/2")["voices"] == str(10**18)
 
 
 def test_own_works_count_nothing_for_maker_and_owner(world: World) -> None:
@@ -395,9 +410,9 @@ def test_a_person_proves_that_the_own_events_were_counted(watched: World) -> Non
     tag = epochs.tag(1, canonical(person), bytes.fromhex(answer["salt"][2:]))
     assert answer["pseudonym"] == "0x" + tag.hex()
     for item in answer["items"] + rest["items"]:
-        event = Signal(
-            uuid.UUID(item["id"]).bytes, tag, item["work_id"], item["kind"], item["duration_ms"], item["completion_bps"]
-        )
+        name = epochs.logged_id(uuid.UUID(item["id"]).bytes, bytes.fromhex(answer["salt"][2:]))
+        assert item["logged_as"] == "0x" + name.hex()
+        event = Signal(name, tag, item["work_id"], item["kind"], item["duration_ms"], item["completion_bps"])
         leaf = epochs.event_leaf(31337, 1, event)
         assert item["leaf"] == "0x" + leaf.hash.hex()
         nodes = [Node(bytes.fromhex(node["hash"][2:]), int(node["sum"])) for node in item["proof"]]
@@ -486,6 +501,7 @@ def test_v4_two_epochs_add_up_and_the_claim_covers_both(watched: World) -> None:
     watched.finalized(first, 2)
 
     watched.watches("viewer-0", 1, 2, epoch=2)
+    watched.pays("viewer-0", 6, time=GENESIS_TIME + WEEK + 120)
     watched.to_epoch(3)
     watched.tick()
     second = watched.root(2)
@@ -611,6 +627,78 @@ def test_an_account_that_earned_nothing_has_empty_streams(watched: World) -> Non
     assert watched.get("/v1/rewards/0x12", status=422)["code"]
 
 
-def test_the_native_stream_has_its_own_default_fee() -> None:
-    assert service.default_fee(NATIVE, 18) == 25 * 10**12
-    assert service.default_fee("0x" + keccak(b"usd")[:20].hex(), 6) == 25_000
+def test_the_open_epoch_says_what_a_voice_costs_and_brings(world: World) -> None:
+    voice = world.get("/v1/rewards/epochs")["current"]["voice"]
+    assert [(each["symbol"], each["fee"], each["payout"]) for each in voice] == [
+        ("ETH", str(10**14), str(10**14 // 4)),
+        ("USD", "250000", "62500"),
+    ]
+
+
+def stating(world: World, prices: Any) -> ChainInfo:
+    """The deployment with other prices of a voice."""
+    manifest = json.loads(world.settings.deployment.read_text())
+    manifest["parameters"]["rewards"] |= {"voicePrice": prices}
+    if prices is None:
+        del manifest["parameters"]["rewards"]["voicePrice"]
+    world.settings.deployment.write_text(json.dumps(manifest))
+    return ChainInfo.load(world.settings.deployment)
+
+
+@pytest.mark.parametrize(
+    ("prices", "error", "words"),
+    [
+        (None, LookupError, "states no price"),
+        ({"0x" + "22" * 20: "1"}, ValueError, "names 0x2222"),
+        ({"0x" + "11" * 20: "0"}, ValueError, "at least one base unit"),
+    ],
+)
+def test_prices_that_cannot_be_meant_are_refused(world: World, prices: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        service.Terms.of(stating(world, prices))
+
+
+def test_a_token_without_a_price_verifies_nobody_and_its_stream_pays_nothing(watched: World) -> None:
+    watched.chain = stating(watched, {NATIVE: str(10**14)})
+    watched.tick()
+    row = watched.root(1)
+    assert (row.pool, row.rollover, row.root) == (CAP, CAP, None)
+
+
+@pytest.mark.feature("E3", via="http")
+def test_a_voice_pays_out_no_more_than_its_part_of_the_price(world: World) -> None:
+    """Attack: one bought voice in a week without others, spread over many creators, takes a pool of a million."""
+    world.funds(cap=10**12 // 20)
+    world.watches("viewer-0", 1, 2, 3, 4, 5)
+    world.to_epoch(2)
+    world.tick()
+    row = world.root(1)
+    assert row.pool == 10**12 // 20
+    assert row.total == 5 * (62_500 // 5)
+    assert row.tree_sha256 is not None
+    assert recompute.recompute(world.file(row.tree_sha256), world.file).total == row.total
+
+
+@pytest.mark.parametrize("version", [1, 7], ids=["v1", "v7"])
+def test_ids_that_tell_time_and_machine_are_taken_and_not_published(world: World, version: int) -> None:
+    machine, ticks = 0x02_42_AC_11_00_02, 0x1F0_C6A1_D3E0_4B2A
+    own = {
+        1: uuid.UUID(fields=(ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, 0x1000 | ticks >> 48, 0x80, 1, machine)),
+        7: uuid.UUID(int=(1_760_000_123_456 << 80) | (7 << 76) | (2 << 62) | machine),
+    }[version]
+    assert own.version == version
+    person = world.client.as_(world.people("viewer-0"))
+    person.put("/v1/consents/behaviour", json={"granted": True})
+    event = {"id": str(own), "kind": "watch", "work_id": 1, "at": world.clock().isoformat()}
+    event |= {"duration_ms": 60_000, "completion_bps": 10_000}
+    for accepted in (1, 0):
+        assert person.post("/v1/engagement", json={"events": [event]}).json()["accepted"] == accepted
+    world.to_epoch(2)
+    world.tick()
+    (row,) = world.rows(RewardEpoch)
+    published = world.file(row.log_sha256)
+    for trace in (own.hex, own.hex[:8], f"{machine:012x}"):
+        assert trace.encode() not in published
+    (mine,) = person.get("/v1/rewards/epochs/1/mine").json()["items"]
+    assert mine["id"] == str(own)
+    assert mine["logged_as"][2:].encode() in published
