@@ -17,6 +17,7 @@ from backend.chain import ChainInfo, ManifestError
 from backend.db import conninfo
 from backend.migrations.upgrade import current, head
 from backend.node import Node, NodeRefused, NodeUnreachable
+from backend.rewards.service import Terms
 from backend.settings import Settings, SettingsError, load_settings
 from indexer.errors import Fatal
 from indexer.migrate import require_current
@@ -30,7 +31,9 @@ class PreflightError(Exception):
 
 def check(settings: Settings) -> None:
     """Look at manifest, chain and database, in this order. Raises PreflightError for the first thing that is wrong."""
-    check_chain(settings, check_manifest(settings))
+    chain = check_manifest(settings)
+    check_chain(settings, chain)
+    check_rewards(settings, chain)
     check_database(settings)
 
 
@@ -74,6 +77,14 @@ def check_chain(settings: Settings, chain: ChainInfo) -> None:
             raise PreflightError(
                 f"The node at {settings.rpc_url} does not answer ({error}): start it, or set TROUPE_RPC_URL"
             ) from None
+
+
+def check_rewards(settings: Settings, chain: ChainInfo) -> None:
+    """Raises PreflightError unless the manifest says when epochs begin and what a voice costs."""
+    try:
+        Terms.of(chain)
+    except (LookupError, ValueError) as error:
+        raise PreflightError(f"The manifest {settings.deployment} cannot be used for rewards: {error}") from None
 
 
 def check_database(settings: Settings) -> None:

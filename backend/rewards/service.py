@@ -80,7 +80,9 @@ class Terms:
         calendar = Calendar.from_parameters(chain.manifest.parameters)
         stated: Mapping[str, Any] | None = chain.manifest.parameters["rewards"].get("voicePrice")
         if stated is None:
-            raise LookupError("the deployment manifest states no price of a voice: add parameters.rewards.voicePrice")
+            raise LookupError(
+                "it states no price of a voice: deploy again with this version, or add parameters.rewards.voicePrice"
+            )
         if strange := sorted(set(stated) - set(chain.tokens)):
             raise ValueError(f"voicePrice names {strange[0]}: give an address of `tokens`, with its checksum")
         prices = {raw(address): int(amount) for address, amount in stated.items()}

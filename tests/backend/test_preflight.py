@@ -103,6 +103,19 @@ def test_a_node_that_is_away(good: Settings) -> None:
         preflight.check(good.model_copy(update={"rpc_url": f"http://127.0.0.1:{free_port()}"}))
 
 
+def test_a_manifest_of_a_version_that_knew_no_price_of_a_voice(good: Settings) -> None:
+    change(good, parameters={"rewards": {"genesis": 1, "epochSeconds": 604_800}})
+    with pytest.raises(PreflightError, match=r"cannot be used for rewards: it states no price .* add parameters"):
+        preflight.check(good)
+
+
+def test_a_price_of_a_voice_in_a_token_that_is_not_listed(good: Settings) -> None:
+    rewards = {"genesis": 1, "epochSeconds": 604_800, "voicePrice": {"0x" + "22" * 20: "1"}}
+    change(good, parameters={"rewards": rewards})
+    with pytest.raises(PreflightError, match="voicePrice names 0x2222"):
+        preflight.check(good)
+
+
 def test_a_database_that_is_away(good: Settings) -> None:
     url = SecretStr("postgresql+psycopg://troupe_backend:hunter2@/troupe?host=/nowhere")
     with pytest.raises(PreflightError, match="start it, or set TROUPE_DATABASE_URL") as caught:
