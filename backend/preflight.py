@@ -17,7 +17,7 @@ from backend.chain import ChainInfo, ManifestError
 from backend.db import conninfo
 from backend.migrations.upgrade import current, head
 from backend.node import Node, NodeRefused, NodeUnreachable
-from backend.rewards.service import Terms
+from backend.rewards.terms import Terms
 from backend.settings import Settings, SettingsError, load_settings
 from indexer.errors import Fatal
 from indexer.migrate import require_current

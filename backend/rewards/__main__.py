@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from backend.deps import Core
 from backend.rewards import service
+from backend.rewards.terms import raw
 from backend.schemas import parse_address
 from backend.sender.__main__ import closing_database
 from backend.settings import SettingsError, load_settings
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("token", help="the stream's token, 0x and 40 hex digits; the native coin is the zero address")
     given = parser.parse_args(arguments)
     try:
-        token = service.raw(parse_address(given.token))
+        token = raw(parse_address(given.token))
     except ValueError as error:
         parser.error(f"token: {error}")
     decide = service.withdraw if given.decision == "withdraw" else service.repropose

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from backend.chain import ChainInfo
 from backend.models.rewards import RewardLeaf, RewardRoot
-from backend.rewards import epochs, service, streams
+from backend.rewards import epochs, streams
 from backend.rewards.merkle import Node, Proof, Tree, leaf_reward
+from backend.rewards.terms import raw
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _tree(session: Session, chain: ChainInfo, row: RewardRoot) -> Tree:
     leaves = session.execute(
         select(RewardLeaf.account, RewardLeaf.cumulative).where(RewardLeaf.root_id == row.id).order_by(RewardLeaf.index)
     )
-    distributor = service.raw(chain.address(streams.CONTRACT))
+    distributor = raw(chain.address(streams.CONTRACT))
     tree = _built(chain.chain_id, distributor, row.token, tuple((account, amount) for account, amount in leaves))
     if tree.root != row.root:
         raise AssertionError(f"the leaves of root {row.id} give 0x{tree.root.hex()}")

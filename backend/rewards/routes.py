@@ -40,6 +40,7 @@ from backend.rewards.schemas import (
     ScoreOut,
     VoiceOut,
 )
+from backend.rewards.terms import Terms, raw
 from backend.rewards.voices import Voice
 from backend.schemas import AddressStr
 from indexer.types import Epoch
@@ -54,7 +55,7 @@ def list_reward_epochs(
     session: DbSession, chain: Chain, head: ChainHead, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> EpochPage:
     """Epochs whose events are fixed, newest first, with what each added to each stream and where its root stands."""
-    terms = service.Terms.of(chain)
+    terms = Terms.of(chain)
     query = select(RewardEpoch).order_by(RewardEpoch.epoch.desc()).limit(limit + 1)
     if cursor is not None:
         (before,) = decode_cursor("reward-epochs", cursor, int)
@@ -88,7 +89,7 @@ def get_reward_epoch(
 
     Anyone can compute the root again from the files: `python -m backend.rewards.recompute`.
     """
-    terms = service.Terms.of(chain)
+    terms = Terms.of(chain)
     row = session.get(RewardEpoch, epoch)
     if row is None and epoch > terms.calendar.epoch_at(head.time):
         raise NotFound(f"Epoch {epoch} has not begun.", code="epoch_not_found", title="No such epoch")
@@ -171,8 +172,8 @@ def get_account_rewards(session: DbSession, chain: Chain, head: ChainHead, addre
 
     A claim covers all epochs at once. What is above the account's allowance stays claimable in later epochs.
     """
-    current = service.Terms.of(chain).calendar.epoch_at(head.time)
-    found = claims.claimable(session, chain, service.raw(address), current_epoch=current)
+    current = Terms.of(chain).calendar.epoch_at(head.time)
+    found = claims.claimable(session, chain, raw(address), current_epoch=current)
     payable = [each for each in found if each.now and each.proof]
     return AccountRewards(
         account=address,
@@ -186,7 +187,7 @@ def get_account_rewards(session: DbSession, chain: Chain, head: ChainHead, addre
 
 
 def _epoch(session: Session, chain: ChainInfo, head: Head, epoch: int, row: RewardEpoch | None) -> EpochOut:
-    terms = service.Terms.of(chain)
+    terms = Terms.of(chain)
     roots = session.scalars(
         select(RewardRoot).where(RewardRoot.epoch == epoch).order_by(RewardRoot.token, RewardRoot.attempt)
     )
@@ -210,7 +211,7 @@ def _epoch(session: Session, chain: ChainInfo, head: Head, epoch: int, row: Rewa
 
 
 def _voice(token: Token, voice: Voice) -> VoiceOut:
-    address = service.raw(token.address)
+    address = raw(token.address)
     return VoiceOut(
         token=token.address,
         symbol=token.symbol,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, and_, any_, case, cast, func, or_, select, text
@@ -28,10 +28,10 @@ from backend.content.store import ContentStore
 from backend.models.engagement import EngagementEvent
 from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore, RewardViewer
 from backend.models.sender import OutboxIntent
-from backend.rewards import engine, epochs, streams, voices
-from backend.rewards.calendar import INTAKE_LOCK, Calendar
+from backend.rewards import engine, epochs, streams
+from backend.rewards.calendar import INTAKE_LOCK
 from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Rewards
-from backend.rewards.voices import Voice
+from backend.rewards.terms import Terms, raw
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
 from indexer.db import Uint256
@@ -61,41 +61,6 @@ _EVENTS = text(f"""
         WHERE {allows_sql(Purpose.BEHAVIOUR, "p.person_id")}
     )
 """)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the deployment says about rewards."""
-
-    calendar: Calendar
-    voice: Voice
-
-    @classmethod
-    def of(cls, chain: ChainInfo) -> Terms:
-        """From the manifest's `parameters.rewards`; its `voicePrice` states the price of a voice, by token.
-
-        In a token without a price fees verify nobody, and its stream pays nothing. Raises LookupError when the manifest
-        lacks calendar or prices, ValueError for a price of a token that it does not list, or below one base unit.
-        """
-        calendar = Calendar.from_parameters(chain.manifest.parameters)
-        stated: Mapping[str, Any] | None = chain.manifest.parameters["rewards"].get("voicePrice")
-        if stated is None:
-            raise LookupError(
-                "it states no price of a voice: deploy again with this version, or add parameters.rewards.voicePrice"
-            )
-        if strange := sorted(set(stated) - set(chain.tokens)):
-            raise ValueError(f"voicePrice names {strange[0]}: give an address of `tokens`, with its checksum")
-        prices = {raw(address): int(amount) for address, amount in stated.items()}
-        return cls(calendar, voices.voice(prices, own=raw(chain.address("TroupeToken"))))
-
-    def end(self, epoch: int) -> int:
-        """The first second after an epoch."""
-        return self.calendar.start(Epoch(epoch + 1))
-
-
-def raw(address: str) -> bytes:
-    """An address as tables hold it."""
-    return bytes.fromhex(address.removeprefix("0x"))
 
 
 def alone(session: Session) -> bool:

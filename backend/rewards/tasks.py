@@ -16,6 +16,7 @@ from backend.content.store import ContentStore
 from backend.errors import Unavailable
 from backend.models.rewards import RewardEpoch
 from backend.rewards import service, streams
+from backend.rewards.terms import Terms
 from backend.sender.tasks import operator_sender, sweep
 from backend.worker import celery, core, task_session
 
@@ -37,7 +38,7 @@ def tick() -> None:
 
 def advance(unit: Unit, store: ContentStore, chain: ChainInfo, *, operator: bytes | None, now: datetime) -> bool:
     """Do what is due; whether something was queued for the sender. Without an operator nothing is published."""
-    terms = service.Terms.of(chain)
+    terms = Terms.of(chain)
     try:
         while _step(unit, lambda session: _fix(session, terms, now)):
             pass
@@ -60,7 +61,7 @@ def _step(unit: Unit, work: Callable[[Session], bool]) -> bool:
         return service.alone(session) and work(session)
 
 
-def _fix(session: Session, terms: service.Terms, now: datetime) -> bool:
+def _fix(session: Session, terms: Terms, now: datetime) -> bool:
     epoch = service.closable(session, terms)
     if epoch is not None:
         service.fix(session, epoch, now=now)

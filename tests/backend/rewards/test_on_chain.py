@@ -31,6 +31,7 @@ from backend.node import Node
 from backend.rewards import recompute, service, tasks
 from backend.rewards.merkle import leaf_split
 from backend.rewards.publishing import kinds
+from backend.rewards.terms import Terms
 from backend.sender.keys import load
 from backend.sender.operator import finality
 from backend.sender.policy import Sweep
@@ -86,7 +87,7 @@ class Stage(Live):
     def to_epoch(self, epoch: int) -> None:
         head = self.node.block()
         assert head is not None
-        start = service.Terms.of(self.info).calendar.start(epoch)  # type: ignore[arg-type]
+        start = Terms.of(self.info).calendar.start(epoch)  # type: ignore[arg-type]
         self.pass_time(max(start - head.time, 0) + 60)
 
     def register(self, owner: LocalAccount, name: str) -> None:

@@ -26,6 +26,7 @@ from backend.models.sender import OutboxIntent
 from backend.rewards import epochs, recompute, service, tasks
 from backend.rewards.engine import Signal
 from backend.rewards.merkle import Node, leaf_reward, process
+from backend.rewards.terms import Terms
 from backend.sender.states import State
 from backend.settings import Settings
 from tests.backend.conftest import Client, Clock
@@ -290,7 +291,7 @@ def test_payments_to_own_works_outside_the_epoch_or_too_small_verify_nobody(worl
     names = ("own", "early", "small", "enough", "late")
     accounts = {canonical(world.people(f"viewer-{name}")) for name in names}
     with world.unit() as session:
-        terms = service.Terms.of(world.chain)
+        terms = Terms.of(world.chain)
         first, second = (service.verified(session, terms, accounts, epoch=n, clusters={}) for n in (1, 2))
     assert first == {canonical(world.people("viewer-enough"))}
     assert second == {canonical(world.people("viewer-late"))}
@@ -655,7 +656,7 @@ def stating(world: World, prices: Any) -> ChainInfo:
 )
 def test_prices_that_cannot_be_meant_are_refused(world: World, prices: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        service.Terms.of(stating(world, prices))
+        Terms.of(stating(world, prices))
 
 
 def test_a_token_without_a_price_verifies_nobody_and_its_stream_pays_nothing(watched: World) -> None:
