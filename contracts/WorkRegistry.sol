@@ -5,7 +5,9 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {IERC165} from "@openzeppelin/contracts/interfaces/IERC165.sol";
 import {IERC2981} from "@openzeppelin/contracts/interfaces/IERC2981.sol";
 import {IERC4906} from "@openzeppelin/contracts/interfaces/IERC4906.sol";
+import {ERC2771Context} from "@openzeppelin/contracts/metatx/ERC2771Context.sol";
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
+import {Context} from "@openzeppelin/contracts/utils/Context.sol";
 import {Create2} from "@openzeppelin/contracts/utils/Create2.sol";
 import {NoncesKeyed} from "@openzeppelin/contracts/utils/NoncesKeyed.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
@@ -20,7 +22,16 @@ import {IWorkRegistry} from "./interfaces/IWorkRegistry.sol";
  * @title WorkRegistry
  * @custom:security-contact see SECURITY.md
  */
-contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManaged, EIP712, NoncesKeyed {
+contract WorkRegistry is
+    IWorkRegistry,
+    ERC721,
+    IERC2981,
+    IERC4906,
+    AccessManaged,
+    ERC2771Context,
+    EIP712,
+    NoncesKeyed
+{
     // ----------------------------------------------------------------------------------------------------- constants
 
     /// @notice Version of this contract's interface.
@@ -83,15 +94,22 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
     /**
      * @param initialAuthority the AccessManager that says who may call what is restricted.
      * @param ledger_ the RevenueLedger, deployed for this contract's address.
+     * @param forwarder the SessionForwarder, whose signed requests count as calls of the accounts that signed them.
      * @param initialRoyaltyBps the royalty that marketplaces are asked for.
      * @param initialContractURI the registry's own metadata (ERC-7572).
      */
     constructor(
         address initialAuthority,
         IRevenueLedger ledger_,
+        address forwarder,
         uint16 initialRoyaltyBps,
         string memory initialContractURI
-    ) ERC721("Troupe Works", "WORK") AccessManaged(initialAuthority) EIP712("Troupe WorkRegistry", VERSION) {
+    )
+        ERC721("Troupe Works", "WORK")
+        AccessManaged(initialAuthority)
+        ERC2771Context(forwarder)
+        EIP712("Troupe WorkRegistry", VERSION)
+    {
         if (ledger_.registry() != address(this)) revert WorkLedgerMismatch(ledger_.registry());
         ledger = ledger_;
         _setRoyaltyBps(initialRoyaltyBps);
@@ -104,7 +122,7 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
     function commit(bytes32 commitment) external override {
         if (_committedAt[commitment] != 0) return;
         _committedAt[commitment] = uint48(block.timestamp);
-        emit WorkCommitted(commitment, msg.sender);
+        emit WorkCommitted(commitment, _msgSender());
     }
 
     /// @inheritdoc IWorkRegistry
@@ -112,12 +130,12 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
         if (terms.minShareBps > MAX_UPSTREAM_BPS) revert WorkLicenceInvalid(terms.minShareBps);
         licenceId = ++_licenceCount;
         _licences[licenceId] = terms;
-        emit LicenceCreated(licenceId, msg.sender, terms);
+        emit LicenceCreated(licenceId, _msgSender(), terms);
     }
 
     /// @inheritdoc IWorkRegistry
     function register(RegisterParams calldata params) external override returns (uint64) {
-        if (params.owner != msg.sender) revert WorkInvalidSigner(params.owner);
+        if (params.owner != _msgSender()) revert WorkInvalidSigner(params.owner);
         return _register(params);
     }
 
@@ -510,7 +528,25 @@ contract WorkRegistry is IWorkRegistry, ERC721, IERC2981, IERC4906, AccessManage
 
     function _checkOwner(uint64 workId) private view {
         _known(workId);
-        if (_ownerOf(workId) != msg.sender) revert WorkNotOwner(workId, msg.sender);
+        address sender = _msgSender();
+        if (_ownerOf(workId) != sender) revert WorkNotOwner(workId, sender);
+    }
+
+    /// @dev Roles are exercised by their holders' own calls; no forwarder stands between.
+    function _checkCanCall(address, bytes calldata) internal override {
+        super._checkCanCall(msg.sender, msg.data);
+    }
+
+    function _msgSender() internal view override(Context, ERC2771Context) returns (address) {
+        return ERC2771Context._msgSender();
+    }
+
+    function _msgData() internal view override(Context, ERC2771Context) returns (bytes calldata) {
+        return ERC2771Context._msgData();
+    }
+
+    function _contextSuffixLength() internal view override(Context, ERC2771Context) returns (uint256) {
+        return ERC2771Context._contextSuffixLength();
     }
 
     function _checkActive(uint64 workId) private view {

@@ -23,8 +23,10 @@ TARGET = ROOT / "indexer" / "abi"
 
 CONTRACTS = (
     "AccessManager",
+    "AttestationRegistry",
     "RevenueLedger",
     "RewardDistributor",
+    "SessionForwarder",
     "TimelockController",
     "TroupeGovernor",
     "TroupeToken",

@@ -76,6 +76,7 @@ class Deployment:
         """All steps in order. Raises SendError or PlanError; nothing is finished half: run again from a new account."""
         self.plan.allocations()
         self.create_core()
+        self.create_signatures()
         self.create_money()
         if self.plan.network == DEVELOPMENT:
             self.create_development()
@@ -136,6 +137,11 @@ class Deployment:
             (self.sender.account.address, parts["rewards"]),
         ]
 
+    def create_signatures(self) -> None:
+        """AttestationRegistry and SessionForwarder, which nobody administers."""
+        self.create("AttestationRegistry")
+        self.create("SessionForwarder")
+
     def create_money(self) -> None:
         """RewardDistributor, RevenueLedger and WorkRegistry; ledger and registry name each other."""
         plan, system = self.plan, self.system
@@ -165,7 +171,14 @@ class Deployment:
             system.platform_leaves,
             tree_digest(system.platform_leaves),
         )
-        self.create("WorkRegistry", manager, ledger.address, plan.royalty_bps, plan.contract_uri)
+        self.create(
+            "WorkRegistry",
+            manager,
+            ledger.address,
+            system.SessionForwarder.address,
+            plan.royalty_bps,
+            plan.contract_uri,
+        )
 
     def create_development(self) -> None:
         """A dollar that anyone can mint."""

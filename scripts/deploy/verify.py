@@ -220,6 +220,7 @@ def fixed_values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
     ledger, registry, distributor = reader.RevenueLedger, reader.WorkRegistry, reader.RewardDistributor
 
     yield "WorkRegistry.ledger", registry.ledger(), at["RevenueLedger"]
+    yield "WorkRegistry.trustedForwarder", registry.trustedForwarder(), at["SessionForwarder"]
     yield "RevenueLedger.registry", ledger.registry(), at["WorkRegistry"]
     yield "TroupeGovernor.token", governor.token(), at["TroupeToken"]
     yield "TroupeGovernor.accessManager", governor.accessManager(), at["AccessManager"]

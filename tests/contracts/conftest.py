@@ -5,7 +5,7 @@ the platform's treasury, accounts[7] pays.
 """
 
 import pytest
-from brownie import AccessManager, MockUSD, OpenToken, RevenueLedger, WorkRegistry
+from brownie import AccessManager, MockUSD, OpenToken, RevenueLedger, SessionForwarder, WorkRegistry
 from money import DIGEST
 
 FEE_BPS = 250
@@ -61,12 +61,17 @@ def coin(ledger, admin):
 
 
 @pytest.fixture(scope="module")
-def registry(authority, admin, treasury):
+def forwarder(admin, module_isolation):
+    return SessionForwarder.deploy({"from": admin})
+
+
+@pytest.fixture(scope="module")
+def registry(authority, admin, treasury, forwarder):
     """The real registry with its own ledger, deployed as in production: the ledger first, for a predicted address."""
     predicted = admin.get_deployment_address(admin.nonce + 1)
     split = [(treasury, 1_000_000)]
     books = RevenueLedger.deploy(authority, predicted, FEE_BPS, split, DIGEST, {"from": admin})
-    works = WorkRegistry.deploy(authority, books, ROYALTY_BPS, "ipfs://registry", {"from": admin})
+    works = WorkRegistry.deploy(authority, books, forwarder, ROYALTY_BPS, "ipfs://registry", {"from": admin})
     assert works.address == predicted
     return works
 

@@ -109,6 +109,17 @@ def test_every_contract_fits(system):
         assert len(web3.eth.get_code(contract.address)) < 24_576
 
 
+def test_case_52_only_the_registry_trusts_the_forwarder(system):
+    """So no request, by whomever it was signed, reaches the ledger, a token, the rewards or the authority."""
+    asked = selector("isTrustedForwarder(address)") + "00" * 12 + system.SessionForwarder.address[2:]
+    answers = {}
+    for name, contract in system.contracts.items():
+        answer = web3.provider.make_request("eth_call", [{"to": contract.address, "data": asked}, "latest"])
+        answers[name] = int(answer.get("result", "0x0"), 16) if answer.get("result") != "0x" else 0
+    assert {name for name, answer in answers.items() if answer} == {"WorkRegistry"}
+    assert {"RevenueLedger", "RewardDistributor", "TroupeToken", "MockUSD", "AccessManager"} <= set(answers)
+
+
 def test_genesis_supply_goes_where_the_plan_says(system, launch):
     token = system.TroupeToken
     assert token.totalSupply() == 400_000_000 * TRP
@@ -425,6 +436,17 @@ def test_v7_verify_names_what_changed_on_the_chain(system, stated, timelock, dri
     change(system, {"from": timelock})
     found = differences(stated)
     assert any(named in line for line in found), found
+
+
+def test_verify_names_another_forwarder(stated, sender):
+    """A registry that obeys a forwarder which the manifest doesn't name."""
+    other = loaded()["SessionForwarder"].deploy({"from": accounts[9]})
+    changed = copy.deepcopy(stated)
+    entry = {"address": other.address, "codeHash": manifest.code_hash(web3, other.address)}
+    changed["contracts"]["SessionForwarder"] |= entry
+    trusted = stated["contracts"]["SessionForwarder"]["address"]
+    found = f"WorkRegistry.trustedForwarder is {trusted}, the manifest says {other.address}"
+    assert differences(changed) == [found]
 
 
 def test_verify_names_other_code(system, stated):

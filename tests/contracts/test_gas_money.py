@@ -180,11 +180,11 @@ def test_gas_register(registry, crowd, within, accounts):
     within("register with 2 parents", registry.register(pair, {"from": accounts[4]}))
 
 
-def test_gas_deployment(authority, admin, treasury, within):
+def test_gas_deployment(authority, admin, treasury, forwarder, within):
     predicted = admin.get_deployment_address(admin.nonce + 1)
     arguments = (authority, predicted, FEE_BPS, [(treasury, 1_000_000)], DIGEST)
     ledger = RevenueLedger.deploy(*arguments, {"from": admin})
-    works = WorkRegistry.deploy(authority, ledger, ROYALTY_BPS, "ipfs://registry", {"from": admin})
+    works = WorkRegistry.deploy(authority, ledger, forwarder, ROYALTY_BPS, "ipfs://registry", {"from": admin})
     within("deploy RevenueLedger", ledger.tx)
     within("deploy WorkRegistry", works.tx)
 

@@ -89,18 +89,18 @@ def creator(accounts):
 # --- deployment
 
 
-def test_constructor_checks_that_the_ledger_serves_it(authority, admin, books, registry):
+def test_constructor_checks_that_the_ledger_serves_it(authority, admin, books, registry, forwarder):
     with reverts("WorkLedgerMismatch", registry):
-        WorkRegistry.deploy(authority, books, 0, "", {"from": admin})
+        WorkRegistry.deploy(authority, books, forwarder, 0, "", {"from": admin})
     assert registry.ledger() == books
     assert books.registry() == registry
 
 
-def test_constructor_refuses_a_high_royalty(authority, admin, treasury):
+def test_constructor_refuses_a_high_royalty(authority, admin, treasury, forwarder):
     predicted = admin.get_deployment_address(admin.nonce + 1)
     books = RevenueLedger.deploy(authority, predicted, 0, [(treasury, 1)], DIGEST, {"from": admin})
     with reverts("WorkRoyaltyTooHigh", 1_001):
-        WorkRegistry.deploy(authority, books, 1_001, "", {"from": admin})
+        WorkRegistry.deploy(authority, books, forwarder, 1_001, "", {"from": admin})
 
 
 # --- registering
