@@ -97,15 +97,13 @@ def get_reward_epoch(
     if row is not None and row.scores_sha256 is not None:
         file = read_by_sha256(session, store, row.scores_sha256, service.MAX_FILE_BYTES)
         rule = epochs.read_scores(file).inputs.rule if file else None
-    voices, creators = session.execute(
-        select(func.coalesce(func.sum(RewardScore.voice), 0), func.count()).where(RewardScore.epoch == epoch)
-    ).one()
+    voices, creators, scores = _scores(session, chain, epoch, limit)
     return EpochDetail(
         epoch=_epoch(session, chain, head, epoch, row),
         rule=RuleOut.model_validate(rule) if rule else None,
-        voices=int(voices),
+        voices=voices,
         creators=creators,
-        scores=_scores(session, chain, epoch, int(voices), limit),
+        scores=scores,
         as_of=head.as_of,
     )
 
@@ -274,13 +272,18 @@ def _file(session: Session, sha256: bytes | None) -> FileOut | None:
     return FileOut(sha256=sha256, cid=cid, url=f"/v1/content/{cid}" if cid else None)
 
 
-def _scores(session: Session, chain: ChainInfo, epoch: int, voices: int, limit: int) -> list[ScoreOut]:
-    rows = session.scalars(
-        select(RewardScore)
+def _scores(session: Session, chain: ChainInfo, epoch: int, limit: int) -> tuple[int, int, list[ScoreOut]]:
+    """(sum of all voices, creators, the strongest of them): one statement, because an epoch may be scored meanwhile."""
+    found = session.execute(
+        select(RewardScore, func.sum(RewardScore.voice).over(), func.count().over())
         .where(RewardScore.epoch == epoch)
         .order_by(RewardScore.voice.desc(), RewardScore.creator)
         .limit(limit)
     ).all()
+    if not found:
+        return 0, 0, []
+    rows = [row for row, _, _ in found]
+    voices, creators = int(found[0][1]), int(found[0][2])
     awards: dict[bytes, list[AwardOut]] = {}
     for leaf, root in session.execute(
         select(RewardLeaf, RewardRoot)
@@ -302,7 +305,7 @@ def _scores(session: Session, chain: ChainInfo, epoch: int, voices: int, limit: 
                 share_of_pool_bps=leaf.amount * BPS // root.pool,
             )
         )
-    return [
+    shown = [
         ScoreOut(
             creator=to_checksum_address(row.creator),
             voice=row.voice,
@@ -313,6 +316,7 @@ def _scores(session: Session, chain: ChainInfo, epoch: int, voices: int, limit: 
         )
         for row in rows
     ]
+    return voices, creators, shown
 
 
 def _claim(chain: ChainInfo, address: str, found: claims.Claimable) -> ClaimOut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
-from sqlalchemy import create_engine, select, text
+from fastapi import FastAPI
+from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.orm import Session
 
 from backend.chain import NATIVE, ChainInfo, decode_call
@@ -619,6 +621,28 @@ def test_an_epoch_that_is_open_or_to_come(world: World) -> None:
     assert world.get("/v1/rewards/epochs/1")["epoch"]["state"] == "open"
     assert world.get("/v1/rewards/epochs/2", status=404)["code"] == "epoch_not_found"
     assert world.get("/v1/rewards/epochs/0", status=422)["code"]
+
+
+def test_an_epoch_that_is_scored_while_it_is_read_is_shown_whole(watched: World, app: FastAPI) -> None:
+    """The worker commits after the request's first look at the scores, and before whatever it reads then."""
+    engine = app.state.core.database.engine
+    looked = threading.Event()
+
+    def score_now(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "reward_score" in statement and not looked.is_set():
+            looked.set()
+            watched.tick()
+
+    event.listen(engine, "after_cursor_execute", score_now)
+    between = watched.get("/v1/rewards/epochs/1")
+    assert looked.is_set()
+    assert (between["voices"], between["creators"], between["scores"]) == ("0", 0, [])
+    after = watched.get("/v1/rewards/epochs/1")
+    assert after["creators"] == len(after["scores"]) > 1
+    assert int(after["voices"]) == sum(int(score["voice"]) for score in after["scores"])
+    first = watched.get("/v1/rewards/epochs/1?limit=1")
+    assert (first["voices"], first["creators"]) == (after["voices"], after["creators"])
+    assert first["scores"] == after["scores"][:1]
 
 
 def test_an_account_that_earned_nothing_has_empty_streams(watched: World) -> None:
