@@ -112,6 +112,16 @@ def _number(word: bytes) -> int:
     return int.from_bytes(word)
 
 
+def _answered(
+    connection: Connection, getters: Getters, contract: bytes, getter: str, query: str
+) -> Iterator[tuple[tuple[Any, ...], list[bytes]]]:
+    """Each row of a query with the words that a getter returns for it; its arguments are the row's first columns."""
+    rows = _rows(connection, query)
+    arguments = getter.count(",") + 1
+    calls = [(contract, _call_data(getter, *row[:arguments])) for row in rows]
+    return zip(rows, getters.words(calls), strict=True)
+
+
 def check_balances(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     """What the ledger holds of each token must be what was paid less what was paid out.
 
@@ -135,15 +145,13 @@ def check_balances(connection: Connection, getters: Getters, ledger: bytes) -> C
 def check_owners(connection: Connection, getters: Getters, registry: bytes) -> Check:
     """Every work's owner, metadata, label, licence and status."""
     check = Check("works")
-    rows = _rows(
-        connection,
-        "SELECT work_id, owner, content_hash, cid_digest, licence_id, kind, ai_label, status FROM chain.work"
-        " ORDER BY work_id",
+    owners = "SELECT work_id, owner FROM chain.work ORDER BY work_id"
+    for (work_id, owner), words in _answered(connection, getters, registry, "ownerOf(uint256)", owners):
+        check.compare(f"owner of work {work_id}", owner, words[0][12:])
+    works = (
+        "SELECT work_id, content_hash, cid_digest, licence_id, kind, ai_label, status FROM chain.work ORDER BY work_id"
     )
-    owners = getters.words([(registry, _call_data("ownerOf(uint256)", row[0])) for row in rows])
-    works = getters.words([(registry, _call_data("workOf(uint64)", row[0])) for row in rows])
-    for (work_id, owner, *mirror), (owner_word, *_), words in zip(rows, owners, works, strict=True):
-        check.compare(f"owner of work {work_id}", owner, owner_word[12:])
+    for (work_id, *mirror), words in _answered(connection, getters, registry, "workOf(uint64)", works):
         # workOf: contentHash, cidDigest, registeredAt, committedAt, licenceId, kind, aiLabel, status
         chain = (words[0], words[1], *map(_number, words[4:8]))
         check.compare(f"work {work_id}", tuple(mirror), chain)
@@ -153,9 +161,9 @@ def check_owners(connection: Connection, getters: Getters, registry: bytes) -> C
 def check_splits(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     """Every version of every split."""
     check = Check("splits")
-    rows = _rows(connection, "SELECT work_id, version, root, total_weight FROM chain.split ORDER BY work_id, version")
-    answers = getters.words([(ledger, _call_data("splitOf(uint64,uint32)", row[0], row[1])) for row in rows])
-    for (work_id, version, root, total), words in zip(rows, answers, strict=True):
+    query = "SELECT work_id, version, root, total_weight FROM chain.split ORDER BY work_id, version"
+    for row, words in _answered(connection, getters, ledger, "splitOf(uint64,uint32)", query):
+        work_id, version, root, total = row
         check.compare(f"split {version} of work {work_id}", (root, total), (words[0], _number(words[1])))
     return check
 
@@ -163,13 +171,11 @@ def check_splits(connection: Connection, getters: Getters, ledger: bytes) -> Che
 def check_accounts(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     """Lifetime revenue of every (work, token), and the version of the latest credit."""
     check = Check("revenue accounts")
-    rows = _rows(
-        connection,
+    query = (
         "SELECT work_id, token, sum(direct), sum(inherited), max(version) FROM chain.credit"
-        " GROUP BY work_id, token ORDER BY work_id, token",
+        " GROUP BY work_id, token ORDER BY work_id, token"
     )
-    answers = getters.words([(ledger, _call_data("accountOf(uint64,address)", row[0], row[1])) for row in rows])
-    for (work_id, token, *mirror), words in zip(rows, answers, strict=True):
+    for (work_id, token, *mirror), words in _answered(connection, getters, ledger, "accountOf(uint64,address)", query):
         check.compare(f"revenue of work {work_id} in 0x{token.hex()}", tuple(mirror), tuple(map(_number, words[:3])))
     return check
 
@@ -177,13 +183,12 @@ def check_accounts(connection: Connection, getters: Getters, ledger: bytes) -> C
 def check_accruals(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     """Where every credited split version began, in every token."""
     check = Check("split versions' beginnings")
-    rows = _rows(
-        connection,
+    query = (
         "SELECT work_id, token, version, direct_before, inherited_before FROM chain.version_accrual"
-        " ORDER BY work_id, token, version",
+        " ORDER BY work_id, token, version"
     )
-    calls = [(ledger, _call_data("baseOf(uint64,address,uint32)", *row[:3])) for row in rows]
-    for (work_id, token, version, *mirror), words in zip(rows, getters.words(calls), strict=True):
+    for row, words in _answered(connection, getters, ledger, "baseOf(uint64,address,uint32)", query):
+        work_id, token, version, *mirror = row
         what = f"beginning of version {version} of work {work_id} in 0x{token.hex()}"
         check.compare(what, tuple(mirror), tuple(map(_number, words[:2])))
     return check
@@ -192,12 +197,9 @@ def check_accruals(connection: Connection, getters: Getters, ledger: bytes) -> C
 def check_settlements(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     """What every edge has passed on."""
     check = Check("settled edges")
-    rows = _rows(
-        connection,
-        "SELECT work_id, edge_index, token, amount FROM chain.settled ORDER BY work_id, edge_index, token",
-    )
-    calls = [(ledger, _call_data("settledOf(uint64,uint256,address)", *row[:3])) for row in rows]
-    for (work_id, edge, token, amount), words in zip(rows, getters.words(calls), strict=True):
+    query = "SELECT work_id, edge_index, token, amount FROM chain.settled ORDER BY work_id, edge_index, token"
+    for row, words in _answered(connection, getters, ledger, "settledOf(uint64,uint256,address)", query):
+        work_id, edge, token, amount = row
         check.compare(f"settled by edge {edge} of work {work_id} in 0x{token.hex()}", amount, _number(words[0]))
     return check
 
@@ -205,13 +207,12 @@ def check_settlements(connection: Connection, getters: Getters, ledger: bytes) -
 def check_withdrawals(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     """What every leaf's position has been paid."""
     check = Check("withdrawals")
-    rows = _rows(
-        connection,
+    query = (
         "SELECT work_id, version, token, position, amount FROM chain.withdrawn"
-        " ORDER BY work_id, version, token, position",
+        " ORDER BY work_id, version, token, position"
     )
-    calls = [(ledger, _call_data("withdrawnOf(uint64,uint32,address,uint256)", *row[:4])) for row in rows]
-    for (work_id, version, token, position, amount), words in zip(rows, getters.words(calls), strict=True):
+    for row, words in _answered(connection, getters, ledger, "withdrawnOf(uint64,uint32,address,uint256)", query):
+        work_id, version, token, position, amount = row
         what = f"paid to position {position} of version {version} of work {work_id} in 0x{token.hex()}"
         check.compare(what, amount, _number(words[0]))
     return check

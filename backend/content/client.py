@@ -17,8 +17,15 @@ import ipfshttpclient
 from ipfshttpclient.exceptions import CommunicationError, ErrorResponse
 
 from backend.content.cid import CID, InvalidCid
-from backend.content.store import ContentCorrupt, ContentError, ContentMissing, ContentUnavailable
-from backend.content.unixfs import MAX_BLOCK_BYTES, InvalidBlock, Layout, Link, decode, import_file, read_file
+from backend.content.store import (
+    ContentCorrupt,
+    ContentError,
+    ContentMissing,
+    ContentUnavailable,
+    file_bytes,
+    file_size,
+)
+from backend.content.unixfs import MAX_BLOCK_BYTES, Layout, Link, import_file
 
 TIMEOUT_S: Final = 30
 _ADD: Final = {"cid_version": 1, "raw_leaves": True, "chunker": "size-262144", "trickle": False, "pin": False}
@@ -96,13 +103,7 @@ class KuboStore:
 
     def size(self, cid: CID) -> int:
         """Bytes of the file. Raises ContentMissing, ContentCorrupt or ContentUnavailable."""
-        try:
-            node = decode(cid, self.block(cid))
-        except InvalidBlock as error:
-            raise ContentCorrupt(cid, str(error)) from error
-        if node.is_folder:
-            raise ContentCorrupt(cid, "it is a folder, not a file")
-        return node.content_bytes
+        return file_size(cid, self.block)
 
     def block(self, cid: CID) -> bytes:
         """One block from the node, checked. Raises ContentMissing, ContentCorrupt or ContentUnavailable."""
@@ -113,14 +114,7 @@ class KuboStore:
 
     def cat(self, cid: CID, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Stream a file or a range of it, each block checked; an unknown CID raises here."""
-        self.size(cid)
-        return self._stream(cid, start, stop)
-
-    def _stream(self, cid: CID, start: int, stop: int | None) -> Iterator[bytes]:
-        try:
-            yield from read_file(cid, self.block, start, stop)
-        except InvalidBlock as error:
-            raise ContentCorrupt(cid, str(error)) from error
+        return file_bytes(cid, self.block, start, stop)
 
     def pin(self, cid: CID) -> None:
         """Pin recursively."""

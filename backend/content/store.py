@@ -16,7 +16,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
@@ -75,6 +75,33 @@ class ContentStore(Protocol):
     def is_pinned(self, cid: CID) -> bool:
         """Whether this very CID is a recursive pin."""
         ...
+
+
+def file_size(cid: CID, block: Callable[[CID], bytes]) -> int:
+    """Bytes of a file whose blocks are read by `block`. Raises ContentCorrupt, and what `block` raises."""
+    try:
+        node = decode(cid, block(cid))
+    except InvalidBlock as error:
+        raise ContentCorrupt(cid, str(error)) from error
+    if node.is_folder:
+        raise ContentCorrupt(cid, "it is a folder, not a file")
+    return node.content_bytes
+
+
+def file_bytes(cid: CID, block: Callable[[CID], bytes], start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Stream a file or a range of it.
+
+    The root is read before this returns, so that an unknown CID raises here and not in the middle of an answer.
+    """
+
+    def stream() -> Iterator[bytes]:
+        try:
+            yield from read_file(cid, block, start, stop)
+        except InvalidBlock as error:
+            raise ContentCorrupt(cid, str(error)) from error
+
+    file_size(cid, block)
+    return stream()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +187,11 @@ class BlockStore:
 
     def size(self, cid: CID) -> int:
         """Bytes of the file. Raises ContentMissing or ContentCorrupt (a folder has no bytes of its own)."""
-        try:
-            node = decode(cid, self.block(cid))
-        except InvalidBlock as error:
-            raise ContentCorrupt(cid, str(error)) from error
-        if node.is_folder:
-            raise ContentCorrupt(cid, "it is a folder, not a file")
-        return node.content_bytes
+        return file_size(cid, self.block)
 
     def cat(self, cid: CID, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Stream a file or a range of it, each block checked as it is read.
-
-        The root is read before this returns, so that an unknown CID raises here and not in the middle of an answer.
-        """
-        self.size(cid)
-        return self._stream(cid, start, stop)
-
-    def _stream(self, cid: CID, start: int, stop: int | None) -> Iterator[bytes]:
-        try:
-            yield from read_file(cid, self.block, start, stop)
-        except InvalidBlock as error:
-            raise ContentCorrupt(cid, str(error)) from error
+        """Stream a file or a range of it, each block checked as it is read; an unknown CID raises here."""
+        return file_bytes(cid, self.block, start, stop)
 
     def pin(self, cid: CID) -> None:
         """Pin recursively. Raises ContentMissing when a block below it is not here: a pin is a promise to have all."""
