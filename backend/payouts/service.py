@@ -15,7 +15,7 @@ from backend.content.media import TEXT
 from backend.content.store import ContentStore
 from backend.db import AsyncPool, Database
 from backend.deps import Core
-from backend.errors import Unavailable
+from backend.errors import AppError, Unavailable
 from backend.intents import Intent, call_intent
 from backend.pagination import encode_cursor
 from backend.payouts import forecast, trees
@@ -116,11 +116,31 @@ class Payouts:
         listed = [str(address) for address in self.chain.tokens]
         return sorted(tokens, key=lambda token: (listed.index(token) if token in listed else len(listed), token))
 
+    @staticmethod
+    def _forecast(books: Books) -> list[forecast.Claim]:
+        """The claims on the books. Raises AppError when by the mirror somebody took more than was theirs."""
+        found = forecast.claims(books.ledger, books.holdings, books.tokens)
+        for claim in found:
+            if claim.now < 0:
+                where = f"of work {claim.holding.work}, split version {claim.holding.version}"
+                raise AppError(
+                    500,
+                    "books_overdrawn",
+                    "The books do not add up",
+                    f"By our mirror of the chain {-claim.now} base units {where} were withdrawn too much, which the"
+                    " contract cannot have paid: the operator should run `python -m indexer verify`.",
+                    work_id=claim.holding.work,
+                    version=claim.holding.version,
+                    token=claim.token,
+                    overdrawn=str(-claim.now),
+                )
+        return found
+
     # --- the summary ---------------------------------------------------------------------------------------------
 
     def summary(self, books: Books) -> Summary:
         """The holder's money by currency and work."""
-        found = forecast.claims(books.ledger, books.holdings, books.tokens)
+        found = self._forecast(books)
         tokens = self.token_order({NATIVE, *(claim.token for claim in found)})
         return Summary(
             address=books.account,
@@ -144,7 +164,7 @@ class Payouts:
 
     async def claims(self, books: Books, *, after: tuple[int, int, int, str] | None, limit: int) -> Claims:
         """A page of what can be withdrawn, with proofs and intents; `after` is the last claim of the page before."""
-        due = [claim for claim in forecast.claims(books.ledger, books.holdings, books.tokens) if claim.amount]
+        due = [claim for claim in self._forecast(books) if claim.amount]
         rest = [claim for claim in due if after is None or claim_key(claim) > after]
         page = rest[:limit]
         found = await to_thread.run_sync(self._trees, books, {(c.holding.work, c.holding.version) for c in page})

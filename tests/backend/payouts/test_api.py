@@ -123,6 +123,23 @@ def test_V2_altering_one_payment_row_by_one_wei_is_noticed(client: Client, tell:
     assert len(differences(story, all_pages(client, f"/v1/payouts/{ALICE}/claims"))) == 1
 
 
+@pytest.mark.parametrize("page", ["claims", "summary"])
+def test_V2_books_that_were_paid_too_much_are_named(
+    client: Client, tell: Tell, clean_db: DatabaseUrls, page: str
+) -> None:
+    """A mirror that lost a wei which the contract has paid out: no forecast, and an error that says where to look."""
+    story = simple()
+    (_, leaf) = next(iter(story.leaves(1)))
+    story.take(1, 1, leaf.position, leaf.weight)
+    tell(story)
+    get(client, f"/v1/payouts/{ALICE}/{page}")
+    execute(clean_db, "UPDATE chain.revenue_ledger_payment_received SET amount = amount - 2 WHERE kind = 1")
+    said = get(client, f"/v1/payouts/{ALICE}/{page}", status=500)
+    assert (said["code"], said["work_id"]) == ("books_overdrawn", 1)
+    assert int(said["overdrawn"]) >= 1
+    assert "indexer verify" in said["detail"]
+
+
 @pytest.mark.parametrize("seed", [1, 4])
 def test_every_proof_leads_to_the_versions_root_and_stands_in_the_calldata(
     client: Client, tell: Tell, seed: int
