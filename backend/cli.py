@@ -76,14 +76,16 @@ def dev(
         run(Stack(state), out, reset=reset)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command()
 def demo(
-    ctx: typer.Context,
+    scale: Annotated[
+        float, typer.Option("--scale", min=0.02, max=1, help="The part of the story's films and people.")
+    ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="End the stack when the story is told.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Remove all data of the stack first.")] = False,
     state: StateOption = None,
 ) -> None:
-    """Start the stack and tell the whole creator story on it; other options go to the story (`python -m demo --help`).
+    """Start the stack and tell the whole creator story on it. Told on one chain before, it adds nothing to it.
 
     Uses the stack that runs in the folder, if one does. Ends with the story's exit status.
     """
@@ -91,7 +93,7 @@ def demo(
     from stack.supervisor import Stack
     from stack.tree import AlreadyRunning
 
-    story = [sys.executable, "-m", "demo", *ctx.args]
+    story = [sys.executable, "-m", "demo", "--scale", str(scale)]
     with _said_in_words():
         stack = Stack(state)
         try:

@@ -68,6 +68,8 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
         stage.slice.ratings[len(stage.slice.ratings) // 2 :],
     )
     viewers = list(stage.viewers.values())
+    before = chain.newest
+    before = chain.newest
     money.fund(stage, [*makers, *friends, *viewers])
     money.register(stage)
     engagement.sign_in(stage, viewers, "people sign in and allow")
@@ -96,6 +98,10 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
     ok &= report.print_vote(stage, proposal, predicted_fee, taken_fee)
     stage.facts["seconds"] = f"{time.monotonic() - started:.1f}"
     report.print_facts(stage)
+    if chain.newest == before:
+        console.print("\nthe story was told on this chain before: nothing was added to it")
+    if chain.newest == before:
+        console.print("\nthe story was told on this chain before: nothing was added to it")
     if ok:
         console.print("\nevery figure the database predicted is what the contract paid")
     console.print(f"API    {api_url}/docs\npages  {api_url}/payouts")

@@ -22,7 +22,7 @@ WORKERS = 8
 
 
 class ApiError(Exception):
-    """The API answered with a problem; `code` and `detail` are its own."""
+    """The API answered with a problem; `problem` is all it said."""
 
     def __init__(self, request: str, response: httpx.Response) -> None:
         try:
@@ -31,6 +31,7 @@ class ApiError(Exception):
             problem = {}
         self.status = response.status_code
         self.code = str(problem.get("code", ""))
+        self.problem = problem
         super().__init__(f"{request}: {response.status_code} {self.code} {problem.get('detail', response.text[:200])}")
 
 

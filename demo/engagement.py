@@ -59,15 +59,16 @@ def _event(who_and_what: str, work_id: int, kind: str, duration_ms: int, complet
 def sign_in(stage: Stage, people: Sequence[Person], title: str) -> None:
     """Everybody signs in with their wallet and allows the two purposes that a personal feed needs."""
 
-    def one(person: Person) -> None:
+    def one(person: Person) -> bool:
         answers = stage.api.get("/v1/consents", person)["items"]
         given = {item["purpose"] for item in answers if item["granted"]}
-        for purpose in ("behaviour", "content_taste"):
-            if purpose not in given:
-                stage.api.put(f"/v1/consents/{purpose}", person, granted=True)
+        missing = [purpose for purpose in ("behaviour", "content_taste") if purpose not in given]
+        for purpose in missing:
+            stage.api.put(f"/v1/consents/{purpose}", person, granted=True)
+        return bool(missing)
 
-    with stage.act(title, len(people)) as tick:
-        in_parallel(one, list(people), tick)
+    with stage.act(title, len(people)) as act:
+        act.new = any(in_parallel(one, list(people), act))
 
 
 def watch(stage: Stage, ratings: Sequence[Rating], title: str) -> None:
@@ -76,7 +77,7 @@ def watch(stage: Stage, ratings: Sequence[Rating], title: str) -> None:
     size = -(-len(ratings) // WINDOWS)
     accepted = duplicates = 0
     latencies: list[float] = stage.facts.setdefault("feed latencies", [])
-    with stage.act(title, len(ratings)) as tick:
+    with stage.act(title, len(ratings)) as act:
         for start in range(0, len(ratings), size):
             window = ratings[start : start + size]
             batches: dict[int, list[Event]] = defaultdict(list)
@@ -87,10 +88,12 @@ def watch(stage: Stage, ratings: Sequence[Rating], title: str) -> None:
                 duplicates += answer["duplicate"]
             latencies += in_parallel(partial(_timed_feed, stage), list(batches)[:FEEDS_A_WINDOW])
             for _ in window:
-                tick()
+                act()
+        act.new = accepted > 0
     stage.facts["events accepted"] = stage.facts.get("events accepted", 0) + accepted
     if duplicates:
-        stage.facts["events sent again, counted once"] = duplicates
+        again = "events sent again, counted once"
+        stage.facts[again] = stage.facts.get(again, 0) + duplicates
 
 
 def _send(stage: Stage, batch: tuple[int, list[Event]]) -> Any:
@@ -120,14 +123,15 @@ def farm(stage: Stage) -> None:
         work_id = stage.work_of(FARM_FILM)
     accounts = [Person("farmer", number) for number in range(1, size + 1)]
     sign_in(stage, accounts, "a farm of fake accounts signs in")
-    with stage.act("the farm watches its own work", size) as tick:
-        in_parallel(partial(_farm_one, stage, work_id), accounts, tick)
+    with stage.act("the farm watches its own work", size) as act:
+        act.new = any(in_parallel(partial(_farm_one, stage, work_id), accounts, act))
 
 
-def _farm_one(stage: Stage, work_id: int, person: Person) -> None:
+def _farm_one(stage: Stage, work_id: int, person: Person) -> bool:
+    """Send what one account pretends; whether any of it was new."""
     events = [_event(f"farm {person.number} {i}", work_id, "watch", 600_000, 10_000) for i in range(3)]
     events += [_event(f"farm {person.number}", work_id, kind, 0, 0) for kind in ("like", "replay", "save")]
-    stage.api.post("/v1/engagement", person, events=events)
+    return bool(stage.api.post("/v1/engagement", person, events=events)["accepted"])
 
 
 def a_like_and_its_feed(stage: Stage) -> None:

@@ -15,6 +15,9 @@ from demo.stage import Stage
 from demo.votes import NEW_FEE_BPS
 
 SHOWN = 12
+"""Holders in the table."""
+NAMED = 20
+"""Differences that are named one by one."""
 FARM_LIMIT_PERCENT = 0.5
 """What a farm of fake accounts may earn at most; the same cost spent honestly would earn more."""
 
@@ -58,12 +61,14 @@ def print_money(stage: Stage, predicted: dict[Key, int], paid: dict[Key, int], l
         rest = len(rows) - SHOWN
         table.add_row(f"[dim]and {rest} more[/]", "", "", "", "[green]=[/]" if not wrong else "")
     console.print(table)
-    for (work, version, holder, token), wanted, got in wrong:
+    for (work, version, holder, token), wanted, got in wrong[:NAMED]:
         units = "base unit" if abs(wanted - got) == 1 else "base units"
         console.print(
             f"[red]work {work}, version {version}, {holder}: predicted {amount(stage, token, wanted)}, "
             f"paid {amount(stage, token, got)}, {abs(wanted - got)} {units} apart[/]"
         )
+    if len(wrong) > NAMED:
+        console.print(f"[red]and {len(wrong) - NAMED:,} more that differ: `python -m indexer verify` names the rows[/]")
     ledger = Table(title="what the ledger holds now", title_justify="left")
     for column in ("token", "received", "paid out", "left", "rounding allowed (I5)", ""):
         ledger.add_column(column, justify="left" if column == "token" else "right")

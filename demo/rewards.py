@@ -37,6 +37,7 @@ def _await(stage: Stage, epoch: int, wanted: set[str], what: str) -> list[dict[s
 def close(stage: Stage, epoch: int) -> None:
     """Let an epoch end by the chain's clock, and see its roots through publication and the challenge window."""
     with stage.act(f"epoch {epoch} closes, is published, final", 3) as tick:
+        before = stage.chain.newest
         current = stage.api.get("/v1/rewards/epochs")["current"]
         if current["epoch"] <= epoch:
             while current["epoch"] < epoch:  # an epoch that nothing happened in
@@ -55,6 +56,7 @@ def close(stage: Stage, epoch: int) -> None:
             stage.mirrored()
         _await(stage, epoch, {"final", "nothing_due"}, "made final")
         tick()
+        tick.new = stage.chain.newest != before
 
 
 def claim(stage: Stage, people: list[Person]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,18 @@ from demo.rpc import Chain, Sent, selector, word
 
 NATIVE = "0x" + "00" * 20
 GAS = {"register": 1_500_000, "pay": 250_000, "settle": 12_000_000, "withdraw": 400_000, "default": 1_000_000}
+
+
+@dataclass
+class Act:
+    """An act under way: calling it moves its bar on by one."""
+
+    advance: Callable[[], None]
+    new: bool = True
+    """Whether it changed anything; an act that found all as it should be says so at its end."""
+
+    def __call__(self) -> None:
+        self.advance()
 
 
 @dataclass
@@ -54,21 +66,26 @@ class Stage:
         return self.chain.view(self.contracts["WorkRegistry"], "idOf(bytes32)", film.content_hash)[0]
 
     @contextmanager
-    def act(self, title: str, total: int) -> Iterator[Callable[[], None]]:
-        """A progress bar for one act; yields what moves it on by one. An act with nothing left to do says so."""
+    def act(self, title: str, total: int) -> Iterator[Act]:
+        """A progress bar for one act. An act with nothing left to do, or that found it done, says so instead."""
         columns = (
             TextColumn("{task.description:<37}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        if total == 0:
-            self.console.print(f"{title:<37} [dim]done before[/]")
-            yield lambda: None
-            return
-        with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
-            task = progress.add_task(title, total=total)
-            yield lambda: progress.advance(task)
+        progress = Progress(*columns, console=self.console, refresh_per_second=5, transient=True)
+        task = progress.add_task(title, total=total)
+        act = Act(lambda: progress.advance(task), new=total > 0)
+        try:
+            if total == 0:
+                yield act
+                return
+            with progress if self.console.is_terminal else nullcontext():
+                yield act
+        finally:
+            found_done = f"{title:<37} [dim]done before[/]"
+            self.console.print(progress if act.new else found_done)
 
     def sign(self, person: Person, intent: dict[str, Any], gas: int, note: str) -> Sent:
         return self.chain.sign(person.wallet, intent, gas, f"{person.name}: {note}")

@@ -7,7 +7,9 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 
+from demo.money import PAYMENT, ref
 from demo.rpc import words
 from demo.stage import GAS, NATIVE, Stage
 
@@ -16,6 +18,8 @@ MNEMONIC = "test test test test test test test test test test test junk"
 VOTERS = (6, 7, 8)
 NEW_FEE_BPS = 200
 TITLE = "Lower the platform fee to 2%"
+NEXT_PAYMENT = "0x" + keccak(text="troupe demo payment after the vote").hex()
+"""The reference of the payment that shows the new fee."""
 BODY = "Creators keep more of every payment. The fee goes from 2.50% to 2.00%."
 
 
@@ -39,10 +43,13 @@ def pass_vote(stage: Stage) -> str:
         actions=[{"contract": "RevenueLedger", "function": "setFeeBps", "arguments": [str(NEW_FEE_BPS)]}],
     )
     number = str(made["proposal_id"])
-    with stage.act("a vote lowers the platform fee", 6) as tick:
+    before = _find(stage, number)
+    with stage.act("a vote lowers the platform fee", 0 if before and before["state"] == "executed" else 6) as tick:
+        if not tick.new:
+            return number
         _delegate(stage, people)
         tick()
-        if _find(stage, number) is None:
+        if before is None:
             _send(stage, people[0], made["intent"], "propose")
         tick()
         found = _state(stage, number)
@@ -71,23 +78,31 @@ def pass_vote(stage: Stage) -> str:
 
 
 def next_payment(stage: Stage, work_id: int) -> tuple[int, int]:
-    """Pay a work and read the fee that the contract took: (basis points predicted, basis points taken)."""
-    payer = voters()[2]
-    body = {"work_id": work_id, "token": NATIVE, "amount": str(10**16), "kind": "tip"}
+    """Pay a work, once, and read the fee that the contract took: (basis points predicted, basis points taken)."""
+    body = {"work_id": work_id, "token": NATIVE, "amount": str(10**16), "kind": "tip", "ref": NEXT_PAYMENT}
     answer = stage.api.request("POST", "/v1/payments/intent", json=body)
-    [receipt] = _send(stage, payer, answer["intents"][0], "pay after the vote")
-    logs = [log for log in receipt["logs"] if log["address"].lower() == stage.contracts["RevenueLedger"].lower()]
+    if not (logs := _paid_next(stage)):
+        _send(stage, voters()[2], answer["intents"][0], "pay after the vote")
+        logs = _paid_next(stage)
     amount, fee = words(logs[0]["data"])[:2]
     return int(answer["fee"]) * 10_000 // 10**16, fee * 10_000 // amount
 
 
+def _paid_next(stage: Stage) -> list[dict[str, Any]]:
+    """The payment after the vote, by its reference on chain."""
+    return [log for log in stage.chain.logs(stage.contracts["RevenueLedger"], PAYMENT) if ref(log) == NEXT_PAYMENT]
+
+
 def _delegate(stage: Stage, people: list[LocalAccount]) -> None:
     token = stage.contracts["TroupeToken"]
+    fresh = False
     for person in people:
         if not stage.chain.view(token, "getVotes(address)", str(person.address))[0]:
             answer = stage.api.post("/v1/delegations/intent", delegate=str(person.address))
             _send(stage, person, answer["intent"], "delegate to itself")
-    stage.chain.mine(2)  # votes count from the second after they were delegated
+            fresh = True
+    if fresh:
+        stage.chain.mine(2)  # votes count from the second after they were delegated
 
 
 def _find(stage: Stage, number: str) -> dict[str, Any] | None:

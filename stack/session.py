@@ -83,4 +83,4 @@ def say_ready(settings: Settings, console: Console, seconds: float) -> None:
     console.print(f"\nready in {seconds:.1f} s")
     for what, where in (("page", f"{url}/"), ("API", f"{url}/docs"), ("chain", settings.rpc_url)):
         console.print(f"  {what:<6} {where}")
-    console.print("  logs   troupe logs NAME      check  troupe doctor      end  Ctrl-C\n")
+    console.print("  logs   ./troupe logs NAME      check  ./troupe doctor      end  Ctrl-C\n")

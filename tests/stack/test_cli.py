@@ -217,7 +217,12 @@ def test_doctor_of_servers_that_are_not_there_fails_with_the_settings_names(tmp_
     assert rows["contracts"]["level"] == "off"
 
 
-def test_the_demos_own_options_are_checked() -> None:
-    done = troupe("demo", "--state")
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--state"], "--state"), (["--scale", "5"], "less than or equal to 1"), (["--sclae", "1"], "--sclae")],
+)
+def test_the_demos_options_are_checked_before_anything_starts(tmp_path: Path, arguments: list[str], named: str) -> None:
+    done = troupe("demo", *arguments, TROUPE_STATE=str(tmp_path / "state"))
     assert done.returncode == 2
-    assert "--state" in done.stderr
+    assert named in done.stderr
+    assert not (tmp_path / "state").exists()
