@@ -61,7 +61,14 @@ def minted(characters: Any, class_id: int, to: Any, sender: Any) -> int:
 
 
 def signed_import(
-    characters: Any, key: str, token: int, number: int, *, platform: bytes = GAME, deadline: int = FOR_EVER, **where: Any
+    characters: Any,
+    key: str,
+    token: int,
+    number: int,
+    *,
+    platform: bytes = GAME,
+    deadline: int = FOR_EVER,
+    **where: Any,
 ) -> list[Any]:
     """Arguments of `importFrom`; `where` changes the domain that is signed for."""
     message = {"tokenId": token, "platformId": platform, "exportNumber": number, "deadline": deadline}

@@ -85,9 +85,7 @@ def bound(characters, work, author, holder):
 
 @pytest.fixture
 def ticket(characters, work, author, holder, organiser):
-    return minted(
-        characters, class_created(characters, work, author, ticket=True, organiser=organiser), holder, author
-    )
+    return minted(characters, class_created(characters, work, author, ticket=True, organiser=organiser), holder, author)
 
 
 # --- classes
@@ -96,7 +94,14 @@ def ticket(characters, work, author, holder, organiser):
 @pytest.mark.feature("O2", via="chain")
 def test_createClass_writes_down_what_it_is(characters, work, author, organiser, guest):
     params = class_params(
-        work, maxSupply=7, rarity=3, soulbound=True, ticket=True, traitSetter=guest, organiser=organiser, platformId=GAME
+        work,
+        maxSupply=7,
+        rarity=3,
+        soulbound=True,
+        ticket=True,
+        traitSetter=guest,
+        organiser=organiser,
+        platformId=GAME,
     )
     tx = characters.createClass(params, {"from": author})
     assert plain(characters.classOf(1)) == (
@@ -107,7 +112,8 @@ def test_createClass_writes_down_what_it_is(characters, work, author, organiser,
     assert plain(tuple(tx.events["OrganiserSet"].values())) == (1, organiser.address)
     assert plain(tuple(tx.events["TraitSetterSet"].values())) == (1, guest.address)
     assert plain(tuple(tx.events["TraitKeyAdded"].values())) == (1, hexed(CHECKED_IN))
-    assert characters.hasTrait(1, CHECKED_IN) and not characters.hasTrait(1, LEVEL)
+    assert characters.hasTrait(1, CHECKED_IN)
+    assert not characters.hasTrait(1, LEVEL)
 
 
 def test_createClass_of_plain_characters_writes_nothing_else(characters, work, author):
@@ -174,7 +180,8 @@ def test_mint_numbers_the_tokens_of_each_class(characters, work, author, holder)
         token_id(2, 1),
         token_id(1, 2),
     ]
-    assert characters.classOf(1)[2] == 2 and characters.balanceOf(holder) == 3
+    assert characters.classOf(1)[2] == 2
+    assert characters.balanceOf(holder) == 3
 
 
 def test_mint_tells_owner_work_and_metadata(characters, registry, work, author, holder):
@@ -244,7 +251,9 @@ def test_mint_by_a_new_owner_and_the_old_one_no_longer(characters, registry, aut
 
 
 @pytest.mark.parametrize("status", [SUSPENDED, REVOKED])
-def test_case_24_mint_of_a_suspended_or_revoked_work(characters, registry, author, holder, minter, admin, token, status):
+def test_case_24_mint_of_a_suspended_or_revoked_work(
+    characters, registry, author, holder, minter, admin, token, status
+):
     work = characters.workOf(token)
     if status == REVOKED:
         registry.revoke(work, NONE, {"from": admin})
@@ -328,11 +337,565 @@ def test_burn_by_others(characters, token, author, minter, admin, guest):
             characters.burn(token, {"from": account})
 
 
+# --- lending
+
+
+@pytest.mark.feature("O5", via="chain")
+def test_setUser_changes_the_user_and_not_the_owner(characters, token, holder, guest):
+    until = now() + DAY
+    tx = characters.setUser(token, guest, until, {"from": holder})
+    assert plain(tuple(tx.events["UpdateUser"].values())) == (token, guest.address, until)
+    assert (characters.userOf(token), characters.userExpires(token)) == (guest, until)
+    assert (characters.holderOf(token), characters.ownerOf(token)) == (guest, holder)
+
+
+def test_setUser_by_who_is_approved_and_nobody_else(characters, token, holder, guest, author, minter):
+    for account in (guest, author, minter):
+        with reverts("ERC721InsufficientApproval", account, token):
+            characters.setUser(token, account, FOR_EVER, {"from": account})
+    characters.approve(minter, token, {"from": holder})
+    characters.setUser(token, guest, now() + DAY, {"from": minter})
+    assert characters.userOf(token) == guest
+
+
+def test_case_27_the_user_has_no_access_once_the_use_has_ended(characters, token, holder, guest):
+    until = now() + DAY
+    characters.setUser(token, guest, until, {"from": holder})
+    mine_at(until - 1)
+    assert (characters.userOf(token), characters.holderOf(token)) == (guest, guest)
+    mine_at(until)
+    assert (characters.userOf(token), characters.holderOf(token)) == (ZERO, holder)
+
+
+@pytest.mark.feature("O5", via="chain")
+def test_case_27_the_owner_cannot_evict_a_user(characters, token, holder, guest, author):
+    """Not by another user or none, a sooner end, a transfer, a burn or an export; nor may who it approved."""
+    until = now() + DAY
+    characters.setUser(token, guest, until, {"from": holder})
+    characters.setApprovalForAll(author, True, {"from": holder})
+    for account in (holder, author):
+        for call in (
+            lambda account=account: characters.setUser(token, ZERO, 0, {"from": account}),
+            lambda account=account: characters.setUser(token, author, until + 1, {"from": account}),
+            lambda account=account: characters.setUser(token, guest, until - 1, {"from": account}),
+            lambda account=account: characters.transferFrom(holder, author, token, {"from": account}),
+            lambda account=account: characters.transferFrom(holder, holder, token, {"from": account}),
+            lambda account=account: characters.safeTransferFrom(holder, author, token, {"from": account}),
+            lambda account=account: characters.burn(token, {"from": account}),
+            lambda account=account: characters.exportTo(token, GAME, {"from": account}),
+        ):
+            with reverts("CharacterRented", token, until):
+                call()
+    assert (characters.userOf(token), characters.userExpires(token)) == (guest, until)
+
+
+def test_setUser_to_the_same_user_for_longer(characters, token, holder, guest):
+    until = now() + DAY
+    for longer in (0, DAY):
+        characters.setUser(token, guest, until + longer, {"from": holder})
+        assert characters.userExpires(token) == until + longer
+
+
+def test_setUser_again_when_the_use_has_ended(characters, token, holder, guest, author):
+    until = now() + DAY
+    characters.setUser(token, guest, until, {"from": holder})
+    next_block_at(until)
+    characters.setUser(token, author, until + 1, {"from": holder})
+    assert characters.userOf(token) == author
+    mine_at(until + 1)
+    characters.setUser(token, ZERO, 0, {"from": holder})
+    assert characters.userExpires(token) == 0
+
+
+def test_setUser_with_an_end_that_does_not_lie_ahead(characters, token, holder, guest):
+    at = now() + 10
+    for time in (0, at):
+        next_block_at(max(at, now() + 1))
+        with reverts("CharacterExpiryInvalid", token, time):
+            characters.setUser(token, guest, time, {"from": holder})
+    with reverts("CharacterExpiryInvalid", token, FOR_EVER):
+        characters.setUser(token, ZERO, FOR_EVER, {"from": holder})
+
+
+def test_case_27_the_user_is_cleared_when_the_token_moves(characters, token, holder, guest, author):
+    until = now() + DAY
+    characters.setUser(token, guest, until, {"from": holder})
+    next_block_at(until)
+    tx = characters.transferFrom(holder, author, token, {"from": holder})
+    assert plain(tuple(tx.events["UpdateUser"].values())) == (token, ZERO, 0)
+    assert (characters.userOf(token), characters.userExpires(token)) == (ZERO, 0)
+    assert "UpdateUser" not in characters.transferFrom(author, holder, token, {"from": author}).events
+
+
+def test_endUse_gives_back_before_the_end(characters, token, holder, guest, author):
+    characters.setUser(token, guest, now() + DAY, {"from": holder})
+    for account in (holder, author):
+        with reverts("CharacterNotUser", token, account):
+            characters.endUse(token, {"from": account})
+    tx = characters.endUse(token, {"from": guest})
+    assert plain(tuple(tx.events["UpdateUser"].values())) == (token, ZERO, 0)
+    characters.transferFrom(holder, author, token, {"from": holder})
+
+
+def test_endUse_of_a_use_that_has_ended(characters, token, holder, guest):
+    until = now() + DAY
+    characters.setUser(token, guest, until, {"from": holder})
+    next_block_at(until)
+    with reverts("CharacterNotUser", token, guest):
+        characters.endUse(token, {"from": guest})
+
+
+# --- tickets
+
+
+@pytest.mark.feature("O2", via="chain")
+def test_checkIn_uses_a_ticket_up(characters, ticket, holder, organiser):
+    assert (characters.checkedInAt(ticket), plain(characters.getTraitValue(ticket, CHECKED_IN))) == (0, hexed(NONE))
+    at = now() + 5
+    next_block_at(at)
+    tx = characters.checkIn(ticket, {"from": organiser})
+    assert plain(tuple(tx.events["CheckedIn"].values())) == (ticket, holder.address, organiser.address)
+    value = at.to_bytes(32, "big")
+    assert plain(tuple(tx.events["TraitUpdated"].values())) == (hexed(CHECKED_IN), ticket, hexed(value))
+    assert (characters.checkedInAt(ticket), plain(characters.getTraitValue(ticket, CHECKED_IN))) == (at, hexed(value))
+
+
+def test_case_29_checkIn_twice(characters, ticket, organiser, holder, guest):
+    characters.checkIn(ticket, {"from": organiser})
+    at = characters.checkedInAt(ticket)
+    characters.transferFrom(holder, guest, ticket, {"from": holder})  # a used ticket moves, and stays used
+    with reverts("CharacterAlreadyCheckedIn", ticket):
+        characters.checkIn(ticket, {"from": organiser})
+    assert characters.checkedInAt(ticket) == at
+
+
+def test_case_29_checkIn_by_a_stranger(characters, ticket, author, holder, minter, admin, stranger):
+    """The work's owner, the ticket's, the minter and the administrator included."""
+    for account in (author, holder, minter, admin, stranger):
+        with reverts("CharacterUnauthorized", ticket >> 32, account):
+            characters.checkIn(ticket, {"from": account})
+    assert characters.checkedInAt(ticket) == 0
+
+
+def test_checkIn_lets_the_user_in(characters, ticket, holder, guest, organiser):
+    characters.setUser(ticket, guest, now() + DAY, {"from": holder})
+    assert characters.checkIn(ticket, {"from": organiser}).events["CheckedIn"]["holder"] == guest
+
+
+def test_checkIn_of_what_is_no_ticket(characters, token, organiser):
+    with reverts("CharacterNotTicket", token):
+        characters.checkIn(token, {"from": organiser})
+
+
+def test_checkIn_of_an_exported_ticket(characters, ticket, holder, organiser):
+    characters.exportTo(ticket, GAME, {"from": holder})
+    with reverts("CharacterLocked", ticket):
+        characters.checkIn(ticket, {"from": organiser})
+
+
+def test_setOrganiser_by_the_works_owner(characters, ticket, author, organiser, guest):
+    class_id = ticket >> 32
+    tx = characters.setOrganiser(class_id, guest, {"from": author})
+    assert plain(tuple(tx.events["OrganiserSet"].values())) == (class_id, guest.address)
+    with reverts("CharacterUnauthorized", class_id, organiser):
+        characters.checkIn(ticket, {"from": organiser})
+    characters.checkIn(ticket, {"from": guest})
+
+
+def test_setOrganiser_of_nobody_or_for_no_ticket(characters, ticket, token, author, organiser):
+    with reverts("CharacterOrganiserMismatch", True, ZERO):
+        characters.setOrganiser(ticket >> 32, ZERO, {"from": author})
+    with reverts("CharacterOrganiserMismatch", False, organiser):
+        characters.setOrganiser(token >> 32, organiser, {"from": author})
+
+
+def test_class_is_changed_by_the_works_owner_alone(characters, ticket, work, organiser, holder, minter, admin):
+    class_id = ticket >> 32
+    for account in (organiser, holder, minter, admin):
+        for call in (
+            lambda account=account: characters.setOrganiser(class_id, account, {"from": account}),
+            lambda account=account: characters.setTraitSetter(class_id, account, {"from": account}),
+            lambda account=account: characters.addTraitKeys(class_id, [LEVEL], {"from": account}),
+        ):
+            with reverts("CharacterNotOwner", work, account):
+                call()
+
+
+# --- traits and metadata
+
+
+@pytest.fixture
+def dynamic(characters, work, author, holder, guest):
+    """A token whose traits and metadata the guest sets; it has the trait LEVEL."""
+    class_id = class_created(characters, work, author, traitSetter=guest)
+    characters.addTraitKeys(class_id, [LEVEL], {"from": author})
+    return minted(characters, class_id, holder, author)
+
+
+@pytest.mark.feature("O2", via="chain")
+def test_setTrait_is_read_one_by_one_and_together(characters, dynamic, author, guest):
+    other = keccak(text="other")
+    characters.addTraitKeys(dynamic >> 32, [other], {"from": author})
+    assert plain(characters.getTraitValues(dynamic, [LEVEL, other])) == (hexed(NONE), hexed(NONE))
+    tx = characters.setTrait(dynamic, LEVEL, VALUE, {"from": guest})
+    assert plain(tuple(tx.events["TraitUpdated"].values())) == (hexed(LEVEL), dynamic, hexed(VALUE))
+    assert plain(characters.getTraitValue(dynamic, LEVEL)) == hexed(VALUE)
+    assert plain(characters.getTraitValues(dynamic, [other, LEVEL])) == (hexed(NONE), hexed(VALUE))
+    assert plain(characters.getTraitValues(dynamic, [])) == ()
+
+
+def test_setTrait_by_another_than_the_setter(characters, dynamic, author, holder, minter, admin):
+    for account in (author, holder, minter, admin):
+        with reverts("CharacterUnauthorized", dynamic >> 32, account):
+            characters.setTrait(dynamic, LEVEL, VALUE, {"from": account})
+        with reverts("CharacterUnauthorized", dynamic >> 32, account):
+            characters.setMetadata(dynamic, OTHER_CID, {"from": account})
+
+
+def test_unknown_traits_are_refused(characters, dynamic, guest):
+    other = keccak(text="other")
+    for call in (
+        lambda: characters.setTrait(dynamic, other, VALUE, {"from": guest}),
+        lambda: characters.getTraitValue(dynamic, other),
+        lambda: characters.getTraitValues(dynamic, [LEVEL, other]),
+    ):
+        with reverts("TraitKeyUnknown", other):
+            call()
+    with reverts("TraitKeyUnknown", CHECKED_IN):  # it is no ticket
+        characters.getTraitValue(dynamic, CHECKED_IN)
+
+
+def test_traits_of_one_class_are_not_anothers(characters, dynamic, token):
+    with reverts("TraitKeyUnknown", LEVEL):
+        characters.getTraitValue(token, LEVEL)
+
+
+def test_nobody_sets_when_a_ticket_was_used(characters, work, author, guest, organiser, dynamic, holder):
+    class_id = class_created(characters, work, author, ticket=True, organiser=organiser, traitSetter=guest)
+    ticket = minted(characters, class_id, holder, author)
+    characters.checkIn(ticket, {"from": organiser})
+    for used in (ticket, dynamic):
+        with reverts("CharacterTraitReserved", CHECKED_IN):
+            characters.setTrait(used, CHECKED_IN, NONE, {"from": guest})
+        with reverts("CharacterTraitReserved", CHECKED_IN):
+            characters.addTraitKeys(used >> 32, [CHECKED_IN], {"from": author})
+    assert characters.checkedInAt(ticket) != 0
+
+
+def test_addTraitKeys_announces_each(characters, dynamic, author):
+    keys = [keccak(text="a"), keccak(text="b"), LEVEL]  # one of them again
+    tx = characters.addTraitKeys(dynamic >> 32, keys, {"from": author})
+    assert [plain(event["traitKey"]) for event in tx.events["TraitKeyAdded"]] == [hexed(key) for key in keys]
+    assert all(characters.hasTrait(dynamic >> 32, key) for key in keys)
+
+
+def test_addTraitKeys_with_none(characters, dynamic, author):
+    with reverts("CharacterEmptyHash"):
+        characters.addTraitKeys(dynamic >> 32, [LEVEL, NONE], {"from": author})
+
+
+def test_setTraitSetter_hands_on_and_gives_up_for_ever(characters, dynamic, author, guest, organiser):
+    class_id = dynamic >> 32
+    tx = characters.setTraitSetter(class_id, organiser, {"from": author})
+    assert plain(tuple(tx.events["TraitSetterSet"].values())) == (class_id, organiser.address)
+    with reverts("CharacterUnauthorized", class_id, guest):
+        characters.setTrait(dynamic, LEVEL, VALUE, {"from": guest})
+    characters.setTrait(dynamic, LEVEL, VALUE, {"from": organiser})
+    characters.setTraitSetter(class_id, ZERO, {"from": author})
+    with reverts("CharacterUnauthorized", class_id, author):
+        characters.setTraitSetter(class_id, organiser, {"from": author})
+    assert plain(characters.getTraitValue(dynamic, LEVEL)) == hexed(VALUE)
+
+
+def test_setTraitSetter_of_a_class_that_was_born_without(characters, token, author):
+    with reverts("CharacterUnauthorized", token >> 32, author):
+        characters.setTraitSetter(token >> 32, author, {"from": author})
+
+
+def test_setMetadata_replaces_the_file(characters, dynamic, guest):
+    before = characters.tokenURI(dynamic)
+    tx = characters.setMetadata(dynamic, OTHER_CID, {"from": guest})
+    assert plain(tuple(tx.events["MetadataChanged"].values())) == (dynamic, hexed(OTHER_CID))
+    assert plain(tuple(tx.events["MetadataUpdate"].values())) == (dynamic,)
+    assert characters.tokenURI(dynamic) != before
+    with reverts("CharacterEmptyHash"):
+        characters.setMetadata(dynamic, NONE, {"from": guest})
+
+
+# --- portability
+
+
+def test_exportTo_locks(characters, token, holder, guest):
+    tx = characters.exportTo(token, GAME, {"from": holder})
+    assert plain(tuple(tx.events["Exported"].values())) == (token, hexed(GAME), holder.address)
+    assert plain(tuple(tx.events["Locked"].values())) == (token,)
+    assert characters.locked(token)
+    assert (plain(characters.exportedTo(token)), characters.exportsOf(token)) == (hexed(GAME), 1)
+
+
+def test_case_30_export_locks_all_that_an_owner_does(characters, token, holder, guest):
+    characters.approve(guest, token, {"from": holder})
+    characters.exportTo(token, GAME, {"from": guest})  # approved
+    characters.approve(guest, token, {"from": holder})
+    for account in (holder, guest):
+        for call in (
+            lambda account=account: characters.transferFrom(holder, guest, token, {"from": account}),
+            lambda account=account: characters.safeTransferFrom(holder, guest, token, {"from": account}),
+            lambda account=account: characters.burn(token, {"from": account}),
+            lambda account=account: characters.setUser(token, guest, FOR_EVER, {"from": account}),
+            lambda account=account: characters.exportTo(token, GAME, {"from": account}),
+        ):
+            with reverts("CharacterLocked", token):
+                call()
+
+
+def test_exportTo_by_others(characters, token, author, guest, minter):
+    for account in (author, guest, minter):
+        with reverts("ERC721InsufficientApproval", account, token):
+            characters.exportTo(token, GAME, {"from": account})
+
+
+@pytest.mark.parametrize("platform", [ARENA, NONE])
+def test_exportTo_an_unknown_platform(characters, token, holder, platform):
+    with reverts("CharacterPlatformUnknown", platform):
+        characters.exportTo(token, platform, {"from": holder})
+
+
+def test_importFrom_brings_back(characters, token, holder, stranger, guest):
+    characters.exportTo(token, GAME, {"from": holder})
+    tx = characters.importFrom(*signed_import(characters, keyed(9).key, token, 1), {"from": stranger})
+    assert plain(tuple(tx.events["Imported"].values())) == (token, hexed(GAME))
+    assert plain(tuple(tx.events["Unlocked"].values())) == (token,)
+    assert not characters.locked(token)
+    assert (plain(characters.exportedTo(token)), characters.exportsOf(token)) == (hexed(NONE), 1)
+    characters.transferFrom(holder, guest, token, {"from": holder})
+
+
+def malleable(signature):
+    """The other signature of the same message: s becomes n - s, v flips."""
+    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+    other = order - int.from_bytes(signature[32:64], "big")
+    return signature[:32] + other.to_bytes(32, "big") + bytes([55 - signature[64]])
+
+
+def test_case_30_importFrom_with_a_wrong_signature(characters, token, holder, admin, stranger):
+    """Another chain, contract, name, signer, token, platform, export or deadline; malleable; none."""
+    key = keyed(9).key
+    characters.setPlatform(ARENA, keyed(8).address, {"from": admin})
+    characters.exportTo(token, GAME, {"from": holder})
+    good = signed_import(characters, key, token, 1)
+    signatures = [
+        signed_import(characters, key, token, 1, chainId=1)[3],
+        signed_import(characters, key, token, 1, verifyingContract=str(stranger))[3],
+        signed_import(characters, key, token, 1, name="Troupe WorkRegistry")[3],
+        signed_import(characters, key, token, 1, version="2")[3],
+        signed_import(characters, keyed(8).key, token, 1)[3],  # another platform's
+        signed_import(characters, keyed(3).key, token, 1)[3],  # the holder's
+        signed_import(characters, key, token + 1, 1)[3],
+        signed_import(characters, key, token, 1, platform=ARENA)[3],
+        signed_import(characters, key, token, 0)[3],
+        signed_import(characters, key, token, 2)[3],
+        signed_import(characters, key, token, 1, deadline=FOR_EVER - 1)[3],
+        malleable(good[3]),
+        b"",
+    ]
+    for signature in signatures:
+        with reverts("CharacterInvalidSigner", GAME):
+            characters.importFrom(*good[:3], signature, {"from": holder})
+    characters.importFrom(*good, {"from": holder})
+
+
+def test_case_30_importFrom_replayed(characters, token, holder):
+    """A signature serves one export: not again, and not for the next."""
+    good = signed_import(characters, keyed(9).key, token, 1)
+    characters.exportTo(token, GAME, {"from": holder})
+    characters.importFrom(*good, {"from": holder})
+    with reverts("CharacterNotExported", token, GAME):
+        characters.importFrom(*good, {"from": holder})
+    characters.exportTo(token, GAME, {"from": holder})
+    with reverts("CharacterInvalidSigner", GAME):
+        characters.importFrom(*good, {"from": holder})
+    characters.importFrom(*signed_import(characters, keyed(9).key, token, 2), {"from": holder})
+
+
+def test_importFrom_another_platform_than_exported_to(characters, token, holder, admin):
+    characters.setPlatform(ARENA, keyed(8).address, {"from": admin})
+    characters.exportTo(token, GAME, {"from": holder})
+    for platform in (ARENA, NONE):
+        with reverts("CharacterNotExported", token, platform):
+            characters.importFrom(
+                *signed_import(characters, keyed(8).key, token, 1, platform=platform), {"from": holder}
+            )
+
+
+def test_importFrom_of_what_is_not_exported(characters, token, holder):
+    for number in (token, token + 1, 0):
+        for platform in (GAME, NONE):
+            with reverts("CharacterNotExported", number, platform):
+                characters.importFrom(
+                    *signed_import(characters, keyed(9).key, number, 0, platform=platform), {"from": holder}
+                )
+
+
+def test_importFrom_after_the_deadline(characters, token, holder):
+    characters.exportTo(token, GAME, {"from": holder})
+    deadline = now() + 10
+    args = signed_import(characters, keyed(9).key, token, 1, deadline=deadline)
+    next_block_at(deadline + 1)
+    with reverts("CharacterSignatureExpired", deadline):
+        characters.importFrom(*args, {"from": holder})
+    deadline = now() + 10
+    args = signed_import(characters, keyed(9).key, token, 1, deadline=deadline)
+    next_block_at(deadline)
+    characters.importFrom(*args, {"from": holder})
+
+
+def test_importFrom_with_a_key_that_was_changed(characters, token, holder, admin):
+    characters.exportTo(token, GAME, {"from": holder})
+    characters.setPlatform(GAME, keyed(8).address, {"from": admin})
+    with reverts("CharacterInvalidSigner", GAME):
+        characters.importFrom(*signed_import(characters, keyed(9).key, token, 1), {"from": holder})
+    characters.importFrom(*signed_import(characters, keyed(8).key, token, 1), {"from": holder})
+
+
+def test_importFrom_by_a_contract_wallet(characters, token, holder, admin):
+    """ERC-1271."""
+    wallet = SignerWallet.deploy(keyed(8).address, {"from": admin})
+    characters.setPlatform(GAME, wallet, {"from": admin})
+    characters.exportTo(token, GAME, {"from": holder})
+    with reverts("CharacterInvalidSigner", GAME):
+        characters.importFrom(*signed_import(characters, keyed(9).key, token, 1), {"from": holder})
+    characters.importFrom(*signed_import(characters, keyed(8).key, token, 1), {"from": holder})
+
+
+def test_importFrom_a_platform_that_was_removed(characters, token, holder, guest, admin):
+    """Nothing is stranded: the owner takes back itself; nobody else does, not even with the old key."""
+    characters.exportTo(token, GAME, {"from": holder})
+    good = signed_import(characters, keyed(9).key, token, 1)
+    characters.setPlatform(GAME, ZERO, {"from": admin})
+    with reverts("ERC721InsufficientApproval", guest, token):
+        characters.importFrom(*good, {"from": guest})
+    with reverts("CharacterPlatformUnknown", GAME):
+        characters.exportTo(token, GAME, {"from": holder})
+    characters.importFrom(token, GAME, 0, b"", {"from": holder})
+    assert not characters.locked(token)
+
+
+def test_soulbound_tokens_are_exported_and_stay_locked(characters, bound, holder):
+    assert "Locked" not in characters.exportTo(bound, GAME, {"from": holder}).events
+    with reverts("CharacterLocked", bound):
+        characters.burn(bound, {"from": holder})
+    tx = characters.importFrom(*signed_import(characters, keyed(9).key, bound, 1), {"from": holder})
+    assert "Unlocked" not in tx.events
+    assert characters.locked(bound)
+    characters.burn(bound, {"from": holder})
+
+
+# --- achievements
+
+
+@pytest.mark.feature("O6", via="chain")
+def test_mint_of_a_platforms_class_is_for_its_key_alone(characters, work, author, holder, minter, admin, accounts):
+    """So a token of it tells anyone who gave it. Soulbound, it stays with whom it was given."""
+    class_id = class_created(characters, work, author, soulbound=True, platformId=GAME)
+    for account in (author, minter, admin, holder):
+        with reverts("CharacterUnauthorized", class_id, account):
+            characters.mint(holder, class_id, CID, {"from": account})
+    token = minted(characters, class_id, holder, accounts[9])
+    assert plain(characters.classOf(token >> 32))[8] == hexed(GAME)
+    assert (characters.ownerOf(token), characters.locked(token)) == (holder, True)
+
+
+def test_mint_of_a_platforms_class_when_it_was_removed(characters, work, author, holder, admin, accounts):
+    class_id = class_created(characters, work, author, platformId=GAME)
+    characters.setPlatform(GAME, ZERO, {"from": admin})
+    for account in (author, accounts[9]):
+        with reverts("CharacterUnauthorized", class_id, account):
+            characters.mint(holder, class_id, CID, {"from": account})
+
+
+# --- governance
+
+
+def test_governance_is_for_its_role_alone(characters, authority, admin, accounts):
+    """Case 49: each restricted function tried with each role of the deployment, and with none."""
+    account = accounts[6]
+    calls = (
+        lambda sender: characters.setPlatform(ARENA, account, {"from": sender}),
+        lambda sender: characters.setContractURI("ipfs://other", {"from": sender}),
+        lambda sender: characters.setTraitMetadataURI("ipfs://other", {"from": sender}),
+    )
+    for role in [None, *ROLE_NAMES]:
+        if role == ADMIN:
+            continue  # accounts[0]'s, below
+        if role:
+            authority.grantRole(role, account, 0, {"from": admin})
+        for call in calls:
+            with reverts("AccessManagedUnauthorized", account):
+                call(account)
+        if role:
+            authority.revokeRole(role, account, {"from": admin})
+    for call in calls:
+        call(admin)
+
+
+def test_authority_is_changed_by_itself_alone(characters, author, admin):
+    for account in (author, admin):
+        with reverts("AccessManagedUnauthorized", account):
+            characters.setAuthority(account, {"from": account})
+
+
+def test_setPlatform_registers_changes_and_removes(characters, admin, guest):
+    for key in (guest.address, keyed(9).address, ZERO):
+        tx = characters.setPlatform(ARENA, key, {"from": admin})
+        assert plain(tuple(tx.events["PlatformSet"].values())) == (hexed(ARENA), key)
+        assert characters.platformKey(ARENA) == key
+    with reverts("CharacterEmptyHash"):
+        characters.setPlatform(NONE, guest, {"from": admin})
+
+
+def test_setContractURI_and_setTraitMetadataURI_announce_the_change(characters, admin):
+    assert (characters.contractURI(), characters.getTraitMetadataURI()) == ("ipfs://characters", "ipfs://traits")
+    assert "ContractURIUpdated" in characters.setContractURI("ipfs://a", {"from": admin}).events
+    assert "TraitMetadataURIUpdated" in characters.setTraitMetadataURI("ipfs://b", {"from": admin}).events
+    assert (characters.contractURI(), characters.getTraitMetadataURI()) == ("ipfs://a", "ipfs://b")
+
+
+# --- marketplaces
+
+
+def test_royalties_are_the_works(characters, registry, work, token, admin):
+    """ERC-2981: the work's receiver, at the registry's rate."""
+    assert plain(characters.royaltyInfo(token, 10_000)) == (registry.royaltyReceiver(work), 500)
+    registry.setRoyaltyBps(1_000, {"from": admin})
+    assert characters.royaltyInfo(token, 10_000)[1] == 1_000
+
+
+def test_interfaces(characters):
+    """ERC-165, 721 with metadata, 2981, 4907, 5192, 7496, 4906."""
+    known = (
+        "0x01ffc9a7",
+        "0x80ac58cd",
+        "0x5b5e139f",
+        "0x2a55205a",
+        "0xad092b5c",
+        "0xb45a3c0e",
+        "0xaf332f3e",
+        "0x49064906",
+    )
+    assert all(characters.supportsInterface(interface) for interface in known)
+    assert not characters.supportsInterface("0xffffffff")
+
+
+def test_characters_serve_the_registrys_ledger(characters, registry):
+    assert (characters.registry(), characters.ledger()) == (registry, registry.ledger())
+
+
 # --- gas
 
 
 def test_gas_mint(characters, work, author, minter, holder):
-    """Steady: the holder has one already. The design's ceiling is 112,000. By the role the AccessManager is asked too."""
+    """Steady: the holder has one already. The design's ceiling is 112,000. By the role, the AccessManager is asked."""
     class_created(characters, work, author)
     within_budget("Characters.mint, first", characters.mint(holder, 1, CID, {"from": author}).gas_used)
     within_budget("Characters.mint, steady", characters.mint(holder, 1, CID, {"from": author}).gas_used)
