@@ -15,14 +15,9 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from scripts.deploy.plan import (
-    ADMIN,
-    GUARDIAN,
-    MINTER,
-    MODERATOR,
-    PUBLISHER,
     RESTRICTED,
     ROLE_NAMES,
-    ZERO_ADDRESS,
+    expected_members,
 )
 from stack import rpc
 from stack.anvil import ROOT
@@ -67,27 +62,6 @@ def timelock_members(url: str, manifest: Mapping[str, Any]) -> set[Member]:
     return {(TIMELOCK_ROLES.get(role, "0x" + role.hex()), who) for role, who in replayed}
 
 
-def expected(manifest: Mapping[str, Any]) -> tuple[set[Member], set[Member]]:
-    """The tables of the AccessManager and of the Timelock by the manifest."""
-    people = manifest["parameters"]["people"]
-    timelock = manifest["contracts"]["TimelockController"]["address"]
-    governor = manifest["contracts"]["TroupeGovernor"]["address"]
-    manager = {
-        (ROLE_NAMES[ADMIN], timelock),
-        (ROLE_NAMES[PUBLISHER], people["publisher"]),
-        (ROLE_NAMES[MINTER], timelock),
-        (ROLE_NAMES[MODERATOR], people["moderator"]),
-        (ROLE_NAMES[MODERATOR], timelock),
-        (ROLE_NAMES[GUARDIAN], people["guardian"]),
-    }
-    return manager, {
-        ("DEFAULT_ADMIN_ROLE", timelock),
-        ("PROPOSER_ROLE", governor),
-        ("CANCELLER_ROLE", governor),
-        ("EXECUTOR_ROLE", ZERO_ADDRESS),
-    }
-
-
 def _selectors(contract: str, folder: Path = ROOT / "indexer" / "abi") -> dict[str, bytes]:
     """Function name -> selector, by the committed ABI; restricted functions are not overloaded."""
 
@@ -118,7 +92,7 @@ def function_problems(url: str, manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def problems(url: str, manifest: Mapping[str, Any]) -> list[str]:
     """Every difference between the table of roles and the chain, in words; none is the good answer."""
-    manager, timelock = expected(manifest)
+    manager, timelock = expected_members(manifest)
     found: list[str] = []
     for where, has, should in (
         ("AccessManager", manager_members(url, manifest), manager),

@@ -63,6 +63,27 @@ RESTRICTED: Mapping[str, Mapping[str, int]] = {
 """Every restricted function of every contract, and the one role that may call it. ADMIN is the Timelock alone."""
 
 
+def expected_members(manifest: Mapping[str, Any]) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """(role, address) of everybody who has a role in the AccessManager, and in the Timelock, by a manifest."""
+    people = manifest["parameters"]["people"]
+    timelock = manifest["contracts"]["TimelockController"]["address"]
+    governor = manifest["contracts"]["TroupeGovernor"]["address"]
+    manager = {
+        (ROLE_NAMES[ADMIN], timelock),
+        (ROLE_NAMES[PUBLISHER], people["publisher"]),
+        (ROLE_NAMES[MINTER], timelock),
+        (ROLE_NAMES[MODERATOR], people["moderator"]),
+        (ROLE_NAMES[MODERATOR], timelock),
+        (ROLE_NAMES[GUARDIAN], people["guardian"]),
+    }
+    return manager, {
+        ("DEFAULT_ADMIN_ROLE", timelock),
+        ("PROPOSER_ROLE", governor),
+        ("CANCELLER_ROLE", governor),
+        ("EXECUTOR_ROLE", ZERO_ADDRESS),
+    }
+
+
 class PlanError(Exception):
     """The configuration can't be deployed; the text says why."""
 

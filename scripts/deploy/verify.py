@@ -25,13 +25,11 @@ from scripts.deploy.history import Change, Difference, Findings, History, as_wor
 from scripts.deploy.plan import (
     ADMIN,
     GUARDIAN,
-    MINTER,
-    MODERATOR,
     NATIVE,
-    PUBLISHER,
     RESTRICTED,
     ROLE_NAMES,
     ZERO_ADDRESS,
+    expected_members,
 )
 
 Role = tuple[str, str]
@@ -121,32 +119,11 @@ def timelock_members(reader: Reader) -> dict[Role, Standing]:
     return _replayed(reader, "TimelockController", TIMELOCK_GRANTED, TIMELOCK_REVOKED, name)
 
 
-def expected_manager_members(reader: Reader) -> set[Role]:
-    people, timelock = reader.parameters["people"], reader.address["TimelockController"]
-    return {
-        (ROLE_NAMES[ADMIN], timelock),
-        (ROLE_NAMES[PUBLISHER], people["publisher"]),
-        (ROLE_NAMES[MINTER], timelock),
-        (ROLE_NAMES[MODERATOR], people["moderator"]),
-        (ROLE_NAMES[MODERATOR], timelock),
-        (ROLE_NAMES[GUARDIAN], people["guardian"]),
-    }
-
-
-def expected_timelock_members(reader: Reader) -> set[Role]:
-    timelock, governor = reader.address["TimelockController"], reader.address["TroupeGovernor"]
-    return {
-        ("DEFAULT_ADMIN_ROLE", timelock),
-        ("PROPOSER_ROLE", governor),
-        ("CANCELLER_ROLE", governor),
-        ("EXECUTOR_ROLE", ZERO_ADDRESS),
-    }
-
-
 def member_differences(reader: Reader) -> Iterator[Difference]:
+    manager, timelock = expected_members(reader.manifest)
     for where, ever, expected in (
-        ("AccessManager", manager_members(reader), expected_manager_members(reader)),
-        ("Timelock", timelock_members(reader), expected_timelock_members(reader)),
+        ("AccessManager", manager_members(reader), manager),
+        ("Timelock", timelock_members(reader), timelock),
     ):
         for (role, account), standing in sorted(ever.items()):
             if standing.holds and (role, account) not in expected:
