@@ -315,6 +315,21 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
     }
 
     /// @inheritdoc IRevenueLedger
+    function replaceDisputedSplit(
+        uint64 workId,
+        bytes32 root,
+        bytes32 treeDigest,
+        SettleArg[] calldata settles
+    ) external override {
+        if (msg.sender != address(IWorkRegistry(registry).standing())) revert RevenueUnauthorized(msg.sender);
+        Work storage work = _known(workId);
+        if (work.status != uint8(IWorkRegistry.Status.DISPUTED)) revert RevenueWorkStatus(workId, work.status);
+        _settleMany(settles);
+        delete _pending[workId];
+        _startVersion(workId, work.version + 1, root, treeDigest);
+    }
+
+    /// @inheritdoc IRevenueLedger
     function setFeeBps(uint16 newBps) external override restricted {
         _setFeeBps(newBps);
     }

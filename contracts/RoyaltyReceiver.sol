@@ -5,6 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {IRevenueLedger} from "./interfaces/IRevenueLedger.sol";
+import {IWorkRegistry} from "./interfaces/IWorkRegistry.sol";
 
 /**
  * @title The address that marketplaces pay a work's royalties to (ERC-2981)
@@ -17,6 +18,9 @@ contract RoyaltyReceiver {
 
     /// @notice Kind of the payments that it makes to the ledger.
     uint8 public constant ROYALTY = 4;
+
+    /// @notice The platform's own work, which gets the royalties of a revoked one, with its id as the reference.
+    uint64 public constant PLATFORM_WORK = 0;
 
     /// @notice Where it pays.
     IRevenueLedger public immutable ledger;
@@ -33,17 +37,22 @@ contract RoyaltyReceiver {
     receive() external payable {} // solhint-disable-line no-empty-blocks
 
     /**
-     * @notice Pays all it holds of a token to the work. Anyone may call.
-     * @dev Reverts as the ledger does: RevenueZeroAmount, RevenueTokenNotAllowed, RevenueWorkStatus.
+     * @notice Pays all it holds of a token to the work, or to the platform once the work was revoked. Anyone may call.
+     * @dev A revoked work takes no payments: a registration that was wrong must not earn on. Within 2,300 gas nothing can be
+     * booked, so what came before isn't told from what came after; but a revocation is a vote that waits in public for the
+     * Timelock's delay at least, and until it takes effect anyone can sweep for the holders. Reverts as the ledger does:
+     * RevenueZeroAmount, RevenueTokenNotAllowed.
      * @param token the token, or zero for the native coin.
      */
     function sweep(address token) external {
+        bool revoked = ledger.workOf(workId).status == uint8(IWorkRegistry.Status.REVOKED);
+        (uint64 payee, bytes32 ref) = revoked ? (PLATFORM_WORK, bytes32(uint256(workId))) : (workId, bytes32(0));
         if (token == address(0)) {
-            ledger.payNative{value: address(this).balance}(workId, ROYALTY, 0);
+            ledger.payNative{value: address(this).balance}(payee, ROYALTY, ref);
         } else {
             uint256 amount = IERC20(token).balanceOf(address(this));
             IERC20(token).forceApprove(address(ledger), amount);
-            ledger.payToken(workId, token, amount, ROYALTY, 0);
+            ledger.payToken(payee, token, amount, ROYALTY, ref);
         }
     }
 }

@@ -17,6 +17,7 @@ import {RawCid} from "./RawCid.sol";
 import {RoyaltyReceiver} from "./RoyaltyReceiver.sol";
 import {IRevenueLedger} from "./interfaces/IRevenueLedger.sol";
 import {IWorkRegistry} from "./interfaces/IWorkRegistry.sol";
+import {IWorkStanding} from "./interfaces/IWorkStanding.sol";
 
 /**
  * @title WorkRegistry
@@ -74,6 +75,8 @@ contract WorkRegistry is
 
     /// @inheritdoc IWorkRegistry
     IRevenueLedger public immutable override ledger;
+    /// @inheritdoc IWorkRegistry
+    IWorkStanding public immutable override standing;
 
     // One slot.
     uint64 private _workCount;
@@ -94,6 +97,7 @@ contract WorkRegistry is
     /**
      * @param initialAuthority the AccessManager that says who may call what is restricted.
      * @param ledger_ the RevenueLedger, deployed for this contract's address.
+     * @param standing_ the WorkStanding, whose address is predicted: its own constructor checks that this registry serves it.
      * @param forwarder the SessionForwarder, whose signed requests count as calls of the accounts that signed them.
      * @param initialRoyaltyBps the royalty that marketplaces are asked for.
      * @param initialContractURI the registry's own metadata (ERC-7572).
@@ -101,6 +105,7 @@ contract WorkRegistry is
     constructor(
         address initialAuthority,
         IRevenueLedger ledger_,
+        IWorkStanding standing_,
         address forwarder,
         uint16 initialRoyaltyBps,
         string memory initialContractURI
@@ -111,7 +116,7 @@ contract WorkRegistry is
         EIP712("Troupe WorkRegistry", VERSION)
     {
         if (ledger_.registry() != address(this)) revert WorkLedgerMismatch(ledger_.registry());
-        ledger = ledger_;
+        (ledger, standing) = (ledger_, standing_);
         _setRoyaltyBps(initialRoyaltyBps);
         _setContractURI(initialContractURI);
     }
@@ -190,11 +195,24 @@ contract WorkRegistry is
         emit RoyaltyReceiverDeployed(workId, receiver);
     }
 
+    // ---------------------------------------------------------------------------------------------- standing's calls
+
+    /// @inheritdoc IWorkRegistry
+    function setStanding(uint64 workId, Status status, bytes32 reasonHash) external override {
+        if (msg.sender != address(standing)) revert WorkNotStanding(msg.sender);
+        if (status == Status.REVOKED) revert WorkStatusInvalid(uint8(status));
+        if (status != Status.ACTIVE) _checkActive(workId);
+        else if (_works[workId].status != Status.DISPUTED) return;
+        _setStatus(workId, status, reasonHash);
+    }
+
     // ----------------------------------------------------------------------------------------------------- governance
 
     /// @inheritdoc IWorkRegistry
     function setStatus(uint64 workId, Status status, bytes32 reasonHash) external override restricted {
-        if (status == Status.REVOKED) revert WorkStatusInvalid(uint8(status)); // that is `revoke`, by another role
+        // REVOKED is `revoke`, by another role; DISPUTED is a claimant's, and ends by the rules of disputes alone.
+        if (status == Status.REVOKED || status == Status.DISPUTED) revert WorkStatusInvalid(uint8(status));
+        if (_known(workId).status == Status.DISPUTED) revert WorkNotActive(workId, uint8(Status.DISPUTED));
         _setStatus(workId, status, reasonHash);
     }
 
@@ -356,6 +374,7 @@ contract WorkRegistry is
             committedAt: committed
         });
         _mint(params.owner, workId);
+        if (params.consents.length != 0) standing.linkConsents(workId, params.contentHash, params.consents);
         ledger.open({
             workId: workId,
             edges: _derive(workId, params),
@@ -373,8 +392,6 @@ contract WorkRegistry is
         if (_isLive(existing)) revert WorkAlreadyRegistered(params.contentHash, existing);
         if (params.aiLabel > uint8(type(AiLabel).max)) revert WorkLabelInvalid(params.aiLabel);
         _checkLicence(params.licenceId);
-        // Attested consents come with their registry; until then none can be shown to be valid.
-        if (params.consents.length != 0) revert WorkConsentInvalid(params.consents[0]);
 
         if (params.salt == 0) return uint48(block.timestamp); // anyone could have made a commitment without a salt
         committed = _committedAt[

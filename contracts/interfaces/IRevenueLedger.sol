@@ -467,7 +467,7 @@ interface IRevenueLedger {
 
     /**
      * @notice Gives the platform a new split, for revenue that is credited from now on.
-     * @dev Restricted. Work 0 only: nobody can replace the split of another work. Reverts with RevenueUnauthorized (another
+     * @dev Restricted. Work 0 only: no role can replace the split of another work. Reverts with RevenueUnauthorized (another
      * work), RevenueInvalidProof (also for another total than the platform's).
      */
     function replaceSplit(
@@ -476,6 +476,20 @@ interface IRevenueLedger {
         uint256 totalWeight,
         bytes32 treeDigest,
         LeafProof calldata leaf
+    ) external;
+
+    /**
+     * @notice Gives a work whose registration was contested with success a new split, for revenue that is credited from now
+     * on. What was credited before stays its former holders'; gathered reassignments are dropped.
+     * @dev Only the contract of the works' standing, which has checked the root, the ruling and the notice. Reverts with
+     * RevenueUnauthorized, RevenueUnknownWork, RevenueWorkStatus (not disputed).
+     * @param settles edges that are settled first, for the former holders.
+     */
+    function replaceDisputedSplit(
+        uint64 workId,
+        bytes32 root,
+        bytes32 treeDigest,
+        SettleArg[] calldata settles
     ) external;
 
     /// @notice Sets the platform's fee on later payments. Restricted. Reverts with RevenueFeeTooHigh above 1,000.

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IRevenueLedger} from "./IRevenueLedger.sol";
+import {IWorkStanding} from "./IWorkStanding.sol";
 
 /**
  * @title The registry of works
@@ -20,7 +21,11 @@ interface IWorkRegistry {
         AI_GENERATED
     }
 
-    /// @notice A work's standing. REVOKED is final.
+    /**
+     * @notice A work's standing. ACTIVE becomes DISPUTED by a contest alone and SUSPENDED by a moderator, or by anyone once a
+     * consent it was registered with is gone; DISPUTED becomes ACTIVE when the dispute ends; SUSPENDED becomes ACTIVE by a
+     * moderator; a vote makes any of them REVOKED, which is final.
+     */
     enum Status {
         ACTIVE,
         DISPUTED,
@@ -110,7 +115,7 @@ interface IWorkRegistry {
      * @param treeDigest sha256 of the published tree file.
      * @param leaf any one leaf of the split with its proof; for a single holder the leaf (owner, splitTotal), path 0 and an
      * empty proof.
-     * @param consents uids of attested consents.
+     * @param consents uids of attested consents to the content, see IWorkStanding.linkConsents.
      * @param salt of the commitment made before; zero without one.
      */
     struct RegisterParams {
@@ -165,14 +170,8 @@ interface IWorkRegistry {
     /// @notice A work's standing changed.
     event WorkStatusChanged(uint64 indexed workId, uint8 indexed status, bytes32 reasonHash, address actor);
 
-    /// @notice An older commitment to a work's content was shown.
-    event WorkContested(uint64 indexed workId, address indexed claimant, uint48 committedAt);
-
     /// @notice A work's AI label changed.
     event AiLabelChanged(uint64 indexed workId, uint8 label, bytes32 attestationUid);
-
-    /// @notice A work refers to an attested consent.
-    event ConsentLinked(uint64 indexed workId, bytes32 indexed attestationUid);
 
     /// @notice A work's metadata file changed (ERC-4906's MetadataUpdate goes with it).
     event MetadataChanged(uint64 indexed workId, bytes32 cidDigest);
@@ -225,8 +224,10 @@ interface IWorkRegistry {
     error WorkLicenceForbids(uint64 parent, uint8 what);
     /// @notice The parent's owner has not approved this derivation.
     error WorkApprovalMissing(uint64 parent);
-    /// @notice The consent isn't valid for this work.
+    /// @notice The consent isn't valid for this work's content, is given twice, or isn't the work's.
     error WorkConsentInvalid(bytes32 uid);
+    /// @notice Only the contract of the works' standing may do this.
+    error WorkNotStanding(address account);
     /// @notice The commitment was made in this very second.
     error WorkCommitTooYoung(uint48 committedAt);
     /// @notice The signed registration could be used until that time.
@@ -286,7 +287,14 @@ interface IWorkRegistry {
 
     // ----------------------------------------------------------------------------------------------------- governance
 
-    /// @notice Sets a work ACTIVE, DISPUTED or SUSPENDED. Restricted. Not out of REVOKED.
+    /**
+     * @notice Sets an ACTIVE work DISPUTED or SUSPENDED, or a DISPUTED one ACTIVE. Only the contract of the works' standing.
+     * @dev Reverts with WorkNotStanding, WorkNotActive, WorkStatusInvalid (REVOKED).
+     * ACTIVE for a work that isn't disputed changes nothing: it was revoked meanwhile.
+     */
+    function setStanding(uint64 workId, Status status, bytes32 reasonHash) external;
+
+    /// @notice Sets a work ACTIVE or SUSPENDED. Restricted. Not out of DISPUTED, which its own rules end, nor REVOKED.
     function setStatus(uint64 workId, Status status, bytes32 reasonHash) external;
 
     /// @notice Revokes a work for ever; its content can be registered anew. Restricted.
@@ -308,6 +316,9 @@ interface IWorkRegistry {
 
     /// @notice The ledger that holds the works' revenue.
     function ledger() external view returns (IRevenueLedger);
+
+    /// @notice The contract of consents and disputes.
+    function standing() external view returns (IWorkStanding);
 
     /// @notice A work. Reverts with WorkUnknown.
     function workOf(uint64 workId) external view returns (Work memory);

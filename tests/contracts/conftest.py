@@ -5,11 +5,24 @@ the platform's treasury, accounts[7] pays.
 """
 
 import pytest
-from brownie import AccessManager, MockUSD, OpenToken, RevenueLedger, SessionForwarder, WorkRegistry
+from brownie import (
+    AccessManager,
+    AttestationRegistry,
+    MockUSD,
+    OpenToken,
+    RevenueLedger,
+    RewardDistributor,
+    SessionForwarder,
+    TroupeToken,
+    WorkRegistry,
+    WorkStanding,
+)
+from kit import DAY, TRP, now
 from money import DIGEST
 
 FEE_BPS = 250
 ROYALTY_BPS = 500
+DISPUTE_BOND = 1_000 * TRP
 
 
 @pytest.fixture(scope="session")
@@ -66,14 +79,42 @@ def forwarder(admin, module_isolation):
 
 
 @pytest.fixture(scope="module")
-def registry(authority, admin, treasury, forwarder):
-    """The real registry with its own ledger, deployed as in production: the ledger first, for a predicted address."""
-    predicted = admin.get_deployment_address(admin.nonce + 1)
+def attestations(admin, module_isolation):
+    return AttestationRegistry.deploy({"from": admin})
+
+
+@pytest.fixture(scope="module")
+def token(authority, admin, accounts):
+    """The token that bonds are posted in; accounts[1] to accounts[7] have some."""
+    genesis = [(person, 100_000 * TRP) for person in accounts[1:8]]
+    return TroupeToken.deploy("Troupe", "TRP", 10**27, authority, admin, genesis, {"from": admin})
+
+
+@pytest.fixture(scope="module")
+def pool(authority, token, admin):
+    """The distributor whose stream of the token gets lost bonds."""
+    parameters = (2 * DAY, 14 * DAY, 10_000 * TRP, 1_000 * TRP, 64_000 * TRP)
+    return RewardDistributor.deploy(authority, token, now(), parameters, {"from": admin})
+
+
+@pytest.fixture(scope="module")
+def registry(authority, admin, treasury, forwarder, attestations, pool):
+    """The real registry with its ledger and its standing, deployed as in production: each for a predicted address."""
+    predicted = [admin.get_deployment_address(admin.nonce + ahead) for ahead in (1, 2)]
     split = [(treasury, 1_000_000)]
-    books = RevenueLedger.deploy(authority, predicted, FEE_BPS, split, DIGEST, {"from": admin})
-    works = WorkRegistry.deploy(authority, books, forwarder, ROYALTY_BPS, "ipfs://registry", {"from": admin})
-    assert works.address == predicted
+    books = RevenueLedger.deploy(authority, predicted[0], FEE_BPS, split, DIGEST, {"from": admin})
+    works = WorkRegistry.deploy(
+        authority, books, predicted[1], forwarder, ROYALTY_BPS, "ipfs://registry", {"from": admin}
+    )
+    standing = WorkStanding.deploy(authority, works, attestations, pool, DISPUTE_BOND, {"from": admin})
+    assert [works.address, standing.address] == predicted
     return works
+
+
+@pytest.fixture(scope="module")
+def standing(registry):
+    """The registry's contract of consents and disputes."""
+    return WorkStanding.at(registry.standing())
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import pytest
 from kit import next_block_at, now, reverts
 from money import (
     DIGEST,
-    DISPUTED,
     NATIVE,
     NONE,
     SUSPENDED,
@@ -214,12 +213,11 @@ def test_share_below_the_licences_minimum_is_refused(registry, fan, parent):
 
 
 def test_derivation_of_a_parent_that_is_not_active_is_refused(registry, fan, parent, admin):
-    """Case 22: revoked, and while a dispute or suspension lasts."""
-    for status in (DISPUTED, SUSPENDED):
-        work, _ = parent()
-        registry.setStatus(work, status, NONE, {"from": admin})
-        with reverts("WorkNotActive", work, status):
-            derive(registry, fan, work)
+    """Case 22: revoked, and while a suspension lasts; a dispute is in test_standing."""
+    work, _ = parent()
+    registry.setStatus(work, SUSPENDED, NONE, {"from": admin})
+    with reverts("WorkNotActive", work, SUSPENDED):
+        derive(registry, fan, work)
     work, _ = parent()
     registry.revoke(work, NONE, {"from": admin})
     with reverts("WorkNotActive", work, 3):

@@ -89,9 +89,9 @@ def creator(accounts):
 # --- deployment
 
 
-def test_constructor_checks_that_the_ledger_serves_it(authority, admin, books, registry, forwarder):
+def test_constructor_checks_that_the_ledger_serves_it(authority, admin, books, registry, standing, forwarder):
     with reverts("WorkLedgerMismatch", registry):
-        WorkRegistry.deploy(authority, books, forwarder, 0, "", {"from": admin})
+        WorkRegistry.deploy(authority, books, standing, forwarder, 0, "", {"from": admin})
     assert registry.ledger() == books
     assert books.registry() == registry
 
@@ -100,7 +100,7 @@ def test_constructor_refuses_a_high_royalty(authority, admin, treasury, forwarde
     predicted = admin.get_deployment_address(admin.nonce + 1)
     books = RevenueLedger.deploy(authority, predicted, 0, [(treasury, 1)], DIGEST, {"from": admin})
     with reverts("WorkRoyaltyTooHigh", 1_001):
-        WorkRegistry.deploy(authority, books, forwarder, 1_001, "", {"from": admin})
+        WorkRegistry.deploy(authority, books, admin, forwarder, 1_001, "", {"from": admin})
 
 
 # --- registering
@@ -171,12 +171,6 @@ def test_register_refuses_a_split_that_nobody_can_claim_from(registry, creator):
     assert registry.workCount() == 0
 
 
-def test_register_refuses_consents_that_it_cannot_check(registry, creator):
-    """Attested consents come with their registry; recording an unchecked one would look like a checked one."""
-    with reverts("WorkConsentInvalid", DIGEST):
-        registry.register(params(creator, consents=[DIGEST]), {"from": creator})
-
-
 def test_unknown_works_and_licences_are_refused_everywhere(registry, creator, admin, stranger):
     sender = {"from": creator}
     for call, args in (
@@ -189,7 +183,7 @@ def test_unknown_works_and_licences_are_refused_everywhere(registry, creator, ad
     ):
         with reverts("WorkUnknown", 9):
             call(*args, sender)
-    for call, args in ((registry.setStatus, (9, 1, NONE)), (registry.revoke, (9, NONE))):
+    for call, args in ((registry.setStatus, (9, 2, NONE)), (registry.revoke, (9, NONE))):
         with reverts("WorkUnknown", 9):
             call(*args, {"from": admin})
     for licence_id in (0, 1):
@@ -360,8 +354,8 @@ def test_owner_replaces_metadata(registry, creator, stranger):
 
 def test_metadata_of_a_work_that_is_not_active_stays(registry, creator, admin):
     work = registered(registry, creator)
-    registry.setStatus(work, DISPUTED, NONE, {"from": admin})
-    with reverts("WorkNotActive", work, DISPUTED):
+    registry.setStatus(work, SUSPENDED, NONE, {"from": admin})
+    with reverts("WorkNotActive", work, SUSPENDED):
         registry.setMetadata(work, DIGEST, {"from": creator})
 
 
@@ -411,7 +405,7 @@ def test_moderator_corrects_the_label_either_way(registry, creator, admin):
 def test_status_is_pushed_to_the_ledger(registry, books, creator, admin, payer):
     """Case 15, through the registry."""
     work = registered(registry, creator)
-    for status in (DISPUTED, SUSPENDED, ACTIVE):
+    for status in (SUSPENDED, ACTIVE):
         tx = registry.setStatus(work, status, DIGEST, {"from": admin})
         assert dict(tx.events["WorkStatusChanged"]) == {
             "workId": work,
@@ -429,17 +423,19 @@ def test_status_is_pushed_to_the_ledger(registry, books, creator, admin, payer):
 def test_revoked_is_final(registry, creator, admin):
     work = registered(registry, creator)
     registry.revoke(work, NONE, {"from": admin})
-    for status in (ACTIVE, DISPUTED, SUSPENDED):
+    for status in (ACTIVE, SUSPENDED):
         with reverts("WorkNotActive", work, REVOKED):
             registry.setStatus(work, status, NONE, {"from": admin})
     with reverts("WorkNotActive", work, REVOKED):
         registry.revoke(work, NONE, {"from": admin})
 
 
-def test_set_status_neither_revokes_nor_repeats(registry, creator, admin):
+def test_set_status_neither_revokes_nor_disputes_nor_repeats(registry, creator, admin):
+    """Case 79 for a role: who has all of them can't open a dispute."""
     work = registered(registry, creator)
-    with reverts("WorkStatusInvalid", REVOKED):
-        registry.setStatus(work, REVOKED, NONE, {"from": admin})
+    for status in (REVOKED, DISPUTED):
+        with reverts("WorkStatusInvalid", status):
+            registry.setStatus(work, status, NONE, {"from": admin})
     with reverts("WorkStatusInvalid", ACTIVE):
         registry.setStatus(work, ACTIVE, NONE, {"from": admin})
 
@@ -487,7 +483,7 @@ def test_restricted_functions_refuse_strangers(registry, creator, stranger):
     """Case 49, the registry's part: the work's owner is a stranger here too."""
     work = registered(registry, creator)
     calls = {
-        "setStatus": (work, 1, NONE),
+        "setStatus": (work, 2, NONE),
         "revoke": (work, NONE),
         "correctAiLabel": (work, 2, NONE),
         "setRoyaltyBps": (1,),
@@ -506,12 +502,13 @@ def test_every_state_changing_function_is_accounted_for():
     owners = {"approveDerivative", "setMetadata", "setAiLabel"}
     erc721 = {"approve", "setApprovalForAll", "transferFrom", "safeTransferFrom"}
     restricted = {"setStatus", "revoke", "correctAiLabel", "setRoyaltyBps", "setContractURI", "signal", "setAuthority"}
+    standings = {"setStanding"}
     found = {
         entry["name"]
         for entry in WorkRegistry.abi
         if entry["type"] == "function" and entry["stateMutability"] in ("nonpayable", "payable")
     }
-    assert found == to_all | owners | erc721 | restricted
+    assert found == to_all | owners | erc721 | restricted | standings
 
 
 def test_signal_is_an_event_and_nothing_else(registry, admin):
@@ -566,6 +563,35 @@ def test_tokens_are_swept_once_they_are_allowed(registry, books, creator, admin,
     books.setTokenAllowed(token, True, {"from": admin})
     receiver.sweep(token, {"from": stranger})
     assert counters(books, work, token) == (9_750, 0, 1)
+
+
+def test_royalties_of_a_revoked_work_go_to_the_platform_and_earlier_ones_to_its_holders(
+    registry, books, creator, admin, stranger, payer
+):
+    """Nothing is stuck: what nobody swept before the revocation took effect is the platform's, in coins and tokens."""
+    work = registered(registry, creator)
+    token = MockUSD.deploy({"from": admin})
+    books.setTokenAllowed(token, True, {"from": admin})
+    receiver = RoyaltyReceiver.at(registry.deployRoyaltyReceiver(work, {"from": stranger}).return_value)
+    payer.transfer(receiver, 10_000)
+    receiver.sweep(NATIVE, {"from": stranger})
+    registry.revoke(work, NONE, {"from": admin})
+    payer.transfer(receiver, 4_000)
+    token.mint(receiver, 700, {"from": admin})
+    tx = receiver.sweep(NATIVE, {"from": stranger})
+    assert dict(tx.events["PaymentReceived"]) == {
+        "workId": 0,
+        "token": NATIVE,
+        "payer": receiver,
+        "amount": 4_000,
+        "fee": 0,
+        "kind": 4,
+        "ref": hexed(work.to_bytes(32, "big")),
+    }
+    receiver.sweep(token, {"from": stranger})
+    assert (receiver.balance(), token.balanceOf(receiver)) == (0, 0)
+    assert (counters(books, 0)[0], counters(books, 0, token)[0]) == (250 + 4_000, 700)
+    assert withdraw(books, work, 1, next(placed(Leaf(str(creator), 1_000_000))), payer) == 9_750
 
 
 def test_royalty_is_governed_and_bounded(registry, creator, admin):

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+
+import {MerkleSum} from "./MerkleSum.sol";
+import {IAttestationRegistry} from "./interfaces/IAttestationRegistry.sol";
+import {IRevenueLedger} from "./interfaces/IRevenueLedger.sol";
+import {IRewardDistributor} from "./interfaces/IRewardDistributor.sol";
+import {IWorkStanding} from "./interfaces/IWorkStanding.sol";
+import {IWorkRegistry} from "./interfaces/IWorkRegistry.sol";
+
+/**
+ * @title WorkStanding
+ * @dev Apart from the registry because that one holds no money and trusts a forwarder, and for want of room in it.
+ * @custom:security-contact see SECURITY.md
+ */
+contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient {
+    using SafeERC20 for IERC20;
+
+    // ----------------------------------------------------------------------------------------------------- constants
+
+    /// @notice Version of this contract's interface.
+    string public constant VERSION = "1";
+
+    /// @notice How long governance has for a ruling; a vote takes 8 to 9 days.
+    uint48 public constant RULING_PERIOD = 30 days;
+
+    /// @notice Least time between the announcement of a split and its coming in force: enough for a vote against it.
+    uint48 public constant NOTICE = 14 days;
+
+    /// @notice Most consents that a work may be registered with.
+    uint256 public constant MAX_CONSENTS = 16;
+
+    /// @notice Lowest bond that governance can set.
+    uint128 public constant MIN_BOND = 10 ** 18;
+
+    /// @notice Highest bond that governance can set.
+    uint128 public constant MAX_BOND = 10_000 * 10 ** 18;
+
+    /// @notice How often a work's disputes that come to nothing double the next bond.
+    uint8 public constant MAX_DOUBLINGS = 3;
+
+    // Schemas of AttestationRegistry that let something be used in a work.
+    bytes32 private constant LIKENESS_CONSENT = keccak256("LIKENESS_CONSENT");
+    bytes32 private constant VOICE_CONSENT = keccak256("VOICE_CONSENT");
+    bytes32 private constant DATA_CONSENT = keccak256("DATA_CONSENT");
+
+    // ------------------------------------------------------------------------------------------------------- storage
+
+    /// @inheritdoc IWorkStanding
+    IWorkRegistry public immutable override registry;
+    /// @inheritdoc IWorkStanding
+    IAttestationRegistry public immutable override attestations;
+    /// @inheritdoc IWorkStanding
+    IRewardDistributor public immutable override pool;
+    /// @inheritdoc IWorkStanding
+    address public immutable override bondToken;
+
+    uint128 private _bond;
+    mapping(uint64 workId => Dispute) private _disputes;
+    mapping(uint64 workId => uint8 count) private _doublings;
+    mapping(uint64 workId => mapping(address claimant => bool)) private _contested;
+    mapping(uint64 workId => mapping(bytes32 uid => bool linked)) private _consents;
+
+    // --------------------------------------------------------------------------------------------------- construction
+
+    /**
+     * @param initialAuthority the AccessManager that says who may call what is restricted.
+     * @param registry_ the WorkRegistry, deployed for this contract's address.
+     * @param attestations_ the AttestationRegistry.
+     * @param pool_ the RewardDistributor, whose bond token is this contract's too.
+     * @param initialBond the least bond.
+     */
+    constructor(
+        address initialAuthority,
+        IWorkRegistry registry_,
+        IAttestationRegistry attestations_,
+        IRewardDistributor pool_,
+        uint128 initialBond
+    ) AccessManaged(initialAuthority) {
+        address served = address(registry_.standing());
+        if (served != address(this)) revert StandingRegistryMismatch(served);
+        (registry, attestations, pool) = (registry_, attestations_, pool_);
+        bondToken = pool_.bondToken();
+        _setBond(initialBond);
+    }
+
+    // ------------------------------------------------------------------------------------------------------- consents
+
+    /// @inheritdoc IWorkStanding
+    function linkConsents(uint64 workId, bytes32 contentHash, bytes32[] calldata uids) external override {
+        if (msg.sender != address(registry)) revert StandingNotRegistry(msg.sender);
+        if (uids.length > MAX_CONSENTS) revert StandingTooManyConsents(uids.length);
+        for (uint256 i = 0; i < uids.length; ++i) {
+            if (_consents[workId][uids[i]] || !_consentsTo(uids[i], contentHash)) {
+                revert IWorkRegistry.WorkConsentInvalid(uids[i]);
+            }
+            _consents[workId][uids[i]] = true;
+            emit ConsentLinked(workId, uids[i]);
+        }
+    }
+
+    /// @inheritdoc IWorkStanding
+    function suspendForConsent(uint64 workId, bytes32 uid) external override {
+        if (!_consents[workId][uid]) revert IWorkRegistry.WorkConsentInvalid(uid);
+        if (attestations.isLive(uid)) revert StandingConsentLive(uid);
+        registry.setStanding(workId, IWorkRegistry.Status.SUSPENDED, uid);
+    }
+
+    // ------------------------------------------------------------------------------------------------------- contests
+
+    /// @inheritdoc IWorkStanding
+    function contest(uint64 workId, bytes32 salt) external override nonReentrant {
+        if (_contested[workId][msg.sender]) revert DisputeRepeated(workId, msg.sender);
+        IWorkRegistry.Work memory work = registry.workOf(workId);
+        uint48 committedAt = salt == 0
+            ? 0 // as at registration: anyone could have made a commitment without a salt
+            : registry.committedAt(
+                keccak256(abi.encode(block.chainid, registry, msg.sender, work.contentHash, salt))
+            );
+        if (committedAt == 0 || committedAt >= work.committedAt) revert DisputeNotOlder(committedAt, work.committedAt);
+
+        uint128 bond = bondOf(workId);
+        uint48 rulingUntil = uint48(block.timestamp) + RULING_PERIOD;
+        _contested[workId][msg.sender] = true;
+        Dispute storage dispute = _disputes[workId];
+        (dispute.claimant, dispute.rulingUntil, dispute.bond) = (msg.sender, rulingUntil, bond);
+        emit WorkContested(workId, msg.sender, committedAt, bond, rulingUntil);
+        registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, 0); // refused unless the work is active, so no dispute is overwritten
+        IERC20(bondToken).safeTransferFrom(msg.sender, address(this), bond);
+    }
+
+    /// @inheritdoc IWorkStanding
+    function enforce(uint64 workId, IRevenueLedger.SettleArg[] calldata settles) external override nonReentrant {
+        Dispute memory dispute = _known(workId);
+        if (dispute.enforceableAt == 0 || block.timestamp < dispute.enforceableAt) {
+            revert DisputeNotYet(dispute.enforceableAt);
+        }
+        _end(workId, dispute.claimant, Outcome.ENFORCED);
+        registry.ledger().replaceDisputedSplit(workId, dispute.root, dispute.treeDigest, settles);
+        registry.setStanding(workId, IWorkRegistry.Status.ACTIVE, 0);
+        _pay(workId, dispute.claimant, dispute.bond);
+    }
+
+    /// @inheritdoc IWorkStanding
+    function close(uint64 workId) external override nonReentrant {
+        Dispute memory dispute = _known(workId);
+        if (_isRevoked(workId)) {
+            _end(workId, dispute.claimant, Outcome.REVOKED);
+            _pay(workId, dispute.claimant, dispute.bond);
+            return;
+        }
+        // After a ruling only `enforce` and `dismiss` end it.
+        if (dispute.enforceableAt != 0) revert DisputeNotYet(dispute.enforceableAt);
+        if (block.timestamp < dispute.rulingUntil) revert DisputeNotYet(dispute.rulingUntil);
+        _endInVain(workId, dispute, Outcome.EXPIRED, dispute.claimant);
+    }
+
+    // ----------------------------------------------------------------------------------------------------- governance
+
+    /// @inheritdoc IWorkStanding
+    function uphold(
+        uint64 workId,
+        bytes32 root,
+        bytes32 treeDigest,
+        IRevenueLedger.LeafProof calldata leaf
+    ) external override restricted {
+        Dispute storage dispute = _disputes[workId];
+        address claimant = _known(workId).claimant;
+        if (block.timestamp >= dispute.rulingUntil) revert DisputeRulingClosed(dispute.rulingUntil);
+        (bytes32 provenRoot, uint256 provenTotal) = MerkleSum.process({
+            proof: leaf.proof,
+            path: leaf.path,
+            leaf: MerkleSum.leafHash(leaf.account, leaf.weight),
+            weight: leaf.weight
+        });
+        uint256 total = registry.ledger().workOf(workId).totalWeight;
+        if (leaf.weight == 0 || provenRoot != root || provenTotal != total) revert DisputeInvalidSplit();
+
+        uint48 enforceableAt = uint48(block.timestamp) + NOTICE;
+        (dispute.root, dispute.treeDigest, dispute.enforceableAt) = (root, treeDigest, enforceableAt);
+        emit SplitAnnounced(workId, claimant, root, treeDigest, enforceableAt);
+    }
+
+    /// @inheritdoc IWorkStanding
+    function dismiss(uint64 workId) external override restricted nonReentrant {
+        Dispute memory dispute = _known(workId);
+        if (dispute.enforceableAt == 0 && block.timestamp >= dispute.rulingUntil) {
+            revert DisputeRulingClosed(dispute.rulingUntil);
+        }
+        // Then the claimant wasn't wrong, and `close` is the way.
+        if (_isRevoked(workId)) revert IWorkRegistry.WorkNotActive(workId, uint8(IWorkRegistry.Status.REVOKED));
+        address owner = IERC721(address(registry)).ownerOf(workId);
+        // Who contested what it owns now gets nothing for it.
+        _endInVain(workId, dispute, Outcome.DISMISSED, owner == dispute.claimant ? address(0) : owner);
+    }
+
+    /// @inheritdoc IWorkStanding
+    function setBond(uint128 newBond) external override restricted {
+        _setBond(newBond);
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- views
+
+    /// @inheritdoc IWorkStanding
+    function hasConsent(uint64 workId, bytes32 uid) external view override returns (bool) {
+        return _consents[workId][uid];
+    }
+
+    /// @inheritdoc IWorkStanding
+    function disputeOf(uint64 workId) external view override returns (Dispute memory) {
+        return _disputes[workId];
+    }
+
+    /// @inheritdoc IWorkStanding
+    function bondOf(uint64 workId) public view override returns (uint128) {
+        return _bond << _doublings[workId];
+    }
+
+    /// @inheritdoc IWorkStanding
+    function hasContested(uint64 workId, address claimant) external view override returns (bool) {
+        return _contested[workId][claimant];
+    }
+
+    // ------------------------------------------------------------------------------------------------------ internals
+
+    /// @dev Whether an attestation is live and a consent to this content, by whomever.
+    function _consentsTo(bytes32 uid, bytes32 contentHash) private view returns (bool) {
+        if (!attestations.isLive(uid)) return false;
+        address attester = attestations.attestationOf(uid).attester;
+        return
+            attestations.isValid(uid, LIKENESS_CONSENT, attester, contentHash) ||
+            attestations.isValid(uid, VOICE_CONSENT, attester, contentHash) ||
+            attestations.isValid(uid, DATA_CONSENT, attester, contentHash);
+    }
+
+    function _known(uint64 workId) private view returns (Dispute memory dispute) {
+        dispute = _disputes[workId];
+        if (dispute.claimant == address(0)) revert DisputeUnknown(workId);
+    }
+
+    function _isRevoked(uint64 workId) private view returns (bool) {
+        return registry.workOf(workId).status == IWorkRegistry.Status.REVOKED;
+    }
+
+    function _end(uint64 workId, address claimant, Outcome outcome) private {
+        delete _disputes[workId];
+        emit DisputeClosed(workId, claimant, uint8(outcome));
+    }
+
+    /// @dev The work is as it was. `half` gets half of the bond, or nothing if zero; the pool gets the rest.
+    function _endInVain(uint64 workId, Dispute memory dispute, Outcome outcome, address half) private {
+        if (_doublings[workId] < MAX_DOUBLINGS) ++_doublings[workId];
+        _end(workId, dispute.claimant, outcome);
+        registry.setStanding(workId, IWorkRegistry.Status.ACTIVE, 0);
+        uint256 amount = half == address(0) ? 0 : dispute.bond / 2;
+        _pay(workId, half, amount);
+        _pay(workId, address(pool), dispute.bond - amount);
+        pool.sync(bondToken);
+    }
+
+    function _pay(uint64 workId, address to, uint256 amount) private {
+        if (amount == 0) return;
+        emit DisputeBondSettled(workId, to, amount);
+        IERC20(bondToken).safeTransfer(to, amount);
+    }
+
+    function _setBond(uint128 newBond) private {
+        if (newBond < MIN_BOND || newBond > MAX_BOND) revert DisputeBondInvalid(newBond);
+        uint128 oldBond = _bond;
+        _bond = newBond;
+        emit DisputeBondChanged(oldBond, newBond);
+    }
+}

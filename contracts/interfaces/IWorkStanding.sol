@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IAttestationRegistry} from "./IAttestationRegistry.sol";
+import {IRevenueLedger} from "./IRevenueLedger.sol";
+import {IRewardDistributor} from "./IRewardDistributor.sol";
+import {IWorkRegistry} from "./IWorkRegistry.sol";
+
+/**
+ * @title What others can do to a work's standing
+ * @notice Consents. A work may be registered with attested consents to its content; once one of them is taken back or has
+ * ended, anyone can suspend the work.
+ *
+ * Disputes. Who committed to a work's content before its owner did can contest its registration, against a bond. The work
+ * is DISPUTED until governance has ruled: its shares don't move, its income and withdrawals go on. A ruling for the claimant
+ * announces a new split, which anyone can put in force NOTICE later, for what the work earns from then on; what it earned
+ * before stays its holders', and until it is in force the ruling can be withdrawn.
+ *
+ * Nobody but a claimant opens a dispute, governance included, so nobody else leads to a new split of another's work. Bonds
+ * leave by the rules below alone; no role can send one anywhere else:
+ *
+ * put in force, or the work was revoked: all of it to the claimant. Dismissed: half to the work's owner, the rest to
+ * the reward pool; all of it to the pool if the owner is the claimant. No ruling in time: half to the claimant, the rest to
+ * the pool. A dispute that comes to nothing doubles the work's next bond, three times at most.
+ */
+interface IWorkStanding {
+    // ------------------------------------------------------------------------------------------------ types, events
+
+    /// @notice How a dispute ended.
+    enum Outcome {
+        NONE,
+        ENFORCED,
+        DISMISSED,
+        EXPIRED,
+        REVOKED
+    }
+
+    /**
+     * @param claimant who contests; zero without a dispute.
+     * @param rulingUntil governance rules before this time.
+     * @param enforceableAt from this time on the announced split can be put in force; 0 without a ruling.
+     * @param bond what the claimant posted.
+     * @param root root of the announced split.
+     * @param treeDigest sha256 of its published tree file.
+     */
+    struct Dispute {
+        address claimant;
+        uint48 rulingUntil;
+        uint48 enforceableAt;
+        uint128 bond;
+        bytes32 root;
+        bytes32 treeDigest;
+    }
+
+    /// @notice A work was registered with an attested consent.
+    event ConsentLinked(uint64 indexed workId, bytes32 indexed attestationUid);
+
+    /// @notice An older commitment to a work's content was shown, and a bond posted.
+    event WorkContested(
+        uint64 indexed workId,
+        address indexed claimant,
+        uint48 committedAt,
+        uint256 bond,
+        uint48 rulingUntil
+    );
+
+    /// @notice Governance ruled for the claimant and announced a new split.
+    event SplitAnnounced(
+        uint64 indexed workId,
+        address indexed claimant,
+        bytes32 root,
+        bytes32 treeDigest,
+        uint48 enforceableAt
+    );
+
+    /// @notice A dispute is over; `outcome` is an Outcome.
+    event DisputeClosed(uint64 indexed workId, address indexed claimant, uint8 outcome);
+
+    /// @notice A part of a claimant's bond was paid out.
+    event DisputeBondSettled(uint64 indexed workId, address indexed to, uint256 amount);
+
+    /// @notice The least bond changed, for later disputes.
+    event DisputeBondChanged(uint256 oldBond, uint256 newBond);
+
+    // -------------------------------------------------------------------------------------------------------- errors
+
+    /// @notice The registry serves another contract.
+    error StandingRegistryMismatch(address standing);
+    /// @notice Only the registry may do this.
+    error StandingNotRegistry(address account);
+    /// @notice More than 16 consents.
+    error StandingTooManyConsents(uint256 count);
+    /// @notice The consent stands, so there is no reason to suspend the work.
+    error StandingConsentLive(bytes32 uid);
+    /// @notice The claimant has no commitment with this salt that is older than the work's own.
+    error DisputeNotOlder(uint48 committedAt, uint48 workCommittedAt);
+    /// @notice The claimant has contested this work before.
+    error DisputeRepeated(uint64 workId, address claimant);
+    /// @notice No dispute about the work is open.
+    error DisputeUnknown(uint64 workId);
+    /// @notice The announced tree can't be claimed from, or its total isn't the work's.
+    error DisputeInvalidSplit();
+    /// @notice The time for a ruling ended then.
+    error DisputeRulingClosed(uint48 rulingUntil);
+    /// @notice This isn't possible before that time; 0 if it waits for a ruling.
+    error DisputeNotYet(uint48 time);
+    /// @notice The bond is out of bounds.
+    error DisputeBondInvalid(uint128 bond);
+
+    // ------------------------------------------------------------------------------------------------------ consents
+
+    /**
+     * @notice Links a work that is being registered with consents. Only the registry (StandingNotRegistry).
+     * @dev Each must be a live attestation of LIKENESS_CONSENT, VOICE_CONSENT or DATA_CONSENT whose subject is the content
+     * hash (WorkConsentInvalid, also if it is given twice); at most 16 (StandingTooManyConsents). Who attested, and whether
+     * that is the person shown, is for the reader to judge.
+     */
+    function linkConsents(uint64 workId, bytes32 contentHash, bytes32[] calldata uids) external;
+
+    /**
+     * @notice Suspends a work one of whose consents was taken back or has ended. Anyone may call.
+     * @dev Reverts with WorkConsentInvalid (none of this work's), StandingConsentLive, WorkNotActive.
+     */
+    function suspendForConsent(uint64 workId, bytes32 uid) external;
+
+    // ------------------------------------------------------------------------------------------------------ contests
+
+    /**
+     * @notice Contests a work's registration as an account that committed to its content before the work's owner did.
+     * @dev Takes `bondOf(workId)` of the bond token. Reverts with WorkUnknown, WorkNotActive, DisputeRepeated,
+     * DisputeNotOlder. For direct callers: a session key must not reach allowances.
+     * @param workId the work, which is ACTIVE.
+     * @param salt of the caller's commitment; not zero.
+     */
+    function contest(uint64 workId, bytes32 salt) external;
+
+    /**
+     * @notice Puts the announced split in force, for later income. Anyone may call, from `enforceableAt` on.
+     * @dev Reverts with DisputeUnknown, DisputeNotYet, RevenueWorkStatus (revoked meanwhile).
+     * @param settles edges that are settled first: what derivations owe the work until then goes to its former holders.
+     * Anyone can settle them before, too.
+     */
+    function enforce(uint64 workId, IRevenueLedger.SettleArg[] calldata settles) external;
+
+    /**
+     * @notice Ends a dispute that got no ruling in time, or whose work was revoked. Anyone may call.
+     * @dev Reverts with DisputeUnknown, DisputeNotYet.
+     */
+    function close(uint64 workId) external;
+
+    // ---------------------------------------------------------------------------------------------------- governance
+
+    /**
+     * @notice Rules for the claimant and announces the work's new split; again, to announce another. Restricted.
+     * @dev Reverts with DisputeUnknown, DisputeRulingClosed, DisputeInvalidSplit.
+     * @param leaf any leaf of the tree, as a proof that the root can be claimed from.
+     */
+    function uphold(
+        uint64 workId,
+        bytes32 root,
+        bytes32 treeDigest,
+        IRevenueLedger.LeafProof calldata leaf
+    ) external;
+
+    /**
+     * @notice Rules against the claimant, or withdraws a ruling for it that isn't in force yet. Restricted.
+     * @dev Reverts with DisputeUnknown, DisputeRulingClosed (no ruling, and too late for one), WorkNotActive (revoked:
+     * then the bond goes back by `close`).
+     */
+    function dismiss(uint64 workId) external;
+
+    /// @notice Sets the least bond of later disputes. Restricted. Reverts with DisputeBondInvalid.
+    function setBond(uint128 newBond) external;
+
+    // --------------------------------------------------------------------------------------------------------- views
+
+    /// @notice The registry of the works.
+    function registry() external view returns (IWorkRegistry);
+
+    /// @notice Where consents are attested.
+    function attestations() external view returns (IAttestationRegistry);
+
+    /// @notice Where lost bonds go: the reward stream of the bond token.
+    function pool() external view returns (IRewardDistributor);
+
+    /// @notice What bonds are posted in.
+    function bondToken() external view returns (address);
+
+    /// @notice Whether a work was registered with a consent, whatever has become of that.
+    function hasConsent(uint64 workId, bytes32 uid) external view returns (bool);
+
+    /// @notice The open dispute about a work; all zero without one.
+    function disputeOf(uint64 workId) external view returns (Dispute memory);
+
+    /// @notice What contesting a work takes now.
+    function bondOf(uint64 workId) external view returns (uint128);
+
+    /// @notice Whether an account has contested a work.
+    function hasContested(uint64 workId, address claimant) external view returns (bool);
+}
