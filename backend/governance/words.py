@@ -40,6 +40,11 @@ _KNOWN: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("TroupeGovernor", "updateQuorumNumerator"): lambda a: (
         f"Ask for {a['newQuorumNumerator']}% of all tokens for a decision to count"
     ),
+    ("WorkStanding", "uphold"): lambda a: (
+        f"Rule that work {a['workId']} was registered by the wrong account: its later income is divided anew, by a tree"
+        f" with the digest 0x{a['treeDigest'].hex()}, 14 days after"
+    ),
+    ("WorkStanding", "dismiss"): lambda a: f"Rule that work {a['workId']} was rightly registered: its dispute ends",
     ("WorkRegistry", "signal"): lambda a: f"Signal 0x{a['topic'].hex()}: advice, nothing else changes",
 }
 

@@ -71,6 +71,10 @@ class Frozen(LedgerError):
     """Withdrawals of the work are stopped for a time."""
 
 
+class NotDisputed(LedgerError):
+    """Nobody contested the work's registration, so its split is its holders' alone."""
+
+
 class EdgeLimit(LedgerError):
     """Too many edges, too much for the parents, or an edge to a work that isn't older."""
 
@@ -407,6 +411,19 @@ class Ledger:
         target.pending = None
         target.activated_at = now
         return target.version
+
+    def replace_disputed_split(
+        self, work: int, leaves: Sequence[Leaf], *, now: int, settles: Iterable[Settle] = ()
+    ) -> int:
+        """Start the version that a ruling gave a disputed work; settles run first, for the former holders.
+
+        The total stays, what is pending is dropped. Raises UnknownWork, NotDisputed.
+        """
+        target = self._work(work)
+        if target.status != DISPUTED:
+            raise NotDisputed(f"work {work} is not disputed")
+        self.settle_many(settles)
+        return self.replace_split(work, leaves=leaves, total_weight=target.split.total_weight, now=now)
 
     def set_fee(self, bps: int) -> None:
         """Set the platform fee of later payments."""

@@ -31,6 +31,7 @@ CONTRACTS = (
     "TroupeGovernor",
     "TroupeToken",
     "WorkRegistry",
+    "WorkStanding",
 )
 """The contracts that a deployment manifest names."""
 

@@ -43,6 +43,11 @@ RESTRICTED: Mapping[str, Mapping[str, int]] = {
         "setContractURI": ADMIN,
         "signal": ADMIN,
     },
+    "WorkStanding": {
+        "uphold": ADMIN,
+        "dismiss": ADMIN,
+        "setBond": ADMIN,
+    },
     "RevenueLedger": {
         "freeze": MODERATOR,
         "pause": GUARDIAN,
@@ -167,6 +172,8 @@ class Plan:
     rewards: Rewards = Rewards()
     fee_bps: int = 250
     royalty_bps: int = 500
+    dispute_bond: int = 1_000 * TRP
+    """What contesting a work's registration takes at least."""
     platform_split: Mapping[str, int] = field(default_factory=lambda: {"treasury": 500_000, "rewards": 500_000})
     """Work 0's split: what the platform earns goes to the Timelock and to the reward stream by these weights."""
     contract_uri: str = 'data:application/json;utf8,{"name":"Troupe Works"}'
@@ -256,6 +263,7 @@ def parameters(plan: Plan) -> dict[str, Any]:
         "governance": amounts(plan.governance, "proposal_threshold"),
         "feeBps": plan.fee_bps,
         "royaltyBps": plan.royalty_bps,
+        "disputeBond": str(plan.dispute_bond),
         "contractUri": plan.contract_uri,
     }
 

@@ -143,7 +143,7 @@ class Deployment:
         self.create("SessionForwarder")
 
     def create_money(self) -> None:
-        """RewardDistributor, RevenueLedger and WorkRegistry; ledger and registry name each other."""
+        """RewardDistributor, RevenueLedger, WorkRegistry and WorkStanding; each of the last three names the next."""
         plan, system = self.plan, self.system
         manager, rewards = system.AccessManager.address, plan.rewards
         now = self.sender.web3.eth.get_block("latest")["timestamp"]
@@ -175,9 +175,18 @@ class Deployment:
             "WorkRegistry",
             manager,
             ledger.address,
+            self.sender.next_created(ahead=1),
             system.SessionForwarder.address,
             plan.royalty_bps,
             plan.contract_uri,
+        )
+        self.create(
+            "WorkStanding",
+            manager,
+            system.WorkRegistry.address,
+            system.AttestationRegistry.address,
+            distributor.address,
+            plan.dispute_bond,
         )
 
     def create_development(self) -> None:

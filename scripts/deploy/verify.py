@@ -198,6 +198,12 @@ def fixed_values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
 
     yield "WorkRegistry.ledger", registry.ledger(), at["RevenueLedger"]
     yield "WorkRegistry.trustedForwarder", registry.trustedForwarder(), at["SessionForwarder"]
+    yield "WorkRegistry.standing", registry.standing(), at["WorkStanding"]
+    standing = reader.WorkStanding
+    yield "WorkStanding.registry", standing.registry(), at["WorkRegistry"]
+    yield "WorkStanding.attestations", standing.attestations(), at["AttestationRegistry"]
+    yield "WorkStanding.pool", standing.pool(), at["RewardDistributor"]
+    yield "WorkStanding.bondToken", standing.bondToken(), at["TroupeToken"]
     yield "RevenueLedger.registry", ledger.registry(), at["WorkRegistry"]
     yield "TroupeGovernor.token", governor.token(), at["TroupeToken"]
     yield "TroupeGovernor.accessManager", governor.accessManager(), at["AccessManager"]
@@ -249,6 +255,8 @@ def governed_values(reader: Reader) -> Iterator[Value]:
     yield "feeBps", ledger.feeBps(), p["feeBps"], Change("RevenueLedger", "FeeChanged(uint16,uint16)", 1)
     royalty = Change("WorkRegistry", "RoyaltyChanged(uint16,uint16)", 1)
     yield "royaltyBps", registry.royaltyBps(), p["royaltyBps"], royalty
+    bond = Change("WorkStanding", "DisputeBondChanged(uint256,uint256)", 1)
+    yield "disputeBond", reader.WorkStanding.bondOf(0), p["disputeBond"], bond  # work 0 has no disputes
     uri = Change("WorkRegistry", "ContractURIUpdated()", None)
     yield "contractURI", registry.contractURI(), p["contractUri"], uri
     leaves = [leaf_split(leaf["account"], int(leaf["weight"])) for leaf in p["platformSplit"]["leaves"]]

@@ -19,6 +19,8 @@ from brownie import web3
 from brownie.exceptions import VirtualMachineError
 from brownie.network.transaction import TransactionReceipt
 from eth_account.messages import encode_typed_data
+from eth_utils.abi import event_abi_to_log_topic
+from web3 import Web3
 
 # Brownie looks whether a transaction is mined, and if not yet sleeps for a whole second. anvil is done in milliseconds.
 brisk = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
@@ -113,6 +115,19 @@ def sign(
     """Signature of a flat EIP-712 struct: 65 bytes r, s, v."""
     types = {primary: [{"name": name, "type": kind} for kind, name in fields]}
     return bytes(web3.eth.account.sign_message(encode_typed_data(domain_data, types, message), key).signature)
+
+
+def logs_of(contract: Any) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """All events of a contract in order: (name, args, time of the block)."""
+    decoder = Web3().eth.contract(abi=contract.abi)
+    by_topic = {event_abi_to_log_topic(entry): entry["name"] for entry in contract.abi if entry["type"] == "event"}
+    times: dict[int, int] = {}
+    for log in web3.eth.get_logs({"address": contract.address, "fromBlock": 0}):
+        name = by_topic[log["topics"][0]]
+        number = log["blockNumber"]
+        if number not in times:
+            times[number] = web3.eth.get_block(number)["timestamp"]
+        yield name, dict(decoder.events[name]().process_log(log)["args"]), times[number]
 
 
 GAS_FILE = Path(__file__).with_name("gas_system.json")

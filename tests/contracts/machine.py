@@ -38,6 +38,7 @@ from backend.payouts import invariants
 from backend.payouts import ledger as twin
 
 AMOUNTS = [1, 3, 7, 999, 10**9 + 7, 10**18, 2**96]
+ANSWERS_ITS_ADDRESS = "0x305f5260205ff3"  # ADDRESS PUSH0 MSTORE PUSH1 32 PUSH0 RETURN
 FREEZE, PAUSE, COOL_OFF = 30 * DAY, WEEK, 30 * DAY
 REFUSALS = {
     twin.UnknownWork: {"RevenueUnknownWork", "RevenueInvalidProof", "RevenueZeroAmount"},
@@ -47,6 +48,7 @@ REFUSALS = {
     twin.FeeTooHigh: {"RevenueFeeTooHigh"},
     twin.NotYet: {"RevenueNotYet", "RevenueNothingPending"},
     twin.Frozen: {"RevenueFrozen", "RevenueWorkStatus"},
+    twin.NotDisputed: {"RevenueWorkStatus"},
     twin.EdgeLimit: {"RevenueEdgeLimit", "RevenueUnknownWork"},
     twin.InvalidShare: {"RevenueInvalidProof"},
     twin.Overflow: {"RevenueOverflow"},
@@ -67,6 +69,7 @@ class Machine:
         self.trees: dict[tuple[int, int], Tree] = {(0, 1): Leaf(treasury, 1_000_000)}
         self.pending: dict[int, Tree] = {}
         self.paused_until = 0
+        self.rulings = 0
         self.frozen: dict[int, int] = {}
         self.now = now()
         self.direct_to_platform = dict.fromkeys(map(str, self.tokens), 0)
@@ -78,6 +81,8 @@ class Machine:
         self.done: list[str] = []
         self.first_block = web3.eth.block_number
         web3.provider.make_request("anvil_setBalance", [str(self.payer), hex(2**110)])
+        # Whatever the registry's account is asked, it answers with its own address: so it is its own standing.
+        web3.provider.make_request("anvil_setCode", [str(self.registry), ANSWERS_ITS_ADDRESS])
         for token in tokens:
             self.send(token.mint, self.payer, 2**110, sender=self.payer)
             self.send(token.approve, ledger, 2**255, sender=self.payer)
@@ -149,7 +154,8 @@ class Machine:
             (2, self.replace_policy),
             (2, self.freeze),
             (1, self.pause),
-            (2, self.push_status),
+            (3, self.push_status),
+            (3, self.replace_disputed),
             (6, self.wait),
         ]
         weights, choices = zip(*operations, strict=True)
@@ -332,6 +338,30 @@ class Machine:
         known = [twin.Leaf(p.position, p.account, p.weight) for p in leaves]
         version = self.twin.replace_split(0, leaves=known, total_weight=root.sum, now=self.now)
         self.trees[0, version] = tree
+
+    def replace_disputed(self) -> None:
+        """A ruling's new split, by the contract of standing (here the registry's own account), or by a stranger."""
+        disputed = [work for work, target in self.twin.works.items() if target.status == twin.DISPUTED]
+        work = self.dice.choice(disputed or [self.work()])
+        if work and not disputed and self.dice.random() < 0.5:
+            self.send(self.ledger.pushStatus, work, twin.DISPUTED, sender=self.registry)
+            self.twin.set_status(work, twin.DISPUTED)
+        target = self.twin.works[work]
+        tree, settles = self.parts(target.split.total_weight), self.some_settles(3)
+        self.done[-1] += f" of work {work} to {tree} after {settles}"
+        call = (self.ledger.replaceDisputedSplit, work, node(tree).hash, DIGEST, list(map(tuple, settles)))
+        if self.dice.random() < 0.1:
+            return self.refused({"RevenueUnauthorized"}, *call, sender=self.payer)
+        known = [twin.Leaf(p.position, p.account, p.weight) for p in placed(tree)]
+        steps, at = [twin.Settle(*one) for one in settles], self.now + 1
+        version = self.both(
+            lambda: self.twin.replace_disputed_split(work, known, now=at, settles=steps), *call, sender=self.registry
+        )
+        if version is not None:
+            self.trees[work, version] = tree
+            self.pending.pop(work, None)
+            self.rulings += 1
+        return None
 
     def freeze(self) -> None:
         work = self.work()

@@ -254,7 +254,7 @@ def everybody(system, launch):
 
 
 def test_v7_each_restricted_function_obeys_its_role_and_nobody_else(system, launch):
-    """Every restricted function tried from everybody: 18 functions, 9 accounts."""
+    """Case 49: every restricted function tried from everybody, 9 accounts."""
     held = {}
     for role, account in members(launch, system.TimelockController.address):
         held.setdefault(role, set()).add(account)
@@ -337,6 +337,7 @@ def test_v7_nobody_can_renounce_for_another(system, launch, timelock):
     [
         (("parameters", "feeBps"), 251, "feeBps is 250, the manifest says 251"),
         (("parameters", "royaltyBps"), 1, "royaltyBps"),
+        (("parameters", "disputeBond"), "1", "disputeBond"),
         (("parameters", "contractUri"), "other", "contractURI"),
         (("parameters", "governance", "votingDelay"), 1, "votingDelay"),
         (("parameters", "governance", "votingPeriod"), 1, "votingPeriod"),
@@ -518,6 +519,10 @@ VOTES = {
     "the royalty": (
         lambda s: (s.WorkRegistry, s.WorkRegistry.setRoyaltyBps.encode_input(700)),
         "royaltyBps is 700",
+    ),
+    "the dispute's bond": (
+        lambda s: (s.WorkStanding, s.WorkStanding.setBond.encode_input(TRP)),
+        f"disputeBond is {TRP}",
     ),
     "the contract's metadata": (
         lambda s: (s.WorkRegistry, s.WorkRegistry.setContractURI.encode_input("ipfs://other")),

@@ -184,9 +184,7 @@ def test_gas_deployment(authority, admin, treasury, forwarder, within):
     predicted = admin.get_deployment_address(admin.nonce + 1)
     arguments = (authority, predicted, FEE_BPS, [(treasury, 1_000_000)], DIGEST)
     ledger = RevenueLedger.deploy(*arguments, {"from": admin})
-    works = WorkRegistry.deploy(
-        authority, ledger, admin, forwarder, ROYALTY_BPS, "ipfs://registry", {"from": admin}
-    )
+    works = WorkRegistry.deploy(authority, ledger, admin, forwarder, ROYALTY_BPS, "ipfs://registry", {"from": admin})
     within("deploy RevenueLedger", ledger.tx)
     within("deploy WorkRegistry", works.tx)
 

@@ -1,10 +1,10 @@
-"""WorkStanding: consents that a work was registered with, disputes about who made it, bonds, and what a ruling changes."""
+"""WorkStanding: consents that a work was registered with, disputes about who made it, their bonds and rulings."""
 
 import pytest
 from attestations import attested, word
 from brownie import WorkStanding, web3
 from conftest import DISPUTE_BOND
-from kit import DAY, TRP, mine_at, next_block_at, now, one_block, reverts
+from kit import DAY, TRP, logs_of, mine_at, next_block_at, now, one_block, reverts, within_budget
 from money import (
     ACTIVE,
     DIGEST,
@@ -24,8 +24,8 @@ from money import (
     placed,
     plain,
     reassign,
-    witness,
     withdraw,
+    witness,
 )
 from works import commitment, content, licensed, params, registered
 
@@ -587,28 +587,35 @@ def test_events_alone_rebuild_the_disputes(registry, standing, stolen, allowed, 
     standing.dismiss(second, {"from": admin})
     standing.contest(second, SALT, {"from": author})
     announced(standing, second, only(author), admin)
-    contract = web3.eth.contract(address=standing.address, abi=standing.abi)
     base, disputes, doublings = 0, {}, {}
-    for log in web3.eth.get_logs({"address": standing.address, "fromBlock": 0}):
-        for event in ("DisputeBondChanged", "WorkContested", "SplitAnnounced", "DisputeClosed"):
-            try:
-                args = contract.events[event]().process_log(log)["args"]
-            except Exception:  # another event's log
-                continue
-            if event == "DisputeBondChanged":
-                base = args["newBond"]
-            elif event == "WorkContested":
-                disputes[args["workId"]] = [args["claimant"], args["rulingUntil"], 0, args["bond"], NONE, NONE]
-            elif event == "SplitAnnounced":
-                dispute = disputes[args["workId"]]
-                dispute[2], dispute[4:] = args["enforceableAt"], [args["root"], args["treeDigest"]]
-            else:
-                del disputes[args["workId"]]
-                doublings[args["workId"]] = doublings.get(args["workId"], 0) + (args["outcome"] in (DISMISSED, EXPIRED))
+    for event, args, _ in logs_of(standing):
+        work = args.get("workId")
+        if event == "DisputeBondChanged":
+            base = args["newBond"]
+        elif event == "WorkContested":
+            disputes[work] = [args["claimant"], args["rulingUntil"], 0, args["bond"], NONE, NONE]
+        elif event == "SplitAnnounced":
+            disputes[work][2] = args["enforceableAt"]
+            disputes[work][4:] = [args["root"], args["treeDigest"]]
+        elif event == "DisputeClosed":
+            del disputes[work]
+            doublings[work] = doublings.get(work, 0) + (args["outcome"] in (DISMISSED, EXPIRED))
     assert set(disputes) == {stolen, second}
     for work, facts in disputes.items():
         assert plain(standing.disputeOf(work)) == plain(tuple(facts))
         assert standing.bondOf(work) == base << min(doublings.get(work, 0), 3)
+
+
+def test_gas_of_disputes(registry, standing, contested, token, author, thief, admin, stranger):
+    """The second dispute of its kind: receivers of bonds have had some before."""
+    registry.commit(commitment(registry, author, content(2), SALT), {"from": author})
+    mine_at(now() + DAY)
+    work = registered(registry, thief, contentHash=content(2))
+    within_budget("WorkStanding.contest", standing.contest(work, SALT, {"from": author}).gas_used)
+    within_budget("WorkStanding.uphold", announced(standing, work, only(author), admin).gas_used)
+    mine_at(now() + NOTICE)
+    within_budget("WorkStanding.enforce", standing.enforce(work, [], {"from": stranger}).gas_used)
+    within_budget("WorkStanding.dismiss", standing.dismiss(contested, {"from": admin}).gas_used)
 
 
 def test_code_fits(standing, registry):
