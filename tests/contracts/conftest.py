@@ -19,6 +19,7 @@ from brownie import (
 )
 from kit import DAY, TRP, now
 from money import DIGEST
+from shop import deployed
 
 FEE_BPS = 250
 ROYALTY_BPS = 500
@@ -121,3 +122,9 @@ def standing(registry):
 def books(registry):
     """The registry's ledger."""
     return RevenueLedger.at(registry.ledger())
+
+
+@pytest.fixture(scope="module")
+def shop(authority, registry, books, admin):
+    """The storefront with items, characters, a forwarder and a token, as shop.Shop."""
+    return deployed(authority, registry, books, admin)

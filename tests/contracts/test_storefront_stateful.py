@@ -1,0 +1,69 @@
+"""Storefront against its model through random histories, a planted bug, and a rebuild from events alone.
+
+TROUPE_STATEFUL_EXAMPLES says how much, as for the ledger: eight are one history. `make test` does 24: three histories.
+"""
+
+import os
+
+import pytest
+from brownie import KeepingStorefront
+from money import plain
+from shop import deployed, events_of
+from shop_machine import Rebuilt, ShopMachine
+
+pytestmark = pytest.mark.feature("O3", via="chain")
+
+STEPS = 150
+HISTORIES = max(1, int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "24")) // 8)
+
+
+@pytest.fixture(autouse=True)
+def isolation(fn_isolation):
+    pass
+
+
+def run(machine, steps=STEPS):
+    for _ in range(steps):
+        machine.step()
+
+
+@pytest.mark.parametrize("seed", range(HISTORIES))
+def test_stateful_storefront_equals_its_model(shop, accounts, seed):
+    """Money in is credited in the ledger or paid to sellers, to the unit; the storefront holds nothing after a call."""
+    machine = ShopMachine(shop, accounts, seed)
+    run(machine)
+    machine.check()
+    assert machine.counted["done"] > 40
+    assert machine.counted["refused"] > 20
+    rebuilt_equals(machine)
+
+
+def test_stateful_comparison_finds_the_planted_bug(authority, registry, books, admin, accounts):
+    """The storefront that keeps a unit of odd prices must not pass: else the comparison shows nothing."""
+    machine = ShopMachine(deployed(authority, registry, books, admin, KeepingStorefront), accounts, 0)
+    with pytest.raises(AssertionError, match=r"the storefront keeps 1 of"):
+        run(machine)
+
+
+def rebuilt_equals(machine):
+    """Case 60: the storefront's events alone rebuild its state, which the getters confirm."""
+    store, found = machine.shop.store, Rebuilt()
+    for name, args in events_of(store):
+        found.fold(name, args)
+    assert len(found.listings) == store.listingCount() == len(machine.model.offers)
+    for number, facts in found.listings.items():
+        assert plain(store.listingOf(number)) == tuple(facts)
+    assert found.rentals == machine.model.rentals
+    for character, number in found.rentals.items():
+        assert store.rentalOf(character) == number
+    assert len(found.plans) == store.planCount()
+    for number, facts in found.plans.items():
+        assert plain(store.planOf(number)) == tuple(facts)
+    for (work, account), until in found.until.items():
+        assert store.subscribedUntil(work, account) == until == machine.model.until[work, account]
+    for signed in machine.orders:
+        digest = plain(store.hashOf(signed.order))
+        expected = 2**256 - 1 if signed.cancelled else signed.filled
+        assert store.filledOf(digest) == found.filled[digest] == expected
+    for person in machine.people:
+        assert store.counterOf(person) == found.counters.get(person, 0) == machine.model.counters[person]
