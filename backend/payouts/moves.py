@@ -12,12 +12,12 @@ from backend.content.media import TEXT
 from backend.errors import Conflict, Forbidden, Invalid, NotFound
 from backend.intents import call_intent
 from backend.mirror import Head
-from backend.payouts import trees
 from backend.payouts.ledger import PLATFORM, SPLIT_INTERVAL_S, Settle
 from backend.payouts.reading import Books
 from backend.payouts.reassignment import CannotMove, Move, plan
 from backend.payouts.schemas import ActivateIntent, ReassignIntent, ReassignRequest, Recipient
 from backend.payouts.service import SETTLES_A_TRANSACTION, Payouts, step
+from backend.works.catalogue import splits_of
 from backend.works.rules import Status
 from backend.works.splits import Leaf, Share, Splits, SplitTree
 from indexer.models import view
@@ -102,7 +102,7 @@ def activate_intent(session: Session, payouts: Payouts, *, head: Head, work_id: 
     Raises NotFound, Forbidden, and Conflict when nothing is pending or it is too early.
     """
     movable = _movable(session, payouts, head, work_id)
-    if movable.splits.pending is None and not movable.splits.lost:
+    if not movable.splits.gathered:
         raise Conflict(f"No reassignment of work {work_id} is waiting.", code="nothing_pending", work_id=work_id)
     if head.time < movable.active_from:
         raise Conflict(
@@ -136,7 +136,7 @@ def _movable(session: Session, payouts: Payouts, head: Head, work_id: int) -> Mo
         raise NotFound(f"There is no work {work_id} on chain.", code="work_not_found", work_id=work_id)
     if session.scalar(select(work.c.status).where(work.c.work_id == work_id)) == Status.DISPUTED:
         raise Conflict(f"Work {work_id} is disputed; its shares can't move until that is ruled.", code="work_disputed")
-    splits = trees.splits_of(session, work_id, payouts.tree_files(session))
+    splits = splits_of(session, payouts.store, work_id)
     return Movable(splits, active + SPLIT_INTERVAL_S)
 
 

@@ -58,9 +58,9 @@ def plan(tree: SplitTree, position: int, recipients: Iterable[Share]) -> Move:
         raise CannotMove(f"the proof of a share there would be longer than {MAX_PROOF_LENGTH} nodes")
     file = tree_file(shares)
     digest = sha256(file).digest()
-    after = tree.copy()
-    after.replace(Reassigned(position, leaf.account, leaf.weight, below.root.hash, digest), shares)
-    return Move(leaf, position ^ (1 << depth), tree.proof(position), below.root.hash, file, digest, shares, after)
+    proof, after = tree.proof(position), tree.copy()
+    after.replace(Reassigned(position, leaf.account, leaf.weight, below.root.hash, digest, tuple(proof)), below)
+    return Move(leaf, position ^ (1 << depth), proof, below.root.hash, file, digest, shares, after)
 
 
 def checked(shares: Sequence[Share]) -> tuple[Share, ...]:

@@ -58,30 +58,26 @@ class Payouts:
     def pool(self) -> AsyncPool:
         return self.database.async_pool
 
-    def tree_files(self, session: Session) -> trees.FindFile:
-        """Finds tree files by their digest in the content store."""
-        return lambda digest: content.read_by_sha256(session, self.store, digest, MAX_TREE_FILE_BYTES)
-
     def keep_platform_tree(self, session: Session) -> None:
         """Publish the tree file of the platform's first split, which the deployment wrote into its manifest."""
         stated = self.chain.manifest.parameters.get("platformSplit")
         if stated is None:
             return
         file = tree_file([Share(leaf["account"], int(leaf["weight"])) for leaf in stated["leaves"]])
-        if self.tree_files(session)(hashlib.sha256(file).digest()) is None:
+        if content.read_by_sha256(session, self.store, hashlib.sha256(file).digest(), MAX_TREE_FILE_BYTES) is None:
             content.keep(session, self.store, [file], TEXT)
 
     def resolve_trees(self) -> int:
         """Look for the trees of all splits that are new (sync, with a session of its own)."""
         with self.database.session() as session:
             self.keep_platform_tree(session)
-            return trees.resolve(session, self.tree_files(session))
+            return trees.resolve(session, self.store)
 
     def retry_trees(self) -> int:
         """Look again for the trees that were not found (sync, with a session of its own)."""
         with self.database.session() as session:
             self.keep_platform_tree(session)
-            return trees.retry_incomplete(session, self.tree_files(session))
+            return trees.retry_incomplete(session, self.store)
 
     @asynccontextmanager
     async def reading(self, account: str, also: Iterable[int] = ()) -> AsyncIterator[tuple[Connection, Books]]:
@@ -167,7 +163,7 @@ class Payouts:
         due = [claim for claim in self._forecast(books) if claim.amount]
         rest = [claim for claim in due if after is None or claim_key(claim) > after]
         page = rest[:limit]
-        found = await to_thread.run_sync(self._trees, books, {(c.holding.work, c.holding.version) for c in page})
+        found = await to_thread.run_sync(self._trees, books, [claim.holding for claim in page])
         provable = [claim for claim in page if (claim.holding.work, claim.holding.version) in found]
         items = [self._claim(books, claim, found[claim.holding.work, claim.holding.version]) for claim in provable]
         payable = [claim for claim in provable if books.stopped_until(claim.holding.work) is None]
@@ -183,13 +179,13 @@ class Payouts:
             next=None if last is None else encode_cursor(CLAIMS, *last),
         )
 
-    def _trees(self, books: Books, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], SplitTree]:
+    def _trees(self, books: Books, holdings: Iterable[forecast.Holding]) -> dict[tuple[int, int], SplitTree]:
+        wanted = [
+            trees.Wanted(held.work, held.version, books.roots[held.work, held.version], held.position)
+            for held in holdings
+        ]
         with self.database.session() as session:
-            return _trees.find(
-                session,
-                [(work, version, books.roots[work, version]) for work, version in sorted(wanted)],
-                self.tree_files(session),
-            )
+            return _trees.find(session, wanted, self.store)
 
     def _claim(self, books: Books, claim: forecast.Claim, tree: SplitTree) -> Claim:
         holding = claim.holding

@@ -7,26 +7,22 @@ again by the task. Sync, because the content store is: async callers go through 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from threading import Lock
 from typing import NamedTuple
 
-from eth_utils.address import to_checksum_address
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from backend.content.store import ContentStore
 from backend.models.payouts import SplitLeaf, SplitProgress, SplitRoot
 from backend.rewards.merkle import Node
-from backend.works.catalogue import split_events
-from backend.works.splits import Splits, SplitTree, fold
-from indexer.models import block, event, view
-
-FindFile = Callable[[bytes], bytes | None]
-"""The tree file of a digest, or None when it isn't kept here."""
+from backend.works.catalogue import splits_of
+from backend.works.splits import SplitTree
+from indexer.models import block, event
 
 _split = event("RevenueLedger", "SplitActivated")
-_work = view("work")
 
 
 class Proof(NamedTuple):
@@ -36,7 +32,7 @@ class Proof(NamedTuple):
     nodes: tuple[Node, ...]
 
 
-def resolve(session: Session, find_file: FindFile) -> int:
+def resolve(session: Session, store: ContentStore) -> int:
     """Look for every root that has not been looked for, and remember how far; returns how many works were looked at."""
     # one statement, so that what is looked at and how far that reaches come from one state of the mirror
     rows = session.execute(
@@ -52,7 +48,7 @@ def resolve(session: Session, find_file: FindFile) -> int:
     ).all()
     works = sorted({row.work_id for row in rows if row.new})
     for work_id in works:
-        _keep_trees(session, work_id, find_file)
+        _keep_trees(session, work_id, store)
     if rows:
         last = max(rows, key=lambda row: row.block_number)
         row = upsert(SplitProgress).values(id=1, block_number=last.block_number, block_hash=last.hash)
@@ -65,25 +61,15 @@ def resolve(session: Session, find_file: FindFile) -> int:
     return len(works)
 
 
-def retry_incomplete(session: Session, find_file: FindFile) -> int:
+def retry_incomplete(session: Session, store: ContentStore) -> int:
     """Look again for the trees that were not found whole; returns how many are whole now."""
     works = session.scalars(
         select(_split.c.work_id).join(SplitRoot, SplitRoot.root == _split.c.root).where(~SplitRoot.complete).distinct()
     ).all()
     before = _count_incomplete(session)
     for work_id in sorted(works):
-        _keep_trees(session, work_id, find_file)
+        _keep_trees(session, work_id, store)
     return before - _count_incomplete(session)
-
-
-def splits_of(session: Session, work_id: int, find_file: FindFile) -> Splits:
-    """A work's split versions and what is pending, rebuilt from its events and the files that are kept.
-
-    Where the first file is not, the account that registered the work is tried as the holder of all of it.
-    """
-    creator = session.scalar(select(_work.c.creator).where(_work.c.work_id == work_id))
-    sole_holder = to_checksum_address(creator) if creator else None
-    return fold(split_events(session, work_id), find_file, sole_holder)
 
 
 def proof(tree: SplitTree, position: int) -> Proof:
@@ -92,53 +78,62 @@ def proof(tree: SplitTree, position: int) -> Proof:
     return Proof(position ^ (1 << len(nodes)), nodes)
 
 
+class Wanted(NamedTuple):
+    """A leaf whose proof is asked for, and the root that the proof is to lead to."""
+
+    work: int
+    version: int
+    root: bytes
+    position: int
+
+
 class TreeCache:
-    """Trees by root, which never change; the least used are forgotten. One for a process, for any of its threads."""
+    """Trees by root; the least used are forgotten. One for a process, for any of its threads.
+
+    A tree never changes, but more of it may become known: one that lacks a leaf that is asked for is built again.
+    """
 
     def __init__(self, size: int = 512) -> None:
         self._size = size
         self._trees: OrderedDict[bytes, SplitTree] = OrderedDict()
         self._lock = Lock()
 
-    def find(
-        self,
-        session: Session,
-        wanted: Iterable[tuple[int, int, bytes]],
-        find_file: FindFile,
-    ) -> dict[tuple[int, int], SplitTree]:
-        """The trees of (work, version, root), by (work, version); those whose file is not known are left out."""
-        found: dict[tuple[int, int], SplitTree] = {}
-        missing: dict[int, list[tuple[int, bytes]]] = {}
-        for work, version, root in wanted:
-            if tree := self._get(root):
+    def find(self, session: Session, wanted: Iterable[Wanted], store: ContentStore) -> dict[tuple[int, int], SplitTree]:
+        """Trees by (work, version) that hold all leaves wanted of them; one that can't be had is left out."""
+        asked: dict[tuple[int, int], list[Wanted]] = {}
+        for leaf in wanted:
+            asked.setdefault((leaf.work, leaf.version), []).append(leaf)
+        found = {key: tree for key, leaves in asked.items() if (tree := self._get(leaves))}
+        missing = asked.keys() - found.keys()
+        splits = {work: splits_of(session, store, work) for work in {work for work, _ in missing}}
+        for work, version in missing:
+            tree = splits[work].versions.get(version)
+            if tree is not None and _fits(tree, asked[work, version]):
                 found[work, version] = tree
-            else:
-                missing.setdefault(work, []).append((version, root))
-        for work, versions in missing.items():
-            splits = splits_of(session, work, find_file)
-            for version, root in versions:
-                rebuilt = splits.versions.get(version)
-                if rebuilt is not None and rebuilt.root.hash == root:
-                    found[work, version] = rebuilt
-                    self._put(root, rebuilt)
+                self._put(tree)
         return found
 
-    def _get(self, root: bytes) -> SplitTree | None:
+    def _get(self, leaves: list[Wanted]) -> SplitTree | None:
         with self._lock:
-            tree = self._trees.get(root)
-            if tree is not None:
-                self._trees.move_to_end(root)
+            tree = self._trees.get(leaves[0].root)
+            if tree is None or not _fits(tree, leaves):
+                return None
+            self._trees.move_to_end(tree.root.hash)
             return tree
 
-    def _put(self, root: bytes, tree: SplitTree) -> None:
+    def _put(self, tree: SplitTree) -> None:
         with self._lock:
-            self._trees[root] = tree
+            self._trees[tree.root.hash] = tree
             while len(self._trees) > self._size:
                 self._trees.popitem(last=False)
 
 
-def _keep_trees(session: Session, work_id: int, find_file: FindFile) -> None:
-    splits = splits_of(session, work_id, find_file)
+def _fits(tree: SplitTree, leaves: list[Wanted]) -> bool:
+    return all(tree.root.hash == leaf.root and leaf.position in tree for leaf in leaves)
+
+
+def _keep_trees(session: Session, work_id: int, store: ContentStore) -> None:
+    splits = splits_of(session, store, work_id)
     roots = session.execute(select(_split.c.version, _split.c.root).where(_split.c.work_id == work_id)).all()
     for version, root in roots:
         _keep(session, root, splits.versions.get(version))

@@ -1,4 +1,4 @@
-"""Merkle-sum trees: the Python twin of `contracts/libraries/MerkleSum.sol`.
+"""Merkle-sum trees: the Python twin of `contracts/MerkleSum.sol`.
 
 Every node is a pair (hash, sum). A parent's hash covers both children's hashes *and* sums, and its sum is their sum;
 so two leaves that both prove against one root diverge at a node whose sum contains both, and by induction the sum
@@ -139,6 +139,11 @@ class Tree:
     def leaves(self) -> list[Node]:
         """The leaves in order (a copy)."""
         return list(self._levels[0])
+
+    @property
+    def levels(self) -> Sequence[Sequence[Node]]:
+        """The nodes by level, leaves first, the root alone in the last; a node that is carried up is in both levels."""
+        return self._levels
 
     @property
     def root_node(self) -> Node:

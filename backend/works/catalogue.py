@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from eth_utils.address import to_checksum_address
-from sqlalchemy import ColumnElement, RowMapping, select
+from sqlalchemy import ColumnElement, RowMapping, null, select
 from sqlalchemy.orm import Session
 
 from backend.content import service as content
@@ -18,6 +17,7 @@ from backend.content.store import ContentStore
 from backend.errors import NotFound
 from backend.mirror import Head
 from backend.models.content import Content
+from backend.rewards.merkle import Node
 from backend.works.metadata import MAX_BYTES, Described, describe
 from backend.works.rules import Kind, Status
 from backend.works.schemas import (
@@ -222,56 +222,57 @@ def _reach(session: Session, work_id: int, *, up: bool, limit: int | None) -> li
 
 
 def split_events(session: Session, work_id: int) -> list[Reassigned | Activated]:
-    """A work's split events in chain order."""
+    """A work's split events in chain order, read by one statement: those of one state of the mirror."""
     moved, live = event(LEDGER, "ShareReassigned").c, event(LEDGER, "SplitActivated").c
-    moves = [
-        (
-            _place(row),
-            Reassigned(
-                position=int(row["position"]),
-                account=to_checksum_address(row["account"]),
-                weight=int(row["weight"]),
-                new_hash=row["new_hash"],
-                tree_digest=row["tree_digest"],
-            ),
-        )
-        for row in session.execute(select(*moved).where(moved.work_id == work_id)).mappings()
+    place, none = ("block_number", "log_index"), null()
+    moves = select(
+        *(moved[name] for name in place),
+        *(moved.position, moved.account, moved.weight, moved.new_hash, moved.tree_digest, moved.proof),
+        *(none.label("version"), none.label("root"), none.label("total_weight")),
+    ).where(moved.work_id == work_id)
+    versions = select(
+        *(live[name] for name in place),
+        *(none, none, none, none, live.tree_digest, none),
+        *(live.version, live.root, live.total_weight),
+    ).where(live.work_id == work_id)
+    return [
+        _activated(row) if row["position"] is None else _reassigned(row)
+        for row in session.execute(moves.union_all(versions).order_by(*place)).mappings()
     ]
-    versions = [
-        (
-            _place(row),
-            Activated(
-                version=int(row["version"]),
-                root=row["root"],
-                total_weight=int(row["total_weight"]),
-                tree_digest=row["tree_digest"],
-            ),
-        )
-        for row in session.execute(select(*live).where(live.work_id == work_id)).mappings()
-    ]
-    in_order: list[tuple[tuple[int, int], Reassigned | Activated]] = sorted(
-        [*moves, *versions], key=lambda made: made[0]
+
+
+def _reassigned(row: RowMapping) -> Reassigned:
+    return Reassigned(
+        position=int(row["position"]),
+        account=to_checksum_address(row["account"]),
+        weight=int(row["weight"]),
+        new_hash=row["new_hash"],
+        tree_digest=row["tree_digest"],
+        proof=tuple(Node(bytes.fromhex(node["hash"][2:]), int(node["sum"])) for node in row["proof"]),
     )
-    return [made for _, made in in_order]
 
 
-def _place(row: RowMapping) -> tuple[int, int]:
-    """Where an event lies in the order of the chain."""
-    return int(row["block_number"]), int(row["log_index"])
+def _activated(row: RowMapping) -> Activated:
+    return Activated(
+        version=int(row["version"]),
+        root=row["root"],
+        total_weight=int(row["total_weight"]),
+        tree_digest=row["tree_digest"],
+    )
 
 
 def splits_of(session: Session, store: ContentStore, work_id: int) -> Splits:
-    """All split versions of a work, rebuilt from its events and the tree files that are kept here. Raises NotFound."""
-    events = split_events(session, work_id)
-    if not events:
-        raise NotFound(f"There is no work {work_id} on chain.", code="work_not_found", work_id=work_id)
-    creator = None
-    with suppress(NotFound):  # work 0 is the platform's and was never registered
-        creator = to_checksum_address(find_work(session, work_id)["creator"])
+    """All split versions of a work, and what is pending, rebuilt from its events and the tree files that are kept here.
+
+    Where the first file is not, the account that registered the work is tried as the holder of all of it. A work that
+    isn't on chain has no version.
+    """
+    work = view("work").c
+    creator = session.scalar(select(work.creator).where(work.work_id == work_id))  # None: work 0, the platform's
     return fold(
-        events,
+        split_events(session, work_id),
         lambda digest: content.read_by_sha256(session, store, digest, MAX_TREE_FILE_BYTES),
-        sole_holder=creator,
+        sole_holder=None if creator is None else to_checksum_address(creator),
     )
 
 

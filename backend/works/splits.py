@@ -2,7 +2,8 @@
 
 Pure. A work starts with a published tree file; a holder then replaces its own leaf by a node of equal sum, which is one
 new holder's leaf or the root of a smaller published tree. Proofs of everyone else follow from the first file and the
-events alone, even when the file of a replaced leaf was never published: its node is then known by hash and sum only.
+events alone, even when the file of a replaced leaf was never published: its node is then known by hash and sum only,
+and each leaf that moves below it brings the nodes on its way up, in the event's proof.
 
 A node's number is its position `(1 << depth) | path`, where bit i of the path is the step i levels above the leaf.
 So the root is 1, the parent of p is p >> 1 and its sibling p ^ 1 (research: contracts.md, W2).
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from eth_utils.address import is_checksum_address
 
-from backend.rewards.merkle import Node, Tree, join, leaf_split
+from backend.rewards.merkle import Node, Tree, join, leaf_split, process
 
 FORMAT: Final = "troupe-split/1"
 DEFAULT_TOTAL_WEIGHT: Final = 1_000_000
@@ -39,7 +40,7 @@ class Share(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """A leaf of a split version. `account` is None where a replaced leaf's own tree file isn't known."""
+    """A leaf of a split version. `account` is None where only a node is known: a holder, or the root of hidden ones."""
 
     position: int
     account: str | None
@@ -47,13 +48,14 @@ class Leaf(NamedTuple):
 
 
 class Reassigned(NamedTuple):
-    """The event ShareReassigned: the leaf at `position` became the node (`new_hash`, `weight`)."""
+    """The event ShareReassigned: the leaf at `position` became the node (`new_hash`, `weight`); siblings: `proof`."""
 
     position: int
     account: str
     weight: int
     new_hash: bytes
     tree_digest: bytes
+    proof: tuple[Node, ...]
 
 
 class Activated(NamedTuple):
@@ -121,12 +123,13 @@ class SplitTree:
     @classmethod
     def of(cls, shares: Sequence[Share]) -> Self:
         """The first version of a split."""
-        tree, split = tree_of(shares), cls()
-        for index, share in enumerate(shares):
-            position = tree.proof(index).position
-            split._holders[position] = share.account
-            split._nodes[position] = leaf_split(share.account, share.weight)
-        split._fill()
+        above, split = [1], cls()
+        for level in reversed(tree_of(shares).levels):
+            if len(level) > len(above):  # a node that was carried up stays in its place
+                paired = len(level) // 2
+                above = [2 * place + side for place in above[:paired] for side in (0, 1)] + above[paired:]
+            split._nodes.update(zip(above, level, strict=True))
+        split._holders.update(zip(above, (share.account for share in shares), strict=True))
         return split
 
     def copy(self) -> SplitTree:
@@ -137,6 +140,10 @@ class SplitTree:
     def root(self) -> Node:
         """Root hash and total weight."""
         return self._nodes[1]
+
+    def __contains__(self, position: object) -> bool:
+        """Whether a leaf, or a node of which only hash and sum are known, stands at that position."""
+        return position in self._holders
 
     def leaves(self) -> Iterator[Leaf]:
         """All leaves, from left to right."""
@@ -153,22 +160,19 @@ class SplitTree:
             position >>= 1
         return nodes
 
-    def replace(self, event: Reassigned, shares: Sequence[Share] | None) -> None:
-        """Put a node of equal sum in the place of a leaf. `shares` None: what lies below the node isn't known.
+    def replace(self, event: Reassigned, below: SplitTree | None) -> None:
+        """Put a node of equal sum in the place of a leaf. `below` None: what lies below that node isn't known.
 
-        Raises InvalidSplit when the event names another leaf than the one that stands there, or `shares` another node.
+        Raises InvalidSplit when the event's proof doesn't lead from its leaf to this root, or `below` has another root.
         """
-        place = event.position
-        if self._nodes.get(place) != leaf_split(event.account, event.weight) or place not in self._holders:
-            raise InvalidSplit(f"position {place} doesn't hold the leaf ({event.account}, {event.weight})")
-        new = Node(event.new_hash, event.weight)
+        place, new = event.position, Node(event.new_hash, event.weight)
+        if below is not None and below.root != new:
+            raise InvalidSplit(f"the tree given for position {place} has another root")
+        self._reveal(place, leaf_split(event.account, event.weight), event.proof)
         del self._holders[place]
-        if shares is None:
+        if below is None:
             self._nodes[place], self._holders[place] = new, None
         else:
-            below = SplitTree.of(shares)
-            if below.root != new:
-                raise InvalidSplit(f"the shares given for position {place} have another root")
             for position, node in below._nodes.items():
                 self._nodes[_graft(place, position)] = node
             for position, holder in below._holders.items():
@@ -177,12 +181,31 @@ class SplitTree:
             place >>= 1
             self._nodes[place] = join(self._nodes[2 * place], self._nodes[2 * place + 1])
 
-    def _fill(self) -> None:
-        """Compute the inner nodes from the leaves, deepest level first."""
-        level = sorted(self._holders, reverse=True)
-        inner = {position >> depth for position in level for depth in range(1, position.bit_length())}
-        for position in sorted(inner, reverse=True):
-            self._nodes[position] = join(self._nodes[2 * position], self._nodes[2 * position + 1])
+    def _reveal(self, place: int, leaf: Node, proof: Sequence[Node]) -> None:
+        """Learn the nodes between a leaf and the hidden node above it from the leaf's proof, where there is one.
+
+        The proof must lead to this tree's root. Hashes don't collide, so every node in it is then the tree's own, and
+        those that are known already need no comparison.
+        """
+        depth = place.bit_length() - 1
+        try:
+            proven = depth == len(proof) and process(proof, place ^ 1 << depth, leaf) == self.root
+        except ValueError:  # longer than any proof, or sums that no word holds
+            proven = False
+        if not proven:
+            raise InvalidSplit(f"position {place} doesn't hold a leaf of weight {leaf.sum} by that proof")
+        if place in self._nodes:
+            return
+        self._holders[place] = None
+        node = leaf
+        for sibling in proof:
+            self._nodes[place], self._nodes[place ^ 1] = node, sibling
+            self._holders[place ^ 1] = None
+            node = join(sibling, node) if place & 1 else join(node, sibling)
+            place >>= 1
+            if place in self._nodes:
+                break
+        del self._holders[place]  # it was the hidden node
 
 
 def _graft(place: int, below: int) -> int:
@@ -201,54 +224,47 @@ def _reading_order(position: int) -> str:
 
 @dataclass(slots=True)
 class Splits:
-    """A work's split versions and what is gathered for the next one. A tree is None when its file isn't known.
-
-    `lost` says that something is gathered and can't be rebuilt: a share below an unpublished tree was moved on.
-    """
+    """A work's split versions and what is gathered for the next one. A version is None when its file isn't known."""
 
     versions: dict[int, SplitTree | None] = field(default_factory=dict)
     pending: SplitTree | None = None
     latest: int = 0
-    lost: bool = False
+    gathered: int = 0
+    """Reassignments since the latest version began, whether or not the tree they led to is known."""
 
     @property
     def movable(self) -> SplitTree | None:
         """The tree that the next reassignment proves against: the pending one, or else the live one."""
-        return None if self.lost else self.pending or self.versions.get(self.latest)
+        return self.pending or self.versions.get(self.latest)
 
 
-def fold(
-    events: Iterable[Reassigned | Activated],
-    find_file: Callable[[bytes], bytes | None],
-    sole_holder: str | None = None,
-) -> Splits:
+FindFile = Callable[[bytes], bytes | None]
+"""The tree file of a digest, or None when it isn't kept here."""
+
+
+def fold(events: Iterable[Reassigned | Activated], find_file: FindFile, sole_holder: str | None = None) -> Splits:
     """Rebuild a work's splits from its events in chain order.
 
-    `find_file` gives the tree file of a digest, or None. `sole_holder` (the account that registered the work) stands in
-    for the first file when that isn't known and the root says that the account holds everything. Nothing found is taken
-    on trust: each tree's root is compared with the event's. Raises nothing: a tree that can't be rebuilt, whatever its
-    holders did on chain or published, is None, and the other works' holders never notice.
+    `sole_holder` (the account that registered the work) stands in for the first file when that isn't known and the root
+    says that the account holds everything. Nothing found is taken on trust: each tree's root is compared with the
+    event's. Whatever holders publish or hide, a tree that can't be rebuilt is None. Raises InvalidSplit for a move that
+    the contract would have refused: the events are not those of a chain.
     """
-    splits = Splits()
+    splits, files = Splits(), _TreeFiles(find_file)
     for event in events:
         if isinstance(event, Reassigned):
-            tree = splits.movable if splits.pending else _copy(splits.movable)
+            tree = splits.pending or _copy(splits.movable)
             if tree is not None:
-                expected = Node(event.new_hash, event.weight)
-                try:
-                    tree.replace(event, _shares(event.tree_digest, expected, find_file))
-                except InvalidSplit:  # a leaf below a node whose tree was never published: its siblings aren't known
-                    tree, splits.lost = None, True
-            splits.pending = tree
+                tree.replace(event, files.find(event.tree_digest, Node(event.new_hash, event.weight)))
+            splits.pending, splits.gathered = tree, splits.gathered + 1
         else:
             expected = Node(event.root, event.total_weight)
             if splits.pending is not None and splits.pending.root == expected:
                 tree = splits.pending
             else:
-                shares = _shares(event.tree_digest, expected, find_file, sole_holder)
-                tree = None if shares is None else SplitTree.of(shares)
-            splits.versions[event.version], splits.latest, splits.pending = tree, event.version, None
-            splits.lost = False
+                tree = files.find(event.tree_digest, expected) or _held_by(sole_holder, expected)
+            splits.versions[event.version], splits.latest = tree, event.version
+            splits.pending, splits.gathered = None, 0
     return splits
 
 
@@ -256,19 +272,37 @@ def _copy(tree: SplitTree | None) -> SplitTree | None:
     return None if tree is None else tree.copy()
 
 
-def _shares(
-    digest: bytes, expected: Node, find_file: Callable[[bytes], bytes | None], sole_holder: str | None = None
-) -> list[Share] | None:
-    """The shares below a node, from the file of that digest if it is there and says the truth."""
-    data = find_file(digest)
-    if data is not None and sha256(data).digest() == digest:
+def _held_by(account: str | None, root: Node) -> SplitTree | None:
+    """The tree in which one account holds everything, if that is the one of this root."""
+    if account is None or leaf_split(account, root.sum) != root:
+        return None
+    return SplitTree.of([Share(account, root.sum)])
+
+
+class _TreeFiles:
+    """The tree files that one fold meets. Each is read once, however many events name it; of all but the last, only the
+    root is kept, so that a file which fits no event costs one reading and one node."""
+
+    def __init__(self, find_file: FindFile) -> None:
+        self._find_file = find_file
+        self._roots: dict[bytes, Node | None] = {}
+        self._last: tuple[bytes, SplitTree | None] = (b"", None)
+
+    def find(self, digest: bytes, expected: Node) -> SplitTree | None:
+        """The tree of the file of that digest, if it is there and its root is the expected one. Not to be changed."""
+        if digest not in self._roots or (self._roots[digest] == expected and self._last[0] != digest):
+            tree = self._read(digest)
+            self._roots[digest] = None if tree is None else tree.root
+            self._last = digest, tree
+        return self._last[1] if self._roots[digest] == expected else None
+
+    def _read(self, digest: bytes) -> SplitTree | None:
+        data = self._find_file(digest)
+        if data is None or sha256(data).digest() != digest:
+            return None
         try:
             shares = read_tree_file(data)
         except InvalidSplit:
             return None  # anyone may publish a digest of anything; what is not a tree file tells nothing
-        if sum(share.weight for share in shares) != expected.sum:
-            return None  # and sums that no word holds would not even make a tree
-        return shares if tree_of(shares).root_node == expected else None
-    if sole_holder is not None and leaf_split(sole_holder, expected.sum) == expected:
-        return [Share(sole_holder, expected.sum)]
-    return None
+        # and sums that no word holds would not even make a tree
+        return SplitTree.of(shares) if sum(share.weight for share in shares) <= MAX_WEIGHT else None

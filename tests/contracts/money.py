@@ -115,10 +115,12 @@ def claim(work: int, version: int, leaf: Placed, token: Any = NATIVE) -> tuple[A
     return (work, version, str(token), leaf.account, leaf.weight, leaf.path)
 
 
-def opened(ledger: Any, work: int, tree: Tree, edges: Sequence[tuple[int, int, bool]] = ()) -> Tree:
+def opened(
+    ledger: Any, work: int, tree: Tree, edges: Sequence[tuple[int, int, bool]] = (), digest: bytes = DIGEST
+) -> Tree:
     """Open a work as the registry; returns its tree."""
     root = node(tree)
-    ledger.open(work, edges, root.hash, root.sum, DIGEST, witness(next(placed(tree))), {"from": ledger.registry()})
+    ledger.open(work, edges, root.hash, root.sum, digest, witness(next(placed(tree))), {"from": ledger.registry()})
     return tree
 
 
@@ -144,9 +146,16 @@ def move(
     return (work, leaf.account, leaf.weight, leaf.path, node(by).hash if by else NONE, digest, activate_by)
 
 
-def reassign(ledger: Any, work: int, leaf: Placed, by: Tree, settles: Sequence[tuple[Any, ...]] = ()) -> Any:
+def reassign(
+    ledger: Any,
+    work: int,
+    leaf: Placed,
+    by: Tree,
+    settles: Sequence[tuple[Any, ...]] = (),
+    digest: bytes = DIGEST,
+) -> Any:
     """Put a sub-tree in the place of a leaf, as its holder."""
-    return ledger.reassign(move(work, leaf, by), leaf.proof, settles, {"from": leaf.account})
+    return ledger.reassign(move(work, leaf, by, digest=digest), leaf.proof, settles, {"from": leaf.account})
 
 
 def plain(value: Any) -> Any:

@@ -1,9 +1,11 @@
 """RevenueLedger: withdrawals by proof, split versions, and shares that only their holders can move."""
 
+from hashlib import sha256
+
 import pytest
 from brownie import HookToken, ReentrantAccount, RefusingAccount, SignerWallet
 from eth_utils import keccak
-from kit import mine_after, next_block_at, now, reverts
+from kit import logs_of, mine_after, next_block_at, now, reverts
 from money import (
     DAY,
     DIGEST,
@@ -31,7 +33,8 @@ from money import (
     witness,
 )
 
-from backend.rewards.merkle import join
+from backend.rewards.merkle import Node, join
+from backend.works.splits import Activated, Reassigned, Share, fold, tree_file
 
 pytestmark = pytest.mark.feature("O4", via="chain")
 
@@ -446,6 +449,62 @@ def test_reassign_after_the_interval_takes_the_pending_moves_with_it(ledger, tri
     tx = reassign(ledger, 1, moved, Leaf(str(accounts[5]), 30))
     assert tx.events["SplitActivated"]["version"] == 2
     assert plain(ledger.pendingOf(1)) == (hexed(NONE), hexed(NONE))
+
+
+def test_V2_proofs_below_a_hidden_sub_tree_are_rebuilt_from_events(ledger, free, accounts, stranger):
+    """W2: a holder hides three new holders in its leaf; one of them moves on, and so does who gets that share. All are
+    paid by proofs from the first file and the events alone."""
+    files = {}
+
+    def published(shares):
+        file = tree_file([Share(str(account), weight) for account, weight in shares])
+        files[sha256(file).digest()] = file
+        return sha256(file).digest()
+
+    def moved(tree, account, parts, digest):
+        leaf = next(one for one in placed(tree) if one.account == str(account))
+        reassign(ledger, 1, leaf, grown(parts), digest=digest)
+        return replaced(tree, leaf.position, grown(parts))
+
+    first = [(accounts[1], 50), (accounts[2], 30), (accounts[3], 20)]
+    tree = opened(ledger, 1, grown(first), digest=published(first))
+    tree = moved(tree, accounts[2], [(accounts[4], 12), (accounts[5], 10), (accounts[6], 8)], NONE)
+    tree = moved(tree, accounts[5], [(accounts[7], 10)], published([(accounts[7], 10)]))
+    next_block_at(now() + WEEK)
+    tree = moved(tree, accounts[7], [(accounts[7], 4), (accounts[8], 6)], NONE)
+
+    split = fold(split_events(ledger, 1), files.get).versions[2]
+    assert {leaf.account for leaf in split.leaves()} == {str(accounts[1]), None, str(accounts[3])}
+    pay(ledger, 1, 1_000, stranger)
+    own = {leaf.position: leaf for leaf in placed(tree)}
+    both = [one.position for one in own.values() if one.account in (accounts[7], accounts[8])]
+    assert {leaf.position for leaf in split.leaves()} == (own.keys() - set(both)) | {both[0] >> 1}
+    lied = own[both[0]]._replace(proof=[*own[both[0]].proof[:-1], Node(NONE, 50)])
+    with reverts("RevenueInvalidProof"):
+        withdraw(ledger, 1, 2, lied, stranger)
+    for one in own.values():
+        # who was given a part of a hidden leaf has the rest of the way in the proof of that leaf
+        above = one.position if one.position in split else one.position >> 1
+        proof = [*one.proof[: len(one.proof) - above.bit_length() + 1], *split.proof(above)]
+        assert withdraw(ledger, 1, 2, one._replace(proof=proof), stranger) == 10 * one.weight
+
+
+def split_events(ledger, work):
+    """What the ledger's logs say of a work's split."""
+    for name, args, _ in logs_of(ledger):
+        if args.get("workId") != work:
+            continue
+        if name == "ShareReassigned":
+            yield Reassigned(
+                position=args["position"],
+                account=args["account"],
+                weight=args["weight"],
+                new_hash=args["newHash"],
+                tree_digest=args["treeDigest"],
+                proof=tuple(Node(bytes(one["hash"]), one["sum"]) for one in args["proof"]),
+            )
+        elif name == "SplitActivated":
+            yield Activated(args["version"], args["root"], args["totalWeight"], args["treeDigest"])
 
 
 def test_moves_that_undo_each_other_make_no_version(ledger, trio, accounts, stranger):

@@ -306,6 +306,43 @@ def test_others_can_withdraw_when_a_holder_publishes_nothing(client: Client, tel
     assert get(client, f"/v1/payouts/{CAROL}/claims")["items"] == []
 
 
+def test_a_share_moved_on_below_a_hidden_tree_leaves_everyones_proofs_right(client: Client, tell: Tell) -> None:
+    """W2: Bob hides Carol in his leaf; what she then gives to Dave is placed by the event's proof."""
+    story = Story()
+    story.register(ALICE, shares=[Share(ALICE, 600_000), Share(BOB, 400_000)])
+    story.next_block(SPLIT_INTERVAL_S)
+    story.give(1, 3, [Share(CAROL, 100_000)], publish=False)
+    story.next_block(SPLIT_INTERVAL_S)
+    story.give(1, 7, [Share(DAVE, 30_000)])
+    story.paid(1, 10**6)
+    tell(story)
+    for holder, due in ((ALICE, "570000"), (DAVE, "28500"), (CAROL, "66500")):
+        items = get(client, f"/v1/payouts/{holder}/claims")["items"]
+        assert [(item["version"], item["amount"]) for item in items] == [(3, due)]
+        assert differences(story, items) == []
+    assert get(client, f"/v1/payouts/{BOB}/claims")["items"] == [], "his file is nowhere, so nobody knows him by name"
+
+
+def test_who_a_late_file_names_gets_a_proof_though_the_tree_was_used_before(client: Client, tell: Tell) -> None:
+    story = Story()
+    story.register(ALICE, shares=[Share(ALICE, 600_000), Share(BOB, 400_000)])
+    story.next_block(SPLIT_INTERVAL_S)
+    published = dict(story.files)
+    story.give(1, 3, [Share(CAROL, 100_000)])
+    (late,) = (file for digest, file in story.files.items() if digest not in published)
+    story.files = published
+    story.paid(1, 10**6)
+    tell(story)
+    assert len(get(client, f"/v1/payouts/{ALICE}/claims")["items"]) == 1
+    payouts = Payouts.of(client.app.state.core)
+    with payouts.database.session() as session:
+        keep(session, payouts.store, [late], TEXT)
+    assert payouts.retry_trees() == 1
+    for holder in (ALICE, BOB, CAROL):
+        items = get(client, f"/v1/payouts/{holder}/claims")["items"]
+        assert (len(items), differences(story, items)) == (1, [])
+
+
 # --- statements and series ---------------------------------------------------------------------------------------
 
 

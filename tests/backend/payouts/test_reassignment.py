@@ -66,8 +66,10 @@ def test_a_second_move_in_the_same_week_is_rebuilt_from_files_and_events() -> No
     for position, gift in ((3, Share(ACCOUNTS[3], 50_000)), (7, Share(ACCOUNTS[4], 50_000))):
         move = plan(tree, position, [gift])
         files[move.digest] = move.file
-        assert move.leaf.account is not None
-        events.append(Reassigned(position, move.leaf.account, move.leaf.weight, move.new_hash, move.digest))
+        leaf = move.leaf
+        events.append(
+            Reassigned(position, str(leaf.account), leaf.weight, move.new_hash, move.digest, tuple(move.proof))
+        )
         tree = move.tree
     events.append(Activated(2, tree.root.hash, tree.root.sum, move.digest))
     splits = fold(events, files.get)
