@@ -1,8 +1,9 @@
 """The exact integer twin of RevenueLedger: what is owed to whom, by events or by operations. Standard library only.
 
-Three users: the payout service predicts each withdrawal with it, the contract's stateful tests compare every balance
-with it, and `indexer verify` folds the chain's events through it. All amounts are base units of one token (wei), all
-weights and shares are integers, and every division says which way it rounds.
+The payout service predicts each withdrawal with it; tests compare every balance of the contract with it after random
+operations, and fold the ledger's events through it. `indexer verify` does without: it imports nothing of the backend
+and compares the mirror with the contract's own getters. All amounts are base units of one token (wei), all weights and
+shares are integers, and every division says which way it rounds.
 
 The arithmetic (research/contracts.md, W1 and W2). For a work w and a token, with direct D and inherited H, the
 lifetime income of w, and for each edge e of w to a parent:

@@ -112,31 +112,11 @@ class Payouts:
         listed = [str(address) for address in self.chain.tokens]
         return sorted(tokens, key=lambda token: (listed.index(token) if token in listed else len(listed), token))
 
-    @staticmethod
-    def _forecast(books: Books) -> list[forecast.Claim]:
-        """The claims on the books. Raises AppError when by the mirror somebody took more than was theirs."""
-        found = forecast.claims(books.ledger, books.holdings, books.tokens)
-        for claim in found:
-            if claim.now < 0:
-                where = f"of work {claim.holding.work}, split version {claim.holding.version}"
-                raise AppError(
-                    500,
-                    "books_overdrawn",
-                    "The books do not add up",
-                    f"By our mirror of the chain {-claim.now} base units {where} were withdrawn too much, which the"
-                    " contract cannot have paid: the operator should run `python -m indexer verify`.",
-                    work_id=claim.holding.work,
-                    version=claim.holding.version,
-                    token=claim.token,
-                    overdrawn=str(-claim.now),
-                )
-        return found
-
     # --- the summary ---------------------------------------------------------------------------------------------
 
     def summary(self, books: Books) -> Summary:
         """The holder's money by currency and work."""
-        found = self._forecast(books)
+        found = _forecast(books)
         tokens = self.token_order({NATIVE, *(claim.token for claim in found)})
         return Summary(
             address=books.account,
@@ -160,7 +140,7 @@ class Payouts:
 
     async def claims(self, books: Books, *, after: tuple[int, int, int, str] | None, limit: int) -> Claims:
         """A page of what can be withdrawn, with proofs and intents; `after` is the last claim of the page before."""
-        due = [claim for claim in self._forecast(books) if claim.amount]
+        due = [claim for claim in _forecast(books) if claim.amount]
         rest = [claim for claim in due if after is None or claim_key(claim) > after]
         page = rest[:limit]
         found = await to_thread.run_sync(self._trees, books, [claim.holding for claim in page])
@@ -239,6 +219,36 @@ def step(ledger: Ledger, settle: Settle) -> SettleStep:
 def claim_key(claim: forecast.Claim) -> tuple[int, int, int, str]:
     """The order of claims."""
     return claim.holding.work, claim.holding.version, claim.holding.position, claim.token
+
+
+def _forecast(books: Books) -> list[forecast.Claim]:
+    """The claims on the books. Raises AppError when by the mirror somebody took more than was theirs."""
+    ledger = books.ledger
+    for token in sorted(books.tokens):
+        for work, target in ledger.works.items():
+            for edge in range(len(target.edges)):
+                if (owed := ledger.owed(work, edge, token)) < 0:
+                    raise _overdrawn(f"settled by edge {edge} of work {work}", -owed, token, work_id=work, edge=edge)
+    found = forecast.claims(ledger, books.holdings, books.tokens)
+    for claim in found:
+        if claim.now < 0:
+            work, version = claim.holding.work, claim.holding.version
+            what = f"withdrawn from work {work}, split version {version}"
+            raise _overdrawn(what, -claim.now, claim.token, work_id=work, version=version)
+    return found
+
+
+def _overdrawn(what: str, amount: int, token: str, **place: int) -> AppError:
+    return AppError(
+        500,
+        "books_overdrawn",
+        "The books do not add up",
+        f"By our mirror of the chain {amount} base units too much were {what}, which the contract cannot have done:"
+        " the operator should run `python -m indexer verify`.",
+        token=token,
+        overdrawn=str(amount),
+        **place,
+    )
 
 
 def _of_work(found: Iterable[forecast.Claim], work: int) -> list[forecast.Claim]:

@@ -343,6 +343,22 @@ def test_who_a_late_file_names_gets_a_proof_though_the_tree_was_used_before(clie
         assert (len(items), differences(story, items)) == (1, [])
 
 
+@pytest.mark.parametrize("page", ["claims", "summary"])
+def test_V2_books_in_which_an_edge_was_settled_too_much_are_named(
+    client: Client, tell: Tell, clean_db: DatabaseUrls, page: str
+) -> None:
+    """A mirror that lost the payment to a derived work whose royalty the contract has settled and paid out."""
+    story = simple()
+    story.settled_up(2, 0)
+    story.take(1, 1, 1, WEIGHT)
+    tell(story)
+    get(client, f"/v1/payouts/{ALICE}/{page}")
+    execute(clean_db, "DELETE FROM chain.revenue_ledger_payment_received WHERE work_id = 2")
+    said = get(client, f"/v1/payouts/{ALICE}/{page}", status=500)
+    assert (said["code"], said["work_id"], said["edge"]) == ("books_overdrawn", 2, 0)
+    assert said["overdrawn"] == str(19 * 10**16)
+
+
 # --- statements and series ---------------------------------------------------------------------------------------
 
 
