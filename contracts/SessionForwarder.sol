@@ -39,6 +39,15 @@ contract SessionForwarder is ISessionForwarder, ERC2771Forwarder, NoncesKeyed {
 
     // ------------------------------------------------------------------------------------------------------- storage
 
+    /// @dev Why a grant doesn't allow a request.
+    enum Flaw {
+        NONE,
+        UNKNOWN,
+        EXPIRED,
+        SCOPE,
+        VALUE
+    }
+
     /// @dev Two slots a grant: times and amounts; the scope.
     mapping(address account => mapping(address key => Grant)) private _grants;
     mapping(address account => uint64 generation) private _generations;
@@ -112,9 +121,7 @@ contract SessionForwarder is ISessionForwarder, ERC2771Forwarder, NoncesKeyed {
 
     /// @notice Whether a request could be executed now, as far as the forwarder can tell.
     function verify(ForwardRequestData calldata request) public view override returns (bool) {
-        return
-            super.verify(request) &&
-            (!_isOfSession(request) || request.value <= _grants[request.from][_keyOf(request)].valueLeft);
+        return super.verify(request) && (!_isOfSession(request) || _flawOf(request) == Flaw.NONE);
     }
 
     // ------------------------------------------------------------------------------------------------------ internals
@@ -144,66 +151,68 @@ contract SessionForwarder is ISessionForwarder, ERC2771Forwarder, NoncesKeyed {
     }
 
     /**
-     * @dev The account, if it signed the request or a key did that it granted this; never the key itself, whose nonce is
-     * none of the request's.
+     * @dev The account, if it or the key that the request names signed it; never that key itself, whose nonce is none of
+     * the request's. Whether the account granted the key anything is for the callers, `verify` and `_execute`, to look at.
      */
     function _recoverForwardRequestSigner(
         ForwardRequestData calldata request
     ) internal view override returns (bool isValid, address signer) {
         if (!_isOfSession(request)) return super._recoverForwardRequestSigner(request);
-        address key = _keyOf(request);
         (address recovered, ECDSA.RecoverError error, ) = ECDSA.tryRecoverCalldata(
             _hashTypedDataV4(_hashRequest(request)),
             request.signature[:KEY_AT]
         );
-        if (error != ECDSA.RecoverError.NoError || recovered != key) return (false, recovered);
-        Grant memory granted = _grantOf(request.from, key);
-        bool allowed = block.timestamp < granted.expires && _isInScope(granted.scopeRoot, request);
-        return (allowed, allowed ? request.from : key);
+        isValid = error == ECDSA.RecoverError.NoError && recovered == _keyOf(request);
+        return (isValid, isValid ? request.from : recovered);
     }
 
-    /// @dev OpenZeppelin's, once a session's limits have been looked at; the nonce is used up there, before the call.
+    /// @dev OpenZeppelin's, once the grant has been looked at; the nonce is used up there, before the call.
     function _execute(
         ForwardRequestData calldata request,
         bool requireValidRequest
     ) internal override returns (bool) {
         if (_isOfSession(request)) {
-            if (requireValidRequest) _checkGrant(request);
-            if (request.value != 0 && !_spend(request, requireValidRequest)) return false;
+            Flaw flaw = _flawOf(request);
+            if (flaw != Flaw.NONE) {
+                if (requireValidRequest) _refuse(request, flaw);
+                return false;
+            }
+            if (request.value != 0) _spend(request);
         }
         return super._execute(request, requireValidRequest);
     }
 
-    /// @dev Says what is wrong with the grant where OpenZeppelin's forwarder would only say that the signer is.
-    function _checkGrant(ForwardRequestData calldata request) private view {
+    /// @dev What of the request the account's grant to the key doesn't allow.
+    function _flawOf(ForwardRequestData calldata request) private view returns (Flaw) {
+        Grant memory granted = _grantOf(request.from, _keyOf(request));
+        if (granted.expires == 0) return Flaw.UNKNOWN;
+        if (block.timestamp >= granted.expires) return Flaw.EXPIRED;
+        if (!_isInScope(granted.scopeRoot, request)) return Flaw.SCOPE;
+        return request.value > granted.valueLeft ? Flaw.VALUE : Flaw.NONE;
+    }
+
+    function _refuse(ForwardRequestData calldata request, Flaw flaw) private view {
         address key = _keyOf(request);
-        Grant memory granted = _grantOf(request.from, key);
-        if (granted.expires == 0) revert SessionUnknown(request.from, key);
-        if (block.timestamp >= granted.expires) revert SessionExpired(granted.expires);
-        if (!_isInScope(granted.scopeRoot, request)) revert SessionScope(request.to, _selectorOf(request));
+        Grant storage granted = _grants[request.from][key];
+        if (flaw == Flaw.UNKNOWN) revert SessionUnknown(request.from, key);
+        if (flaw == Flaw.EXPIRED) revert SessionExpired(granted.expires);
+        if (flaw == Flaw.SCOPE) revert SessionScope(request.to, bytes4(request.data));
+        revert SessionValueExceeded(request.value, granted.valueLeft);
     }
 
     /**
      * @dev Takes the request's value off the grant, before the call, so that a call from within can't spend it again. Only of
      * a valid request: else anybody could use up a grant with requests that nobody signed. A batched request whose call
-     * fails has used up its value like its nonce. Returns whether the value is within the grant.
+     * fails has used up its value like its nonce.
      */
-    function _spend(ForwardRequestData calldata request, bool requireValidRequest) private returns (bool) {
+    function _spend(ForwardRequestData calldata request) private {
         (bool trusted, bool active, bool signed, ) = _validate(request);
-        if (!trusted || !active || !signed) return true; // OpenZeppelin's forwarder refuses it and says why
+        if (!trusted || !active || !signed) return; // OpenZeppelin's forwarder refuses it, and says why
         address key = _keyOf(request);
         Grant storage granted = _grants[request.from][key];
-        uint128 left = granted.valueLeft;
-        if (request.value > left) {
-            if (requireValidRequest) revert SessionValueExceeded(request.value, left);
-            return false;
-        }
-        unchecked {
-            left -= uint128(request.value); // it is at most what is left
-        }
+        uint128 left = uint128(granted.valueLeft - request.value); // no more than it was
         granted.valueLeft = left;
         emit SessionValueSpent(request.from, key, request.value, left);
-        return true;
     }
 
     /// @dev Whether a request claims to be signed by a session key; an own signature has 65 bytes, no other length is valid.
@@ -216,17 +225,15 @@ contract SessionForwarder is ISessionForwarder, ERC2771Forwarder, NoncesKeyed {
         return address(bytes20(request.signature[KEY_AT:PROOF_AT]));
     }
 
-    function _selectorOf(ForwardRequestData calldata request) private pure returns (bytes4) {
-        return bytes4(request.data);
-    }
-
     function _isInScope(bytes32 scopeRoot, ForwardRequestData calldata request) private pure returns (bool) {
+        bytes calldata data = request.data;
+        bytes4 selector = bytes4(data);
         // Shorter data would be completed to a selector by the account's address, which is put behind it.
-        if (request.data.length < 4 || _movesTokens(_selectorOf(request))) return false;
+        if (data.length < 4 || _movesTokens(selector)) return false;
         bytes calldata nodes = request.signature[PROOF_AT:];
         bytes32[] memory proof = new bytes32[](nodes.length / NODE_LENGTH);
         for (uint256 i = 0; i < proof.length; ++i) proof[i] = bytes32(nodes[i * NODE_LENGTH:]);
-        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(request.to, _selectorOf(request)))));
+        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(request.to, selector))));
         return MerkleProof.verify(proof, scopeRoot, leaf);
     }
 

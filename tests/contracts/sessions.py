@@ -186,12 +186,12 @@ class Model:
                 raise Refused("SessionExpired")
             if root != granted.scope_root:
                 raise Refused("SessionScope")
+            if made.value > granted.value_left:
+                raise Refused("SessionValueExceeded")
         if time > made.deadline:
             raise Refused("ERC2771ForwarderExpiredRequest")
         if nonce != self.nonces.get(account, 0):
             raise Refused("ERC2771ForwarderInvalidSigner")
-        if key is not None and made.value > granted.value_left:
-            raise Refused("SessionValueExceeded")
         if fails:
             raise Refused("FailedCall")
         self.nonces[account] = nonce + 1

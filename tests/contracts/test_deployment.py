@@ -270,6 +270,17 @@ def test_v7_each_restricted_function_obeys_its_role_and_nobody_else(system, laun
     assert tried == sum(map(len, RESTRICTED.values())) * 9
 
 
+def test_v7_no_restricted_function_is_reached_through_the_forwarder(system, launch):
+    """Case 49 by ERC-2771: every restricted function, called by the forwarder in the name of everybody."""
+    forwarder = system.SessionForwarder.address
+    for name, functions in RESTRICTED.items():
+        contract = system.contracts[name]
+        for function in functions:
+            for who, account in everybody(system, launch).items():
+                data = calldata(contract, function) + str(account)[2:]
+                assert outcome(forwarder, contract, data) == UNAUTHORIZED, f"{name}.{function} for the {who}"
+
+
 @pytest.mark.parametrize(
     ("contract", "function", "errors"),
     [

@@ -22,7 +22,7 @@ from eth_abi import encode
 from eth_utils import keccak
 from hypothesis import settings, strategies
 from kit import ZERO, next_block_at, now, reverts, within_budget
-from money import DIGEST, NONE, hexed, keyed, plain
+from money import DIGEST, NONE, SUSPENDED, hexed, keyed, plain
 from rewardkit import events_of
 from sessions import (
     ETHER,
@@ -39,8 +39,6 @@ from sessions import (
     signed_grant,
 )
 from works import AI_ASSISTED, params, registered
-
-pytestmark = pytest.mark.feature("P6", via="chain")
 
 SOURCES = Path(__file__).resolve().parents[2] / "contracts"
 ACT, OTHER, FAIL = selector("act(uint256)"), selector("other()"), selector("fail()")
@@ -93,6 +91,7 @@ def session(forwarder, account, target, scope, chosen=ACT, key=KEY, nonce=None, 
 # --- requests of accounts
 
 
+@pytest.mark.feature("O1", via="chain")
 def test_request_is_carried_out_for_the_account_that_signed_it(forwarder, registry, owner, relayer):
     """The relayer pays the gas; the registry sees the owner."""
     made = request(owner, registry, registry.register.encode_input(params(owner)))
@@ -469,7 +468,7 @@ def test_roles_are_not_exercised_through_the_forwarder(forwarder, registry, owne
     """Not by a key of the admin's, nor by its own signature: a role's holder calls itself."""
     work = registered(registry, owner)
     calls = {
-        "setStatus": (work, 1, NONE),
+        "setStatus": (work, SUSPENDED, NONE),
         "revoke": (work, NONE),
         "correctAiLabel": (work, 2, NONE),
         "setRoyaltyBps": (1,),
@@ -717,8 +716,9 @@ def test_requests_that_nobody_signed_use_up_no_grant(forwarder, admin, target, o
         by_session(forwarder, KEY, untrusted, wide.proof(stubborn, ACT)),
         by_session(forwarder, KEY, made, wide.proof(target, ACT), nonce=1),
         by_session(forwarder, KEY, made, []),
+        by_session(forwarder, SECOND, made, wide.proof(target, ACT)),  # signed by a key that was granted nothing
     ]
-    forwarder.executeBatch(requests, stranger, {"from": relayer, "value": 60})
+    forwarder.executeBatch(requests, stranger, {"from": relayer, "value": 70})
     assert (forwarder.nonces(owner), forwarder.grantOf(owner, KEY.address)["valueLeft"], target.calls()) == (0, 10, 0)
 
 
