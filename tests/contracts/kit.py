@@ -148,16 +148,3 @@ def within_budget(operation: str, gas: int, file: Path = GAS_FILE) -> None:
         f"{operation} was measured above its ceiling: review it"
     )
     assert gas <= entry["budget"], f"{operation} costs {gas} gas, the budget is {entry['budget']}"
-
-
-def logs_of(ledger: Any) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """All events of a ledger in order: (name, args, time of the block)."""
-    decoder = Web3().eth.contract(abi=ledger.abi)
-    by_topic = {event_abi_to_log_topic(entry): entry["name"] for entry in ledger.abi if entry["type"] == "event"}
-    times: dict[int, int] = {}
-    for log in web3.eth.get_logs({"address": ledger.address, "fromBlock": 0}):
-        name = by_topic[log["topics"][0]]
-        number = log["blockNumber"]
-        if number not in times:
-            times[number] = web3.eth.get_block(number)["timestamp"]
-        yield name, dict(decoder.events[name]().process_log(log)["args"]), times[number]
