@@ -569,6 +569,9 @@ contract Storefront is IStorefront, ERC2771Context, EIP712, ReentrancyGuardTrans
 
     function _handOver(Order calldata order, uint256 qty, address to, Pin calldata pin) private {
         _checkState(pin.account, pin.expectedState);
+        if (pin.unused && order.collection == address(characters) && characters.checkedInAt(order.tokenId) != 0) {
+            revert StoreTicketUsed(order.tokenId);
+        }
         if (order.collection == address(items)) {
             IERC1155(order.collection).safeTransferFrom(order.seller, to, order.tokenId, qty, "");
         } else {

@@ -136,13 +136,15 @@ interface IStorefront {
     }
 
     /**
-     * @notice The buyer's condition on a token-bound account (ERC-6551) of the token it buys.
-     * @param account the account; zero for no condition.
-     * @param expectedState the state it must be in; 0 while it isn't deployed.
+     * @notice The buyer's conditions on the token it buys, checked just before it is handed over.
+     * @param account its token-bound account (ERC-6551); zero for no condition.
+     * @param expectedState the state that account must be in; 0 while it isn't deployed.
+     * @param unused for a ticket: it must not have been checked in.
      */
     struct Pin {
         address account;
         uint256 expectedState;
+        bool unused;
     }
 
     /**
@@ -274,6 +276,8 @@ interface IStorefront {
     error StoreWorkStatus(uint64 workId, uint8 status);
     /// @notice The token-bound account isn't in the state that it is sold in.
     error StoreStateChanged(uint256 expected, uint256 actual);
+    /// @notice The ticket was used.
+    error StoreTicketUsed(uint256 tokenId);
     /// @notice Orders sell works, characters and items alone.
     error StoreUnknownCollection(address collection);
     /// @notice The order could be filled until that time.
@@ -349,11 +353,11 @@ interface IStorefront {
      * @dev The seller has approved the storefront in the collection. Reverts with StoreOrderExpired, StoreNotTaker,
      * StoreUnknownCollection, StoreQuantity, StoreOrderCancelled, StoreOrderExhausted, StoreInvalidSignature,
      * StoreShareMismatch (a share goes with it: fillOrderWithShare), StoreWorkStatus, StoreWrongPayment, StoreDirectOnly,
-     * StoreTokenNotAllowed, StoreStateChanged, or the collection's, the ledger's, the token's error.
+     * StoreTokenNotAllowed, StoreStateChanged, StoreTicketUsed, or the collection's, the ledger's, the token's error.
      * @param signature of the seller (EIP-712; contract wallets by ERC-1271).
      * @param qty how many.
      * @param to who gets them.
-     * @param pin the buyer's condition on the token's own account.
+     * @param pin the buyer's conditions.
      */
     function fillOrder(
         Order calldata order,

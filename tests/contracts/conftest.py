@@ -8,6 +8,7 @@ import pytest
 from brownie import (
     AccessManager,
     AttestationRegistry,
+    CarelessForwarder,
     MockUSD,
     OpenToken,
     RevenueLedger,
@@ -126,5 +127,6 @@ def books(registry):
 
 @pytest.fixture(scope="module")
 def shop(authority, registry, books, admin):
-    """The storefront with items, characters, a forwarder and a token, as shop.Shop."""
-    return deployed(authority, registry, books, admin)
+    """The storefront with items, characters, a token, and a forwarder that takes anyone's word, as shop.Shop."""
+    careless = CarelessForwarder.deploy({"from": admin})
+    return deployed(authority, registry, books, careless, admin)

@@ -99,6 +99,14 @@ def one_block(timestamp: int) -> Iterator[None]:
         web3.provider.make_request("evm_setAutomine", [True])
 
 
+def send_as(contract: Any, function: Any, *args: Any, sender: str) -> None:
+    """A transaction of an account that has no key here, such as a contract: only a test can do this."""
+    web3.provider.make_request("anvil_impersonateAccount", [sender])
+    call = {"from": sender, "to": contract.address, "data": function.encode_input(*args), "gas": 10**6, "gasPrice": 0}
+    receipt = web3.eth.wait_for_transaction_receipt(web3.eth.send_transaction(call))
+    assert receipt["status"] == 1, "the transaction of an unlocked account was refused"
+
+
 def domain(name: str, contract: Any, version: str = "1") -> dict[str, Any]:
     """EIP-712 domain of a contract on this chain."""
     return {

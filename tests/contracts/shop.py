@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import kit
-from brownie import CarelessForwarder, Characters, Items, MockUSD, Storefront, web3
+from brownie import Characters, Items, MockUSD, Storefront, web3
 from kit import ZERO, domain, sign
 from money import NATIVE, Placed, hexed, signed_move
 from web3 import Web3
@@ -25,7 +25,7 @@ def within_budget(operation: str, gas: int) -> None:
 
 
 EDITION, CHARACTER, WORK, RENTAL = range(4)
-NO_PIN = (ZERO, 0)
+NO_PIN = (ZERO, 0, False)
 NEVER = 2**48 - 1
 ORDER = [
     ("address", "seller"),
@@ -115,12 +115,11 @@ class Shop:
 REF = b"\x05" * 32
 
 
-def deployed(authority: Any, registry: Any, books: Any, admin: Any, contract: Any = Storefront) -> Shop:
+def deployed(authority: Any, registry: Any, books: Any, forwarder: Any, admin: Any, contract: Any = Storefront) -> Shop:
     """A storefront with its collections and the role that mints, and a dollar that it takes."""
     sender = {"from": admin}
     items = Items.deploy(authority, registry, sender)
     characters = Characters.deploy(authority, registry, "ipfs://characters", "ipfs://traits", sender)
-    forwarder = CarelessForwarder.deploy(sender)
     store = contract.deploy(forwarder, books, items, characters, sender)
     for collection, names in ((items, ("mint", "mintBatch")), (characters, ("mint",))):
         selectors = [collection.signatures[name] for name in names]

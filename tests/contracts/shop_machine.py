@@ -15,7 +15,7 @@ from typing import Any
 from brownie import web3
 from eth_utils import keccak
 from kit import DAY, ZERO, next_block_at, now
-from money import NATIVE, NONE, hexed, keyed, plain
+from money import NATIVE, NONE, SUSPENDED, hexed, keyed, plain
 from shop import (
     CHARACTER,
     EDITION,
@@ -435,7 +435,7 @@ class ShopMachine:
     def do_suspend(self) -> None:
         """Or reinstate: works are mostly active."""
         work = self.dice.choice([*self.model.owners])
-        status = 0 if self.model.status[work] else self.dice.randrange(1, 3)
+        status = 0 if self.model.status[work] else SUSPENDED
         self.attempt(set(), self.shop.registry.setStatus, work, status, NONE, sender=str(self.admin))
         self.model.status[work] = status
 

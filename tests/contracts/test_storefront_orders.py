@@ -1,10 +1,11 @@
 """Storefront: orders that holders sign, filled by others; royalties; works sold with a share of their revenue."""
 
 import pytest
-from brownie import ReentrantReceiver, SignerWallet, TokenBoundAccount, web3
+from brownie import ReentrantReceiver, SignerWallet, TokenBoundAccount
 from eth_utils import keccak
-from kit import DAY, ZERO, mine_after, next_block_at, now, reverts
+from kit import DAY, ZERO, mine_after, next_block_at, now, reverts, send_as
 from money import (
+    ACTIVE,
     DISPUTED,
     NATIVE,
     NONE,
@@ -27,7 +28,7 @@ from money import (
     withdraw,
 )
 from shop import NEVER, NO_PIN, ORDER, class_created, item_created, minted
-from works import licensed, registered
+from works import disputed, licensed, registered
 
 pytestmark = pytest.mark.feature("O3", via="chain")
 
@@ -81,11 +82,7 @@ def wallet(shop, registry, seller, author, accounts):
     contract = SignerWallet.deploy(seller, {"from": author})
     number = registered(registry, author)
     registry.transferFrom(author, contract, number, {"from": author})
-    web3.provider.make_request("anvil_impersonateAccount", [contract.address])
-    web3.provider.make_request("anvil_setBalance", [contract.address, hex(10**18)])
-    approval = {"from": contract.address, "to": registry.address, "gas": 100_000, "gasPrice": 0}
-    approval["data"] = registry.approve.encode_input(shop.store, number)
-    assert web3.eth.wait_for_transaction_receipt(web3.eth.send_transaction(approval))["status"] == 1
+    send_as(registry, registry.approve, shop.store, number, sender=contract.address)
     return contract, number
 
 
@@ -329,6 +326,21 @@ def test_characters_are_sold_by_order(shop, work, author, seller, buyer):
     assert tx.events["PaymentReceived"]["workId"] == work
 
 
+def test_used_ticket_is_not_sold_to_who_wants_an_unused_one(shop, work, author, seller, buyer):
+    """Checked in just before the sale; somebody may still want it as a souvenir."""
+    ticket = minted(shop.characters, class_created(shop.characters, work, author, ticket=True), author, seller)
+    shop.characters.approve(shop.store, ticket, {"from": seller})
+    order, signature = shop.signed(keyed(3).key, seller, shop.characters, ticket, amount=1)
+    shop.characters.checkIn(ticket, {"from": author})
+    with reverts("StoreTicketUsed", ticket):
+        fill(shop, buyer, order, signature, pin=(ZERO, 0, True))
+    fill(shop, buyer, order, signature)
+    second = minted(shop.characters, ticket >> 32, author, seller)
+    shop.characters.approve(shop.store, second, {"from": seller})
+    fill(shop, buyer, *shop.signed(keyed(3).key, seller, shop.characters, second), pin=(ZERO, 0, True))
+    assert shop.characters.balanceOf(buyer) == 2
+
+
 def test_case_26_soulbound_tokens_are_not_sold(shop, work, author, seller, buyer):
     item = item_created(shop.items, work, author, soulbound=True)
     shop.items.mint(seller, item, 1, {"from": author})
@@ -351,11 +363,11 @@ def test_case_24_orders_stop_with_suspension_and_revocation(shop, registry, work
 def test_case_33_token_bound_account_drained_before_the_order_is_filled(shop, registry, work, author, buyer):
     bound = TokenBoundAccount.deploy(registry, work, {"from": author})
     order, signature = shop.signed(keyed(1).key, author, registry, work)
-    pin = (bound, 0)
+    pin = (bound, 0, False)
     bound.drain({"from": author})
     with reverts("StoreStateChanged", 0, 1):
         fill(shop, buyer, order, signature, pin=pin)
-    fill(shop, buyer, order, signature, pin=(bound, 1))
+    fill(shop, buyer, order, signature, pin=(bound, 1, False))
     assert registry.ownerOf(work) == buyer
 
 
@@ -540,10 +552,10 @@ def test_proof_may_be_rebuilt_when_another_leaf_moved(shop, work, author, buyer,
 
 def test_share_of_a_disputed_or_frozen_work_is_not_sold(shop, registry, work, author, buyer, admin):
     args = with_share(shop, author, work, split_of(author))
-    registry.setStatus(work, DISPUTED, NONE, {"from": admin})
+    disputed(registry, work)
     with reverts("RevenueWorkStatus", work, DISPUTED):
         fill_with_share(shop, buyer, *args)
-    registry.setStatus(work, 0, NONE, {"from": admin})
+    send_as(registry, registry.setStanding, work, ACTIVE, NONE, sender=registry.standing())
     shop.books.freeze(work, NONE, True, {"from": admin})
     with reverts("RevenueFrozen", work):
         fill_with_share(shop, buyer, *args)
@@ -560,7 +572,7 @@ def test_case_33_pin_holds_for_a_sale_with_a_share(shop, registry, work, author,
     bound.drain({"from": author})
     args = with_share(shop, author, work, split_of(author))
     with reverts("StoreStateChanged", 0, 1):
-        fill_with_share(shop, buyer, *args, pin=(bound, 0))
+        fill_with_share(shop, buyer, *args, pin=(bound, 0, False))
 
 
 def test_order_with_a_share_is_filled_once(shop, registry, work, author, buyer):

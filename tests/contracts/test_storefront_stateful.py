@@ -38,9 +38,9 @@ def test_stateful_storefront_equals_its_model(shop, accounts, seed):
     rebuilt_equals(machine)
 
 
-def test_stateful_comparison_finds_the_planted_bug(authority, registry, books, admin, accounts):
+def test_stateful_comparison_finds_the_planted_bug(authority, registry, books, forwarder, admin, accounts):
     """The storefront that keeps a unit of odd prices must not pass: else the comparison shows nothing."""
-    machine = ShopMachine(deployed(authority, registry, books, admin, KeepingStorefront), accounts, 0)
+    machine = ShopMachine(deployed(authority, registry, books, forwarder, admin, KeepingStorefront), accounts, 0)
     with pytest.raises(AssertionError, match=r"the storefront keeps 1 of"):
         run(machine)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from eth_abi import encode
 from eth_utils import keccak
-from money import DIGEST, NONE, Leaf, Tree, node, placed, witness
+from kit import send_as
+from money import DIGEST, DISPUTED, NONE, Leaf, Tree, node, placed, witness
 
 NO_LICENCE = 0
 STORY = 1
@@ -81,3 +82,8 @@ def commitment(registry: Any, account: Any, content_hash: bytes, salt: bytes, ch
     """What `commit` takes."""
     kinds = ["uint256", "address", "address", "bytes32", "bytes32"]
     return keccak(encode(kinds, [chain_id, str(registry), str(account), content_hash, salt]))
+
+
+def disputed(registry: Any, work: int) -> None:
+    """Mark a work disputed, as its contract of standings does after `contest`."""
+    send_as(registry, registry.setStanding, work, DISPUTED, NONE, sender=registry.standing())
