@@ -20,13 +20,14 @@ import {IWorkRegistry} from "./interfaces/IWorkRegistry.sol";
 
 /**
  * @title Characters
- * @dev A token's id says its class and its number there, so that minting counts in the class alone and writes no slot to find
- * the class again: the owner, the digest, the balance and the class's count are all it changes. No function calls a foreign
- * account but to ask for a signature (ERC-1271, a static call); safeTransferFrom asks the receiver when all is done.
+ * @dev A token's id says its class and its number there, so that minting counts in the class alone and writes no slot
+ * to find the class again: the owner, the digest, the balance and the class's count are all it changes. No function
+ * calls a foreign account but to ask for a signature (ERC-1271, a static call); safeTransferFrom asks the receiver when
+ * all is done.
  * @custom:security-contact see SECURITY.md
  */
 contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, EIP712 {
-    // ----------------------------------------------------------------------------------------------------- constants
+    // ------------------------------------------------------------------------------------------------------ constants
 
     /// @notice Version of this contract's interface.
     string public constant VERSION = "1";
@@ -38,10 +39,13 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
     bytes32 public constant IMPORT_TYPEHASH =
         keccak256("Import(uint256 tokenId,bytes32 platformId,uint24 exportNumber,uint48 deadline)");
 
+    /// @notice Longest time ahead that a token can be lent, so that nothing is lost to a user for ever.
+    uint256 public constant MAX_USE = 366 days;
+
     /// @dev Bits of a token's id that hold its number in the class.
     uint256 private constant NUMBER_BITS = 32;
 
-    // ------------------------------------------------------------------------------------------------------- storage
+    // -------------------------------------------------------------------------------------------------------- storage
 
     /// @dev One slot, all that minting reads and writes of a class. Of a platform it holds only that there is one.
     struct StoredClass {
@@ -54,8 +58,8 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         bool issued;
     }
 
-    /// @dev One full slot, all that a transfer reads of a token beside its owner: who uses it until when, how often it was
-    /// exported, and whether it is now.
+    /// @dev One full slot, all that a transfer reads of a token beside its owner: who uses it until when, how often it
+    /// was exported, and whether it is now.
     struct State {
         address user;
         uint64 expires;
@@ -105,7 +109,7 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         _setTraitMetadataURI(initialTraitMetadataURI);
     }
 
-    // ------------------------------------------------------------------------------------------------------- classes
+    // -------------------------------------------------------------------------------------------------------- classes
 
     /// @inheritdoc ICharacters
     function createClass(ClassParams calldata params) external override returns (uint32 classId) {
@@ -162,7 +166,7 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         }
     }
 
-    // -------------------------------------------------------------------------------------------------------- tokens
+    // --------------------------------------------------------------------------------------------------------- tokens
 
     /// @inheritdoc ICharacters
     function mint(address to, uint32 classId, bytes32 cidDigest) external override returns (uint256 tokenId) {
@@ -177,8 +181,8 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         tokenId = (uint256(classId) << NUMBER_BITS) | number;
         _cidDigests[tokenId] = cidDigest;
         emit CharacterMinted(tokenId, classId, to, cidDigest);
-        if (class.soulbound) emit Locked(tokenId);
         _mint(to, tokenId);
+        if (class.soulbound) emit Locked(tokenId);
     }
 
     /// @inheritdoc ICharacters
@@ -203,16 +207,14 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         _setTrait(tokenId, traitKey, newValue);
     }
 
-    // ------------------------------------------------------------------------------------------------------- lending
+    // -------------------------------------------------------------------------------------------------------- lending
 
     /// @inheritdoc ICharacters
     function setUser(uint256 tokenId, address user, uint64 expires) external override {
         _checkAuthorized(_ownerOf(tokenId), msg.sender, tokenId);
         if (_classes[_classIdOf(tokenId)].soulbound) revert CharacterSoulbound(tokenId);
         _checkNotExported(tokenId);
-        if (user == address(0) ? expires != 0 : expires <= block.timestamp) {
-            revert CharacterExpiryInvalid(tokenId, expires);
-        }
+        _checkExpiry(tokenId, user, expires);
         State storage state = _states[tokenId];
         if (user != state.user || expires < state.expires) _checkNotRented(tokenId);
         _setUser(tokenId, user, expires);
@@ -224,7 +226,7 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         _setUser(tokenId, address(0), 0);
     }
 
-    // ------------------------------------------------------------------------------------------------------- tickets
+    // -------------------------------------------------------------------------------------------------------- tickets
 
     /// @inheritdoc ICharacters
     function checkIn(uint256 tokenId) external override {
@@ -238,7 +240,7 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         emit CheckedIn(tokenId, holder, msg.sender);
     }
 
-    // --------------------------------------------------------------------------------------------------- portability
+    // ---------------------------------------------------------------------------------------------------- portability
 
     /// @inheritdoc ICharacters
     function exportTo(uint256 tokenId, bytes32 platformId) external override {
@@ -280,7 +282,7 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         if (!_classes[_classIdOf(tokenId)].soulbound) emit Unlocked(tokenId);
     }
 
-    // ---------------------------------------------------------------------------------------------------- governance
+    // ----------------------------------------------------------------------------------------------------- governance
 
     /// @inheritdoc ICharacters
     function setPlatform(bytes32 platformId, address key) external override restricted {
@@ -299,7 +301,7 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         _setTraitMetadataURI(uri);
     }
 
-    // --------------------------------------------------------------------------------------------------------- views
+    // ---------------------------------------------------------------------------------------------------------- views
 
     /// @inheritdoc ICharacters
     function classOf(uint32 classId) external view override returns (Class memory) {
@@ -480,7 +482,8 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
         emit TraitMetadataURIUpdated();
     }
 
-    /// @dev AccessManaged's check, which the owner of the class's work passes too. Classes of a platform are for its key alone.
+    /// @dev AccessManaged's check, which the owner of the class's work passes too. Classes of a platform are for its
+    /// key alone.
     function _checkMinter(uint32 classId, StoredClass memory class) private {
         if (class.issued) {
             if (msg.sender != _platformKeys[_issuers[classId]]) revert CharacterUnauthorized(classId, msg.sender);
@@ -500,6 +503,13 @@ contract Characters is ICharacters, ERC721, IERC2981, IERC4906, AccessManaged, E
     function _checkNotRented(uint256 tokenId) internal view virtual {
         uint64 expires = _states[tokenId].expires;
         if (block.timestamp < expires) revert CharacterRented(tokenId, expires);
+    }
+
+    function _checkExpiry(uint256 tokenId, address user, uint64 expires) private view {
+        bool valid = user == address(0)
+            ? expires == 0
+            : block.timestamp < expires && expires <= block.timestamp + MAX_USE;
+        if (!valid) revert CharacterExpiryInvalid(tokenId, expires);
     }
 
     function _checkTraitSetter(uint256 tokenId) private view returns (uint32 classId) {

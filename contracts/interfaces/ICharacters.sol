@@ -9,25 +9,27 @@ import {IWorkRegistry} from "./IWorkRegistry.sol";
 
 /**
  * @title Characters: unique characters, tickets and achievements of works
- * @notice ERC-721 tokens. Each belongs to a class of one work, which the work's owner creates; supply, rarity and nature of a
- * class never change. What was burned doesn't come back.
+ * @notice ERC-721 tokens. Each belongs to a class of one work, which the work's owner creates; supply, rarity and
+ * nature of a class never change. What was burned doesn't come back.
  *
- * Lending (ERC-4907): until the agreed end nobody takes a token from its user. Its owner can't replace the user, hand the
- * token on, burn it or export it; the user can leave. An end that has passed is cleared when the token moves.
+ * Lending (ERC-4907): until the agreed end nobody takes a token from its user. Its owner can't replace the user, hand
+ * the token on, burn it or export it; the user can leave. At most 366 days ahead. An end that has passed is cleared
+ * when the token moves.
  *
  * Tickets: the class's organiser checks each in once. That shows as the trait CHECKED_IN, which buyers can insist on.
  *
- * Portability: the owner exports a token to a platform that governance registered. Meanwhile it is locked here; a signature
- * of that platform for this very export brings it back. If governance removes a platform, the owners take back themselves.
+ * Portability: the owner exports a token to a platform that governance registered. Meanwhile it is locked here; a
+ * signature of that platform for this very export brings it back. If governance removes a platform, the owners take
+ * back themselves.
  *
- * Achievements: a class can be left to a registered platform, which alone mints it then; whoever sees such a token knows who
- * gave it.
+ * Achievements: a class can be left to a registered platform, which alone mints it then; whoever sees such a token
+ * knows who gave it.
  *
- * State from events: a class is its ClassCreated with the latest OrganiserSet and TraitSetterSet, and TraitKeyAdded; a token
- * its CharacterMinted with the latest MetadataChanged, Transfer, UpdateUser, TraitUpdated, Exported and Imported.
+ * State from events: a class is its ClassCreated with the latest OrganiserSet and TraitSetterSet, and TraitKeyAdded; a
+ * token its CharacterMinted with the latest MetadataChanged, Transfer, UpdateUser, TraitUpdated, Exported and Imported.
  */
 interface ICharacters is IERC4907, IERC5192, IERC7496 {
-    // ------------------------------------------------------------------------------------------------------- structs
+    // -------------------------------------------------------------------------------------------------------- structs
 
     /**
      * @param workId the work that it belongs to.
@@ -37,7 +39,8 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
      * @param ticket its tokens are checked in, once each, by the organiser.
      * @param traitSetter who sets traits and metadata of its tokens; zero, then and for ever, for nobody.
      * @param organiser who checks tickets in; zero for classes without tickets, and for these only.
-     * @param platformId the registered platform that alone mints it; zero to leave that to the work's owner and to the role.
+     * @param platformId the registered platform that alone mints it; zero to leave that to the work's owner and to the
+     * role.
      */
     struct ClassParams {
         uint64 workId;
@@ -66,7 +69,7 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
         bytes32 platformId;
     }
 
-    // -------------------------------------------------------------------------------------------------------- events
+    // --------------------------------------------------------------------------------------------------------- events
 
     /// @notice A work got a class; nothing of this ever changes.
     event ClassCreated(
@@ -109,7 +112,7 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
     /// @notice The contract's own metadata changed (ERC-7572).
     event ContractURIUpdated();
 
-    // -------------------------------------------------------------------------------------------------------- errors
+    // --------------------------------------------------------------------------------------------------------- errors
 
     /// @notice There is no such class.
     error CharacterClassUnknown(uint32 classId);
@@ -135,7 +138,7 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
     error CharacterNotExported(uint256 tokenId, bytes32 platformId);
     /// @notice It is lent until that time.
     error CharacterRented(uint256 tokenId, uint64 expires);
-    /// @notice A use has to end ahead, and nobody's has no end.
+    /// @notice A use ends ahead, within 366 days; nobody's has no end.
     error CharacterExpiryInvalid(uint256 tokenId, uint64 expires);
     /// @notice It isn't lent to this account.
     error CharacterNotUser(uint256 tokenId, address account);
@@ -152,7 +155,7 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
     /// @notice The signature could be used until that time.
     error CharacterSignatureExpired(uint48 deadline);
 
-    // ------------------------------------------------------------------------------------------------------- classes
+    // -------------------------------------------------------------------------------------------------------- classes
 
     /**
      * @notice Creates a class of a work. Only the work's owner.
@@ -177,11 +180,11 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
      */
     function addTraitKeys(uint32 classId, bytes32[] calldata traitKeys) external;
 
-    // -------------------------------------------------------------------------------------------------------- tokens
+    // --------------------------------------------------------------------------------------------------------- tokens
 
     /**
-     * @notice Mints the next token of a class. Restricted, or by the owner of the class's work; only the platform's key, if
-     * the class is a platform's. The receiver isn't asked: minting calls nobody.
+     * @notice Mints the next token of a class. Restricted, or by the owner of the class's work; only the platform's
+     * key, if the class is a platform's. The receiver isn't asked: minting calls nobody.
      * @dev Reverts with CharacterClassUnknown, AccessManagedUnauthorized, CharacterUnauthorized, CharacterEmptyHash,
      * CharacterWorkStatus (suspended, revoked), CharacterSupplyExceeded, ERC721InvalidReceiver (nobody).
      * @return Its id: classId * 2^32 + its number in the class, which counts from 1.
@@ -200,11 +203,11 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
      */
     function setTrait(uint256 tokenId, bytes32 traitKey, bytes32 newValue) external override;
 
-    // ------------------------------------------------------------------------------------------------------- lending
+    // -------------------------------------------------------------------------------------------------------- lending
 
     /**
-     * @notice Lends a token until a time (ERC-4907). Only the owner, or who it approved. While it is lent, only to the same
-     * user for longer.
+     * @notice Lends a token until a time (ERC-4907). Only the owner, or who it approved. While it is lent, only to the
+     * same user for longer.
      * @dev Reverts with ERC721NonexistentToken, ERC721InsufficientApproval, CharacterSoulbound, CharacterLocked,
      * CharacterExpiryInvalid, CharacterRented.
      */
@@ -213,7 +216,7 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
     /// @notice Gives back what one was lent, before the end. Only the user. CharacterNotUser.
     function endUse(uint256 tokenId) external;
 
-    // ------------------------------------------------------------------------------------------------------- tickets
+    // -------------------------------------------------------------------------------------------------------- tickets
 
     /**
      * @notice Uses a ticket up. Only the class's organiser, once.
@@ -222,7 +225,7 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
      */
     function checkIn(uint256 tokenId) external;
 
-    // --------------------------------------------------------------------------------------------------- portability
+    // ---------------------------------------------------------------------------------------------------- portability
 
     /**
      * @notice Takes a token to another platform, and locks it here. Only the owner, or who it approved.
@@ -232,15 +235,15 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
     function exportTo(uint256 tokenId, bytes32 platformId) external;
 
     /**
-     * @notice Brings a token back with the platform's signature (EIP-712; contract wallets by ERC-1271). Anyone may send it.
-     * Without one if the platform was removed: then only the owner, or who it approved.
+     * @notice Brings a token back with the platform's signature (EIP-712; contract wallets by ERC-1271). Anyone may
+     * send it. Without one if the platform was removed: then only the owner, or who it approved.
      * @dev Signed is the number of the export, so that a signature serves once. Reverts with CharacterNotExported,
      * CharacterSignatureExpired, CharacterInvalidSigner, ERC721InsufficientApproval.
      * @param deadline the signature is void after this time.
      */
     function importFrom(uint256 tokenId, bytes32 platformId, uint48 deadline, bytes calldata signature) external;
 
-    // ---------------------------------------------------------------------------------------------------- governance
+    // ----------------------------------------------------------------------------------------------------- governance
 
     /// @notice Registers a platform, changes its key, or removes it (zero). Restricted. CharacterEmptyHash.
     function setPlatform(bytes32 platformId, address key) external;
@@ -251,7 +254,7 @@ interface ICharacters is IERC4907, IERC5192, IERC7496 {
     /// @notice Sets where all traits are described (ERC-7496). Restricted.
     function setTraitMetadataURI(string calldata uri) external;
 
-    // --------------------------------------------------------------------------------------------------------- views
+    // ---------------------------------------------------------------------------------------------------------- views
 
     /// @notice The registry of works.
     function registry() external view returns (IWorkRegistry);

@@ -1,20 +1,21 @@
-"""What the tests of Characters share: classes and tokens with sensible defaults, imports, the model, events folded."""
+"""What the tests of Characters share: classes and tokens with sensible defaults, imports, events folded, the model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import kit
 from eth_utils import keccak
-from kit import ZERO, domain, sign
-from money import NONE, hexed
+from kit import DAY, ZERO, domain, sign
+from money import NONE, SUSPENDED, hexed
 from works import CID
 
 GAS_FILE = Path(__file__).with_name("gas_characters.json")
 FOR_EVER = 2**48 - 1
+MAX_USE = 366 * DAY
 GAME = keccak(text="a game")
 ARENA = keccak(text="an arena")
 LEVEL = keccak(text="level")
@@ -166,8 +167,8 @@ class FoldedCharacters:
         self.tokens[tokenId].traits[traitKey] = traitValue
 
     def Exported(self, tokenId: int, platformId: bytes, owner: str) -> None:
-        token = self.tokens[tokenId]
-        self.tokens[tokenId] = replace(token, exported_to=platformId, exports=token.exports + 1)
+        self.tokens[tokenId].exported_to = platformId
+        self.tokens[tokenId].exports += 1
 
     def Imported(self, tokenId: int, platformId: bytes) -> None:
         self.tokens[tokenId].exported_to = NONE
@@ -184,3 +185,140 @@ def fold(events: Iterable[tuple[str, dict[str, Any]]]) -> FoldedCharacters:
         if handler:
             handler(**{"from_" if key == "from" else key: value for key, value in args.items()})
     return state
+
+
+class Refused(Exception):
+    """The model's refusal; the text is the name of the contract's error."""
+
+
+@dataclass
+class Model:
+    """Characters without a chain: what it would refuse, and its state afterwards. Works and roles are given."""
+
+    owners: dict[int, str]
+    minter: str
+    status: dict[int, int] = field(default_factory=dict)
+    state: FoldedCharacters = field(default_factory=FoldedCharacters)
+    approved: dict[int, str] = field(default_factory=dict)
+
+    def mint(self, sender: str, to: str, class_id: int, digest: bytes) -> None:
+        one = self.state.classes.get(class_id)
+        if one is None:
+            raise Refused("CharacterClassUnknown")
+        if one.platform != NONE:
+            if sender != self.state.platforms[one.platform]:
+                raise Refused("CharacterUnauthorized")
+        elif sender not in (self.owners[one.work], self.minter):
+            raise Refused("AccessManagedUnauthorized")
+        if self.status.get(one.work, 0) >= SUSPENDED:
+            raise Refused("CharacterWorkStatus")
+        if one.minted == one.supply:
+            raise Refused("CharacterSupplyExceeded")
+        one.minted += 1
+        self.state.tokens[token_id(class_id, one.minted)] = FoldedToken(digest, to)
+
+    def approve(self, sender: str, to: str, token: int) -> None:
+        if sender != self._alive(token).owner:
+            raise Refused("ERC721InvalidApprover")
+        self.approved[token] = to
+
+    def transfer(self, sender: str, to: str, token: int, time: int) -> None:
+        """From its owner; nobody is a burn."""
+        found = self._managed(sender, token)
+        if to != ZERO and self.class_of(token).soulbound:
+            raise Refused("CharacterSoulbound")
+        self._check_here(found)
+        self.check_not_rented(found, time)
+        found.owner, found.user, found.expires = to, ZERO, 0
+        self.approved.pop(token, None)
+
+    def set_user(self, sender: str, token: int, user: str, expires: int, time: int) -> None:
+        found = self._managed(sender, token)
+        if self.class_of(token).soulbound:
+            raise Refused("CharacterSoulbound")
+        self._check_here(found)
+        if not (expires == 0 if user == ZERO else time < expires <= time + MAX_USE):
+            raise Refused("CharacterExpiryInvalid")
+        if (user, max(expires, found.expires)) != (found.user, expires):
+            self.check_not_rented(found, time)
+        found.user, found.expires = user, expires
+
+    def end_use(self, sender: str, token: int, time: int) -> None:
+        found = self.state.tokens.get(token)
+        if found is None or time >= found.expires or sender != found.user:
+            raise Refused("CharacterNotUser")
+        found.user, found.expires = ZERO, 0
+
+    def check_in(self, sender: str, token: int, time: int) -> None:
+        found, one = self._alive(token), self.class_of(token)
+        if not one.ticket:
+            raise Refused("CharacterNotTicket")
+        if sender != one.organiser:
+            raise Refused("CharacterUnauthorized")
+        self._check_here(found)
+        if CHECKED_IN in found.traits:
+            raise Refused("CharacterAlreadyCheckedIn")
+        found.traits[CHECKED_IN] = time.to_bytes(32, "big")
+
+    def set_trait(self, sender: str, token: int, key: bytes, value: bytes) -> None:
+        found = self._dynamic(sender, token)
+        if key == CHECKED_IN:
+            raise Refused("CharacterTraitReserved")
+        if key not in self.class_of(token).traits:
+            raise Refused("TraitKeyUnknown")
+        found.traits[key] = value
+
+    def set_metadata(self, sender: str, token: int, digest: bytes) -> None:
+        self._dynamic(sender, token).digest = digest
+
+    def export(self, sender: str, token: int, platform: bytes, time: int) -> None:
+        found = self._managed(sender, token)
+        if self.state.platforms.get(platform, ZERO) == ZERO:
+            raise Refused("CharacterPlatformUnknown")
+        self._check_here(found)
+        self.check_not_rented(found, time)
+        found.exported_to, found.exports = platform, found.exports + 1
+
+    def import_(self, sender: str, token: int, platform: bytes, signer: str, number: int) -> None:
+        """`signer` signed for the export of that number."""
+        found = self.state.tokens.get(token)
+        if found is None or found.exported_to != platform:
+            raise Refused("CharacterNotExported")
+        if self.state.platforms[platform] == ZERO:
+            self._managed(sender, token)
+        elif (signer, number) != (self.state.platforms[platform], self.awaited(found)):
+            raise Refused("CharacterInvalidSigner")
+        found.exported_to = NONE
+
+    def awaited(self, found: FoldedToken) -> int:
+        """Number of the export that a signature has to be for."""
+        return found.exports
+
+    def check_not_rented(self, found: FoldedToken, time: int) -> None:
+        if time < found.expires:
+            raise Refused("CharacterRented")
+
+    def class_of(self, token: int) -> FoldedClass:
+        return self.state.classes[token >> 32]
+
+    def _alive(self, token: int) -> FoldedToken:
+        found = self.state.tokens.get(token)
+        if found is None or found.owner == ZERO:
+            raise Refused("ERC721NonexistentToken")
+        return found
+
+    def _managed(self, sender: str, token: int) -> FoldedToken:
+        found = self._alive(token)
+        if sender not in (found.owner, self.approved.get(token)):
+            raise Refused("ERC721InsufficientApproval")
+        return found
+
+    def _dynamic(self, sender: str, token: int) -> FoldedToken:
+        found = self._alive(token)
+        if sender != self.class_of(token).trait_setter:
+            raise Refused("CharacterUnauthorized")
+        return found
+
+    def _check_here(self, found: FoldedToken) -> None:
+        if found.exported_to != NONE:
+            raise Refused("CharacterLocked")

@@ -407,6 +407,16 @@ def test_setUser_again_when_the_use_has_ended(characters, token, holder, guest, 
     assert characters.userExpires(token) == 0
 
 
+def test_setUser_for_a_year_at_most(characters, token, holder, guest):
+    """So that nothing is lost to a user for ever."""
+    at = now() + 10
+    next_block_at(at)
+    with reverts("CharacterExpiryInvalid", token, at + 366 * DAY + 1):
+        characters.setUser(token, guest, at + 366 * DAY + 1, {"from": holder})
+    next_block_at(at + 1)
+    characters.setUser(token, guest, at + 1 + 366 * DAY, {"from": holder})
+
+
 def test_setUser_with_an_end_that_does_not_lie_ahead(characters, token, holder, guest):
     at = now() + 10
     for time in (0, at):
@@ -900,6 +910,35 @@ def test_gas_mint(characters, work, author, minter, holder):
     within_budget("Characters.mint, first", characters.mint(holder, 1, CID, {"from": author}).gas_used)
     within_budget("Characters.mint, steady", characters.mint(holder, 1, CID, {"from": author}).gas_used)
     within_budget("Characters.mint, steady, by the role", characters.mint(holder, 1, CID, {"from": minter}).gas_used)
+
+
+def test_gas_of_holders(characters, dynamic, holder, guest, author):
+    """Fresh slots: one a first use; two an export, none for the next."""
+    until = now() + DAY
+    within_budget("Characters.setUser, first", characters.setUser(dynamic, guest, until, {"from": holder}).gas_used)
+    within_budget(
+        "Characters.setUser, longer", characters.setUser(dynamic, guest, until + 1, {"from": holder}).gas_used
+    )
+    within_budget("Characters.endUse", characters.endUse(dynamic, {"from": guest}).gas_used)
+    minted(characters, dynamic >> 32, author, author)
+    tx = characters.transferFrom(holder, author, dynamic, {"from": holder})
+    within_budget("Characters.transferFrom", tx.gas_used)
+    within_budget("Characters.exportTo", characters.exportTo(dynamic, GAME, {"from": author}).gas_used)
+    args = signed_import(characters, keyed(9).key, dynamic, 1)
+    within_budget("Characters.importFrom", characters.importFrom(*args, {"from": author}).gas_used)
+    within_budget("Characters.burn", characters.burn(dynamic, {"from": author}).gas_used)
+
+
+def test_gas_of_a_works_people(characters, work, author, holder, guest, organiser, dynamic):
+    tx = characters.createClass(class_params(work), {"from": author})
+    within_budget("Characters.createClass", tx.gas_used)
+    params = class_params(work, ticket=True, organiser=organiser, traitSetter=guest)
+    within_budget("Characters.createClass of tickets", characters.createClass(params, {"from": author}).gas_used)
+    ticket = minted(characters, characters.classCount(), holder, author)
+    within_budget("Characters.checkIn", characters.checkIn(ticket, {"from": organiser}).gas_used)
+    within_budget("Characters.setTrait, first", characters.setTrait(dynamic, LEVEL, VALUE, {"from": guest}).gas_used)
+    within_budget("Characters.setTrait, again", characters.setTrait(dynamic, LEVEL, CID, {"from": guest}).gas_used)
+    within_budget("Characters.setMetadata", characters.setMetadata(dynamic, OTHER_CID, {"from": guest}).gas_used)
 
 
 def test_code_fits(characters):
