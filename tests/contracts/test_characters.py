@@ -72,7 +72,7 @@ def characters(authority, registry, admin, minter):
 
 
 @pytest.fixture
-def token(characters, work, author, holder):
+def character(characters, work, author, holder):
     """The first token of class 1, the holder's."""
     return minted(characters, class_created(characters, work, author), holder, author)
 
@@ -156,7 +156,7 @@ def test_createClass_for_an_unknown_platform(characters, work, author):
         characters.createClass(class_params(work, platformId=ARENA), {"from": author})
 
 
-def test_unknown_classes_are_refused(characters, author, token):
+def test_unknown_classes_are_refused(characters, author, character):
     for call in (
         lambda: characters.classOf(9),
         lambda: characters.mint(author, 9, CID, {"from": author}),
@@ -187,12 +187,16 @@ def test_mint_numbers_the_tokens_of_each_class(characters, work, author, holder)
 def test_mint_tells_owner_work_and_metadata(characters, registry, work, author, holder):
     class_created(characters, work, author)
     tx = characters.mint(holder, 1, CID, {"from": author})
-    token = token_id(1, 1)
-    assert plain(tuple(tx.events["CharacterMinted"].values())) == (token, 1, holder.address, hexed(CID))
+    character = token_id(1, 1)
+    assert plain(tuple(tx.events["CharacterMinted"].values())) == (character, 1, holder.address, hexed(CID))
     assert "Locked" not in tx.events
-    assert (characters.ownerOf(token), characters.workOf(token)) == (holder, work)
-    assert (characters.holderOf(token), characters.userOf(token), characters.userExpires(token)) == (holder, ZERO, 0)
-    assert characters.tokenURI(token) == registry.tokenURI(work)  # the same digest, the same file
+    assert (characters.ownerOf(character), characters.workOf(character)) == (holder, work)
+    assert (characters.holderOf(character), characters.userOf(character), characters.userExpires(character)) == (
+        holder,
+        ZERO,
+        0,
+    )
+    assert characters.tokenURI(character) == registry.tokenURI(work)  # the same digest, the same file
 
 
 def test_mint_up_to_the_supply_and_no_further(characters, work, author, holder):
@@ -207,17 +211,17 @@ def test_mint_up_to_the_supply_and_no_further(characters, work, author, holder):
         characters.mint(holder, 1, CID, {"from": author})
 
 
-def test_mint_without_metadata(characters, work, author, token):
+def test_mint_without_metadata(characters, work, author, character):
     with reverts("CharacterEmptyHash"):
         characters.mint(author, 1, NONE, {"from": author})
 
 
-def test_mint_to_nobody(characters, author, token):
+def test_mint_to_nobody(characters, author, character):
     with reverts("ERC721InvalidReceiver", ZERO):
         characters.mint(ZERO, 1, CID, {"from": author})
 
 
-def test_case_28_mint_calls_nobody(characters, author, admin, token):
+def test_case_28_mint_calls_nobody(characters, author, admin, character):
     """A receiver that would mint again when it gets a token isn't called."""
     greedy = ReentrantReceiver.deploy({"from": admin})
     greedy.arm(characters, characters.mint.encode_input(greedy, 1, CID))
@@ -225,7 +229,7 @@ def test_case_28_mint_calls_nobody(characters, author, admin, token):
     assert (greedy.attempts(), characters.balanceOf(greedy)) == (0, 1)
 
 
-def test_mint_by_each_role(characters, authority, admin, accounts, token):
+def test_mint_by_each_role(characters, authority, admin, accounts, character):
     """Case 49: tried with each role of the deployment, and with none."""
     account = accounts[6]
     for role in [None, *ROLE_NAMES]:
@@ -243,7 +247,7 @@ def test_mint_by_each_role(characters, authority, admin, accounts, token):
     assert characters.balanceOf(account) == 1
 
 
-def test_mint_by_a_new_owner_and_the_old_one_no_longer(characters, registry, author, work, guest, token):
+def test_mint_by_a_new_owner_and_the_old_one_no_longer(characters, registry, author, work, guest, character):
     registry.transferFrom(author, guest, work, {"from": author})
     with reverts("AccessManagedUnauthorized", author):
         characters.mint(author, 1, CID, {"from": author})
@@ -252,9 +256,9 @@ def test_mint_by_a_new_owner_and_the_old_one_no_longer(characters, registry, aut
 
 @pytest.mark.parametrize("status", [SUSPENDED, REVOKED])
 def test_case_24_mint_of_a_suspended_or_revoked_work(
-    characters, registry, author, holder, minter, admin, token, status
+    characters, registry, author, holder, minter, admin, character, status
 ):
-    work = characters.workOf(token)
+    work = characters.workOf(character)
     if status == REVOKED:
         registry.revoke(work, NONE, {"from": admin})
     else:
@@ -262,22 +266,23 @@ def test_case_24_mint_of_a_suspended_or_revoked_work(
     for account in (author, minter):
         with reverts("CharacterWorkStatus", work, status):
             characters.mint(holder, 1, CID, {"from": account})
-    characters.transferFrom(holder, author, token, {"from": holder})  # what people have stays theirs
+    characters.transferFrom(holder, author, character, {"from": holder})  # what people have stays theirs
 
 
-def test_mint_of_a_disputed_work_and_of_one_reinstated(characters, registry, author, admin, token):
-    work = characters.workOf(token)
-    for status in (DISPUTED, SUSPENDED, ACTIVE):
+def test_mint_of_a_disputed_work_and_of_one_reinstated(characters, registry, author, admin, accounts, character):
+    work = characters.workOf(character)
+    for status in (SUSPENDED, ACTIVE):
         registry.setStatus(work, status, NONE, {"from": admin})
-        if status != SUSPENDED:
-            characters.mint(author, 1, CID, {"from": author})
-    assert characters.classOf(1)[2] == 3
+    characters.mint(author, 1, CID, {"from": author})
+    registry.setStanding(work, DISPUTED, NONE, {"from": accounts.at(registry.standing(), force=True)})
+    characters.mint(author, 1, CID, {"from": author})
+    assert (characters.classOf(1)[2], registry.workOf(work)[7]) == (3, DISPUTED)
 
 
-def test_unknown_tokens_are_refused(characters, token, author, holder):
-    characters.burn(token, {"from": holder})
-    huge = (1 << 64) + token  # the class's bits, and one above
-    for number in (token, token_id(1, 2), 0, huge):
+def test_unknown_tokens_are_refused(characters, character, author, holder):
+    characters.burn(character, {"from": holder})
+    huge = (1 << 64) + character  # the class's bits, and one above
+    for number in (character, token_id(1, 2), 0, huge):
         for call in (
             lambda number=number: characters.workOf(number),
             lambda number=number: characters.holderOf(number),
@@ -330,129 +335,129 @@ def test_case_26_soulbound_tokens_are_locked_from_the_start_and_burned(character
     assert characters.balanceOf(holder) == characters.balanceOf(guest) == 0
 
 
-def test_burn_by_others(characters, token, author, minter, admin, guest):
+def test_burn_by_others(characters, character, author, minter, admin, guest):
     """The work's owner and the minter included."""
     for account in (author, minter, admin, guest):
-        with reverts("ERC721InsufficientApproval", account, token):
-            characters.burn(token, {"from": account})
+        with reverts("ERC721InsufficientApproval", account, character):
+            characters.burn(character, {"from": account})
 
 
 # --- lending
 
 
 @pytest.mark.feature("O5", via="chain")
-def test_setUser_changes_the_user_and_not_the_owner(characters, token, holder, guest):
+def test_setUser_changes_the_user_and_not_the_owner(characters, character, holder, guest):
     until = now() + DAY
-    tx = characters.setUser(token, guest, until, {"from": holder})
-    assert plain(tuple(tx.events["UpdateUser"].values())) == (token, guest.address, until)
-    assert (characters.userOf(token), characters.userExpires(token)) == (guest, until)
-    assert (characters.holderOf(token), characters.ownerOf(token)) == (guest, holder)
+    tx = characters.setUser(character, guest, until, {"from": holder})
+    assert plain(tuple(tx.events["UpdateUser"].values())) == (character, guest.address, until)
+    assert (characters.userOf(character), characters.userExpires(character)) == (guest, until)
+    assert (characters.holderOf(character), characters.ownerOf(character)) == (guest, holder)
 
 
-def test_setUser_by_who_is_approved_and_nobody_else(characters, token, holder, guest, author, minter):
+def test_setUser_by_who_is_approved_and_nobody_else(characters, character, holder, guest, author, minter):
     for account in (guest, author, minter):
-        with reverts("ERC721InsufficientApproval", account, token):
-            characters.setUser(token, account, FOR_EVER, {"from": account})
-    characters.approve(minter, token, {"from": holder})
-    characters.setUser(token, guest, now() + DAY, {"from": minter})
-    assert characters.userOf(token) == guest
+        with reverts("ERC721InsufficientApproval", account, character):
+            characters.setUser(character, account, FOR_EVER, {"from": account})
+    characters.approve(minter, character, {"from": holder})
+    characters.setUser(character, guest, now() + DAY, {"from": minter})
+    assert characters.userOf(character) == guest
 
 
-def test_case_27_the_user_has_no_access_once_the_use_has_ended(characters, token, holder, guest):
+def test_case_27_the_user_has_no_access_once_the_use_has_ended(characters, character, holder, guest):
     until = now() + DAY
-    characters.setUser(token, guest, until, {"from": holder})
+    characters.setUser(character, guest, until, {"from": holder})
     mine_at(until - 1)
-    assert (characters.userOf(token), characters.holderOf(token)) == (guest, guest)
+    assert (characters.userOf(character), characters.holderOf(character)) == (guest, guest)
     mine_at(until)
-    assert (characters.userOf(token), characters.holderOf(token)) == (ZERO, holder)
+    assert (characters.userOf(character), characters.holderOf(character)) == (ZERO, holder)
 
 
 @pytest.mark.feature("O5", via="chain")
-def test_case_27_the_owner_cannot_evict_a_user(characters, token, holder, guest, author):
+def test_case_27_the_owner_cannot_evict_a_user(characters, character, holder, guest, author):
     """Not by another user or none, a sooner end, a transfer, a burn or an export; nor may who it approved."""
     until = now() + DAY
-    characters.setUser(token, guest, until, {"from": holder})
+    characters.setUser(character, guest, until, {"from": holder})
     characters.setApprovalForAll(author, True, {"from": holder})
     for account in (holder, author):
         for call in (
-            lambda account=account: characters.setUser(token, ZERO, 0, {"from": account}),
-            lambda account=account: characters.setUser(token, author, until + 1, {"from": account}),
-            lambda account=account: characters.setUser(token, guest, until - 1, {"from": account}),
-            lambda account=account: characters.transferFrom(holder, author, token, {"from": account}),
-            lambda account=account: characters.transferFrom(holder, holder, token, {"from": account}),
-            lambda account=account: characters.safeTransferFrom(holder, author, token, {"from": account}),
-            lambda account=account: characters.burn(token, {"from": account}),
-            lambda account=account: characters.exportTo(token, GAME, {"from": account}),
+            lambda account=account: characters.setUser(character, ZERO, 0, {"from": account}),
+            lambda account=account: characters.setUser(character, author, until + 1, {"from": account}),
+            lambda account=account: characters.setUser(character, guest, until - 1, {"from": account}),
+            lambda account=account: characters.transferFrom(holder, author, character, {"from": account}),
+            lambda account=account: characters.transferFrom(holder, holder, character, {"from": account}),
+            lambda account=account: characters.safeTransferFrom(holder, author, character, {"from": account}),
+            lambda account=account: characters.burn(character, {"from": account}),
+            lambda account=account: characters.exportTo(character, GAME, {"from": account}),
         ):
-            with reverts("CharacterRented", token, until):
+            with reverts("CharacterRented", character, until):
                 call()
-    assert (characters.userOf(token), characters.userExpires(token)) == (guest, until)
+    assert (characters.userOf(character), characters.userExpires(character)) == (guest, until)
 
 
-def test_setUser_to_the_same_user_for_longer(characters, token, holder, guest):
+def test_setUser_to_the_same_user_for_longer(characters, character, holder, guest):
     until = now() + DAY
     for longer in (0, DAY):
-        characters.setUser(token, guest, until + longer, {"from": holder})
-        assert characters.userExpires(token) == until + longer
+        characters.setUser(character, guest, until + longer, {"from": holder})
+        assert characters.userExpires(character) == until + longer
 
 
-def test_setUser_again_when_the_use_has_ended(characters, token, holder, guest, author):
+def test_setUser_again_when_the_use_has_ended(characters, character, holder, guest, author):
     until = now() + DAY
-    characters.setUser(token, guest, until, {"from": holder})
+    characters.setUser(character, guest, until, {"from": holder})
     next_block_at(until)
-    characters.setUser(token, author, until + 1, {"from": holder})
-    assert characters.userOf(token) == author
+    characters.setUser(character, author, until + 1, {"from": holder})
+    assert characters.userOf(character) == author
     mine_at(until + 1)
-    characters.setUser(token, ZERO, 0, {"from": holder})
-    assert characters.userExpires(token) == 0
+    characters.setUser(character, ZERO, 0, {"from": holder})
+    assert characters.userExpires(character) == 0
 
 
-def test_setUser_for_a_year_at_most(characters, token, holder, guest):
+def test_setUser_for_a_year_at_most(characters, character, holder, guest):
     """So that nothing is lost to a user for ever."""
     at = now() + 10
     next_block_at(at)
-    with reverts("CharacterExpiryInvalid", token, at + 366 * DAY + 1):
-        characters.setUser(token, guest, at + 366 * DAY + 1, {"from": holder})
+    with reverts("CharacterExpiryInvalid", character, at + 366 * DAY + 1):
+        characters.setUser(character, guest, at + 366 * DAY + 1, {"from": holder})
     next_block_at(at + 1)
-    characters.setUser(token, guest, at + 1 + 366 * DAY, {"from": holder})
+    characters.setUser(character, guest, at + 1 + 366 * DAY, {"from": holder})
 
 
-def test_setUser_with_an_end_that_does_not_lie_ahead(characters, token, holder, guest):
+def test_setUser_with_an_end_that_does_not_lie_ahead(characters, character, holder, guest):
     at = now() + 10
     for time in (0, at):
         next_block_at(max(at, now() + 1))
-        with reverts("CharacterExpiryInvalid", token, time):
-            characters.setUser(token, guest, time, {"from": holder})
-    with reverts("CharacterExpiryInvalid", token, FOR_EVER):
-        characters.setUser(token, ZERO, FOR_EVER, {"from": holder})
+        with reverts("CharacterExpiryInvalid", character, time):
+            characters.setUser(character, guest, time, {"from": holder})
+    with reverts("CharacterExpiryInvalid", character, FOR_EVER):
+        characters.setUser(character, ZERO, FOR_EVER, {"from": holder})
 
 
-def test_case_27_the_user_is_cleared_when_the_token_moves(characters, token, holder, guest, author):
+def test_case_27_the_user_is_cleared_when_the_token_moves(characters, character, holder, guest, author):
     until = now() + DAY
-    characters.setUser(token, guest, until, {"from": holder})
+    characters.setUser(character, guest, until, {"from": holder})
     next_block_at(until)
-    tx = characters.transferFrom(holder, author, token, {"from": holder})
-    assert plain(tuple(tx.events["UpdateUser"].values())) == (token, ZERO, 0)
-    assert (characters.userOf(token), characters.userExpires(token)) == (ZERO, 0)
-    assert "UpdateUser" not in characters.transferFrom(author, holder, token, {"from": author}).events
+    tx = characters.transferFrom(holder, author, character, {"from": holder})
+    assert plain(tuple(tx.events["UpdateUser"].values())) == (character, ZERO, 0)
+    assert (characters.userOf(character), characters.userExpires(character)) == (ZERO, 0)
+    assert "UpdateUser" not in characters.transferFrom(author, holder, character, {"from": author}).events
 
 
-def test_endUse_gives_back_before_the_end(characters, token, holder, guest, author):
-    characters.setUser(token, guest, now() + DAY, {"from": holder})
+def test_endUse_gives_back_before_the_end(characters, character, holder, guest, author):
+    characters.setUser(character, guest, now() + DAY, {"from": holder})
     for account in (holder, author):
-        with reverts("CharacterNotUser", token, account):
-            characters.endUse(token, {"from": account})
-    tx = characters.endUse(token, {"from": guest})
-    assert plain(tuple(tx.events["UpdateUser"].values())) == (token, ZERO, 0)
-    characters.transferFrom(holder, author, token, {"from": holder})
+        with reverts("CharacterNotUser", character, account):
+            characters.endUse(character, {"from": account})
+    tx = characters.endUse(character, {"from": guest})
+    assert plain(tuple(tx.events["UpdateUser"].values())) == (character, ZERO, 0)
+    characters.transferFrom(holder, author, character, {"from": holder})
 
 
-def test_endUse_of_a_use_that_has_ended(characters, token, holder, guest):
+def test_endUse_of_a_use_that_has_ended(characters, character, holder, guest):
     until = now() + DAY
-    characters.setUser(token, guest, until, {"from": holder})
+    characters.setUser(character, guest, until, {"from": holder})
     next_block_at(until)
-    with reverts("CharacterNotUser", token, guest):
-        characters.endUse(token, {"from": guest})
+    with reverts("CharacterNotUser", character, guest):
+        characters.endUse(character, {"from": guest})
 
 
 # --- tickets
@@ -492,9 +497,9 @@ def test_checkIn_lets_the_user_in(characters, ticket, holder, guest, organiser):
     assert characters.checkIn(ticket, {"from": organiser}).events["CheckedIn"]["holder"] == guest
 
 
-def test_checkIn_of_what_is_no_ticket(characters, token, organiser):
-    with reverts("CharacterNotTicket", token):
-        characters.checkIn(token, {"from": organiser})
+def test_checkIn_of_what_is_no_ticket(characters, character, organiser):
+    with reverts("CharacterNotTicket", character):
+        characters.checkIn(character, {"from": organiser})
 
 
 def test_checkIn_of_an_exported_ticket(characters, ticket, holder, organiser):
@@ -512,11 +517,11 @@ def test_setOrganiser_by_the_works_owner(characters, ticket, author, organiser, 
     characters.checkIn(ticket, {"from": guest})
 
 
-def test_setOrganiser_of_nobody_or_for_no_ticket(characters, ticket, token, author, organiser):
+def test_setOrganiser_of_nobody_or_for_no_ticket(characters, ticket, character, author, organiser):
     with reverts("CharacterOrganiserMismatch", True, ZERO):
         characters.setOrganiser(ticket >> 32, ZERO, {"from": author})
     with reverts("CharacterOrganiserMismatch", False, organiser):
-        characters.setOrganiser(token >> 32, organiser, {"from": author})
+        characters.setOrganiser(character >> 32, organiser, {"from": author})
 
 
 def test_class_is_changed_by_the_works_owner_alone(characters, ticket, work, organiser, holder, minter, admin):
@@ -575,9 +580,9 @@ def test_unknown_traits_are_refused(characters, dynamic, guest):
         characters.getTraitValue(dynamic, CHECKED_IN)
 
 
-def test_traits_of_one_class_are_not_anothers(characters, dynamic, token):
+def test_traits_of_one_class_are_not_anothers(characters, dynamic, character):
     with reverts("TraitKeyUnknown", LEVEL):
-        characters.getTraitValue(token, LEVEL)
+        characters.getTraitValue(character, LEVEL)
 
 
 def test_nobody_sets_when_a_ticket_was_used(characters, work, author, guest, organiser, dynamic, holder):
@@ -617,9 +622,9 @@ def test_setTraitSetter_hands_on_and_gives_up_for_ever(characters, dynamic, auth
     assert plain(characters.getTraitValue(dynamic, LEVEL)) == hexed(VALUE)
 
 
-def test_setTraitSetter_of_a_class_that_was_born_without(characters, token, author):
-    with reverts("CharacterUnauthorized", token >> 32, author):
-        characters.setTraitSetter(token >> 32, author, {"from": author})
+def test_setTraitSetter_of_a_class_that_was_born_without(characters, character, author):
+    with reverts("CharacterUnauthorized", character >> 32, author):
+        characters.setTraitSetter(character >> 32, author, {"from": author})
 
 
 def test_setMetadata_replaces_the_file(characters, dynamic, guest):
@@ -635,50 +640,50 @@ def test_setMetadata_replaces_the_file(characters, dynamic, guest):
 # --- portability
 
 
-def test_exportTo_locks(characters, token, holder, guest):
-    tx = characters.exportTo(token, GAME, {"from": holder})
-    assert plain(tuple(tx.events["Exported"].values())) == (token, hexed(GAME), holder.address)
-    assert plain(tuple(tx.events["Locked"].values())) == (token,)
-    assert characters.locked(token)
-    assert (plain(characters.exportedTo(token)), characters.exportsOf(token)) == (hexed(GAME), 1)
+def test_exportTo_locks(characters, character, holder, guest):
+    tx = characters.exportTo(character, GAME, {"from": holder})
+    assert plain(tuple(tx.events["Exported"].values())) == (character, hexed(GAME), holder.address)
+    assert plain(tuple(tx.events["Locked"].values())) == (character,)
+    assert characters.locked(character)
+    assert (plain(characters.exportedTo(character)), characters.exportsOf(character)) == (hexed(GAME), 1)
 
 
-def test_case_30_export_locks_all_that_an_owner_does(characters, token, holder, guest):
-    characters.approve(guest, token, {"from": holder})
-    characters.exportTo(token, GAME, {"from": guest})  # approved
-    characters.approve(guest, token, {"from": holder})
+def test_case_30_export_locks_all_that_an_owner_does(characters, character, holder, guest):
+    characters.approve(guest, character, {"from": holder})
+    characters.exportTo(character, GAME, {"from": guest})  # approved
+    characters.approve(guest, character, {"from": holder})
     for account in (holder, guest):
         for call in (
-            lambda account=account: characters.transferFrom(holder, guest, token, {"from": account}),
-            lambda account=account: characters.safeTransferFrom(holder, guest, token, {"from": account}),
-            lambda account=account: characters.burn(token, {"from": account}),
-            lambda account=account: characters.setUser(token, guest, FOR_EVER, {"from": account}),
-            lambda account=account: characters.exportTo(token, GAME, {"from": account}),
+            lambda account=account: characters.transferFrom(holder, guest, character, {"from": account}),
+            lambda account=account: characters.safeTransferFrom(holder, guest, character, {"from": account}),
+            lambda account=account: characters.burn(character, {"from": account}),
+            lambda account=account: characters.setUser(character, guest, FOR_EVER, {"from": account}),
+            lambda account=account: characters.exportTo(character, GAME, {"from": account}),
         ):
-            with reverts("CharacterLocked", token):
+            with reverts("CharacterLocked", character):
                 call()
 
 
-def test_exportTo_by_others(characters, token, author, guest, minter):
+def test_exportTo_by_others(characters, character, author, guest, minter):
     for account in (author, guest, minter):
-        with reverts("ERC721InsufficientApproval", account, token):
-            characters.exportTo(token, GAME, {"from": account})
+        with reverts("ERC721InsufficientApproval", account, character):
+            characters.exportTo(character, GAME, {"from": account})
 
 
 @pytest.mark.parametrize("platform", [ARENA, NONE])
-def test_exportTo_an_unknown_platform(characters, token, holder, platform):
+def test_exportTo_an_unknown_platform(characters, character, holder, platform):
     with reverts("CharacterPlatformUnknown", platform):
-        characters.exportTo(token, platform, {"from": holder})
+        characters.exportTo(character, platform, {"from": holder})
 
 
-def test_importFrom_brings_back(characters, token, holder, stranger, guest):
-    characters.exportTo(token, GAME, {"from": holder})
-    tx = characters.importFrom(*signed_import(characters, keyed(9).key, token, 1), {"from": stranger})
-    assert plain(tuple(tx.events["Imported"].values())) == (token, hexed(GAME))
-    assert plain(tuple(tx.events["Unlocked"].values())) == (token,)
-    assert not characters.locked(token)
-    assert (plain(characters.exportedTo(token)), characters.exportsOf(token)) == (hexed(NONE), 1)
-    characters.transferFrom(holder, guest, token, {"from": holder})
+def test_importFrom_brings_back(characters, character, holder, stranger, guest):
+    characters.exportTo(character, GAME, {"from": holder})
+    tx = characters.importFrom(*signed_import(characters, keyed(9).key, character, 1), {"from": stranger})
+    assert plain(tuple(tx.events["Imported"].values())) == (character, hexed(GAME))
+    assert plain(tuple(tx.events["Unlocked"].values())) == (character,)
+    assert not characters.locked(character)
+    assert (plain(characters.exportedTo(character)), characters.exportsOf(character)) == (hexed(NONE), 1)
+    characters.transferFrom(holder, guest, character, {"from": holder})
 
 
 def malleable(signature):
@@ -688,24 +693,24 @@ def malleable(signature):
     return signature[:32] + other.to_bytes(32, "big") + bytes([55 - signature[64]])
 
 
-def test_case_30_importFrom_with_a_wrong_signature(characters, token, holder, admin, stranger):
+def test_case_30_importFrom_with_a_wrong_signature(characters, character, holder, admin, stranger):
     """Another chain, contract, name, signer, token, platform, export or deadline; malleable; none."""
     key = keyed(9).key
     characters.setPlatform(ARENA, keyed(8).address, {"from": admin})
-    characters.exportTo(token, GAME, {"from": holder})
-    good = signed_import(characters, key, token, 1)
+    characters.exportTo(character, GAME, {"from": holder})
+    good = signed_import(characters, key, character, 1)
     signatures = [
-        signed_import(characters, key, token, 1, chainId=1)[3],
-        signed_import(characters, key, token, 1, verifyingContract=str(stranger))[3],
-        signed_import(characters, key, token, 1, name="Troupe WorkRegistry")[3],
-        signed_import(characters, key, token, 1, version="2")[3],
-        signed_import(characters, keyed(8).key, token, 1)[3],  # another platform's
-        signed_import(characters, keyed(3).key, token, 1)[3],  # the holder's
-        signed_import(characters, key, token + 1, 1)[3],
-        signed_import(characters, key, token, 1, platform=ARENA)[3],
-        signed_import(characters, key, token, 0)[3],
-        signed_import(characters, key, token, 2)[3],
-        signed_import(characters, key, token, 1, deadline=FOR_EVER - 1)[3],
+        signed_import(characters, key, character, 1, chainId=1)[3],
+        signed_import(characters, key, character, 1, verifyingContract=str(stranger))[3],
+        signed_import(characters, key, character, 1, name="Troupe WorkRegistry")[3],
+        signed_import(characters, key, character, 1, version="2")[3],
+        signed_import(characters, keyed(8).key, character, 1)[3],  # another platform's
+        signed_import(characters, keyed(3).key, character, 1)[3],  # the holder's
+        signed_import(characters, key, character + 1, 1)[3],
+        signed_import(characters, key, character, 1, platform=ARENA)[3],
+        signed_import(characters, key, character, 0)[3],
+        signed_import(characters, key, character, 2)[3],
+        signed_import(characters, key, character, 1, deadline=FOR_EVER - 1)[3],
         malleable(good[3]),
         b"",
     ]
@@ -715,31 +720,31 @@ def test_case_30_importFrom_with_a_wrong_signature(characters, token, holder, ad
     characters.importFrom(*good, {"from": holder})
 
 
-def test_case_30_importFrom_replayed(characters, token, holder):
+def test_case_30_importFrom_replayed(characters, character, holder):
     """A signature serves one export: not again, and not for the next."""
-    good = signed_import(characters, keyed(9).key, token, 1)
-    characters.exportTo(token, GAME, {"from": holder})
+    good = signed_import(characters, keyed(9).key, character, 1)
+    characters.exportTo(character, GAME, {"from": holder})
     characters.importFrom(*good, {"from": holder})
-    with reverts("CharacterNotExported", token, GAME):
+    with reverts("CharacterNotExported", character, GAME):
         characters.importFrom(*good, {"from": holder})
-    characters.exportTo(token, GAME, {"from": holder})
+    characters.exportTo(character, GAME, {"from": holder})
     with reverts("CharacterInvalidSigner", GAME):
         characters.importFrom(*good, {"from": holder})
-    characters.importFrom(*signed_import(characters, keyed(9).key, token, 2), {"from": holder})
+    characters.importFrom(*signed_import(characters, keyed(9).key, character, 2), {"from": holder})
 
 
-def test_importFrom_another_platform_than_exported_to(characters, token, holder, admin):
+def test_importFrom_another_platform_than_exported_to(characters, character, holder, admin):
     characters.setPlatform(ARENA, keyed(8).address, {"from": admin})
-    characters.exportTo(token, GAME, {"from": holder})
+    characters.exportTo(character, GAME, {"from": holder})
     for platform in (ARENA, NONE):
-        with reverts("CharacterNotExported", token, platform):
+        with reverts("CharacterNotExported", character, platform):
             characters.importFrom(
-                *signed_import(characters, keyed(8).key, token, 1, platform=platform), {"from": holder}
+                *signed_import(characters, keyed(8).key, character, 1, platform=platform), {"from": holder}
             )
 
 
-def test_importFrom_of_what_is_not_exported(characters, token, holder):
-    for number in (token, token + 1, 0):
+def test_importFrom_of_what_is_not_exported(characters, character, holder):
+    for number in (character, character + 1, 0):
         for platform in (GAME, NONE):
             with reverts("CharacterNotExported", number, platform):
                 characters.importFrom(
@@ -747,48 +752,48 @@ def test_importFrom_of_what_is_not_exported(characters, token, holder):
                 )
 
 
-def test_importFrom_after_the_deadline(characters, token, holder):
-    characters.exportTo(token, GAME, {"from": holder})
+def test_importFrom_after_the_deadline(characters, character, holder):
+    characters.exportTo(character, GAME, {"from": holder})
     deadline = now() + 10
-    args = signed_import(characters, keyed(9).key, token, 1, deadline=deadline)
+    args = signed_import(characters, keyed(9).key, character, 1, deadline=deadline)
     next_block_at(deadline + 1)
     with reverts("CharacterSignatureExpired", deadline):
         characters.importFrom(*args, {"from": holder})
     deadline = now() + 10
-    args = signed_import(characters, keyed(9).key, token, 1, deadline=deadline)
+    args = signed_import(characters, keyed(9).key, character, 1, deadline=deadline)
     next_block_at(deadline)
     characters.importFrom(*args, {"from": holder})
 
 
-def test_importFrom_with_a_key_that_was_changed(characters, token, holder, admin):
-    characters.exportTo(token, GAME, {"from": holder})
+def test_importFrom_with_a_key_that_was_changed(characters, character, holder, admin):
+    characters.exportTo(character, GAME, {"from": holder})
     characters.setPlatform(GAME, keyed(8).address, {"from": admin})
     with reverts("CharacterInvalidSigner", GAME):
-        characters.importFrom(*signed_import(characters, keyed(9).key, token, 1), {"from": holder})
-    characters.importFrom(*signed_import(characters, keyed(8).key, token, 1), {"from": holder})
+        characters.importFrom(*signed_import(characters, keyed(9).key, character, 1), {"from": holder})
+    characters.importFrom(*signed_import(characters, keyed(8).key, character, 1), {"from": holder})
 
 
-def test_importFrom_by_a_contract_wallet(characters, token, holder, admin):
+def test_importFrom_by_a_contract_wallet(characters, character, holder, admin):
     """ERC-1271."""
     wallet = SignerWallet.deploy(keyed(8).address, {"from": admin})
     characters.setPlatform(GAME, wallet, {"from": admin})
-    characters.exportTo(token, GAME, {"from": holder})
+    characters.exportTo(character, GAME, {"from": holder})
     with reverts("CharacterInvalidSigner", GAME):
-        characters.importFrom(*signed_import(characters, keyed(9).key, token, 1), {"from": holder})
-    characters.importFrom(*signed_import(characters, keyed(8).key, token, 1), {"from": holder})
+        characters.importFrom(*signed_import(characters, keyed(9).key, character, 1), {"from": holder})
+    characters.importFrom(*signed_import(characters, keyed(8).key, character, 1), {"from": holder})
 
 
-def test_importFrom_a_platform_that_was_removed(characters, token, holder, guest, admin):
+def test_importFrom_a_platform_that_was_removed(characters, character, holder, guest, admin):
     """Nothing is stranded: the owner takes back itself; nobody else does, not even with the old key."""
-    characters.exportTo(token, GAME, {"from": holder})
-    good = signed_import(characters, keyed(9).key, token, 1)
+    characters.exportTo(character, GAME, {"from": holder})
+    good = signed_import(characters, keyed(9).key, character, 1)
     characters.setPlatform(GAME, ZERO, {"from": admin})
-    with reverts("ERC721InsufficientApproval", guest, token):
+    with reverts("ERC721InsufficientApproval", guest, character):
         characters.importFrom(*good, {"from": guest})
     with reverts("CharacterPlatformUnknown", GAME):
-        characters.exportTo(token, GAME, {"from": holder})
-    characters.importFrom(token, GAME, 0, b"", {"from": holder})
-    assert not characters.locked(token)
+        characters.exportTo(character, GAME, {"from": holder})
+    characters.importFrom(character, GAME, 0, b"", {"from": holder})
+    assert not characters.locked(character)
 
 
 def test_soulbound_tokens_are_exported_and_stay_locked(characters, bound, holder):
@@ -811,9 +816,9 @@ def test_mint_of_a_platforms_class_is_for_its_key_alone(characters, work, author
     for account in (author, minter, admin, holder):
         with reverts("CharacterUnauthorized", class_id, account):
             characters.mint(holder, class_id, CID, {"from": account})
-    token = minted(characters, class_id, holder, accounts[9])
-    assert plain(characters.classOf(token >> 32))[8] == hexed(GAME)
-    assert (characters.ownerOf(token), characters.locked(token)) == (holder, True)
+    character = minted(characters, class_id, holder, accounts[9])
+    assert plain(characters.classOf(character >> 32))[8] == hexed(GAME)
+    assert (characters.ownerOf(character), characters.locked(character)) == (holder, True)
 
 
 def test_mint_of_a_platforms_class_when_it_was_removed(characters, work, author, holder, admin, accounts):
@@ -874,11 +879,11 @@ def test_setContractURI_and_setTraitMetadataURI_announce_the_change(characters, 
 # --- marketplaces
 
 
-def test_royalties_are_the_works(characters, registry, work, token, admin):
+def test_royalties_are_the_works(characters, registry, work, character, admin):
     """ERC-2981: the work's receiver, at the registry's rate."""
-    assert plain(characters.royaltyInfo(token, 10_000)) == (registry.royaltyReceiver(work), 500)
+    assert plain(characters.royaltyInfo(character, 10_000)) == (registry.royaltyReceiver(work), 500)
     registry.setRoyaltyBps(1_000, {"from": admin})
-    assert characters.royaltyInfo(token, 10_000)[1] == 1_000
+    assert characters.royaltyInfo(character, 10_000)[1] == 1_000
 
 
 def test_interfaces(characters):
