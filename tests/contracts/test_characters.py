@@ -18,7 +18,7 @@ from characters import (
 from eth_utils import keccak
 from kit import DAY, ZERO, mine_at, next_block_at, now, reverts
 from money import ACTIVE, DISPUTED, NONE, REVOKED, SUSPENDED, hexed, keyed, plain
-from works import CID, registered
+from works import CID, disputed, registered
 
 from scripts.deploy.plan import ADMIN, MINTER, ROLE_NAMES
 
@@ -269,12 +269,12 @@ def test_case_24_mint_of_a_suspended_or_revoked_work(
     characters.transferFrom(holder, author, character, {"from": holder})  # what people have stays theirs
 
 
-def test_mint_of_a_disputed_work_and_of_one_reinstated(characters, registry, author, admin, accounts, character):
+def test_mint_of_a_disputed_work_and_of_one_reinstated(characters, registry, author, admin, character):
     work = characters.workOf(character)
     for status in (SUSPENDED, ACTIVE):
         registry.setStatus(work, status, NONE, {"from": admin})
     characters.mint(author, 1, CID, {"from": author})
-    registry.setStanding(work, DISPUTED, NONE, {"from": accounts.at(registry.standing(), force=True)})
+    disputed(registry, work)
     characters.mint(author, 1, CID, {"from": author})
     assert (characters.classOf(1)[2], registry.workOf(work)[7]) == (3, DISPUTED)
 
