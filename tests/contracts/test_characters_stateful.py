@@ -22,7 +22,7 @@ pytestmark = pytest.mark.feature("O5", via="chain")
 
 EXAMPLES = int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "24"))
 STEPS = 90
-CHECK_EVERY = 15
+CHECK_EVERY = 30
 PLATFORMS = {GAME: 9, ARENA: 8}
 """Each platform and the account that signs for it."""
 
