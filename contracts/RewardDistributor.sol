@@ -115,7 +115,7 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
         if (root == 0) revert RewardEmptyRoot();
         _checkTotal(token, stream, total, epoch);
 
-        uint48 finalizableAt = uint48(block.timestamp) + _parameters.window;
+        uint48 finalizableAt = _endOfWindow();
         uint128 bond = _parameters.publisherBond;
         pending.root = root;
         pending.total = total;
@@ -171,7 +171,7 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
             return;
         }
         uint256 price = _raiseChallengePrice(token);
-        uint48 finalizableAt = uint48(block.timestamp) + _parameters.window;
+        uint48 finalizableAt = _endOfWindow();
         Pending storage stored = _pending[token];
         stored.challenger = address(0);
         stored.rulingUntil = 0;
@@ -438,10 +438,19 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
         (uint128 epochCap, ) = capsOf(token);
         if (epochCap == 0) revert RewardCapsUnset(token);
         if (total < active) revert RewardTotalDecreased(total, active);
-        uint256 funded = stream.counted - claimed;
+        uint256 funded = _available(token);
         if (total - claimed > funded) revert RewardUnderfunded(total - claimed, funded);
         uint256 allowed = _allowedIncrease(token, stream, epoch);
         if (total - active > allowed) revert RewardEpochCapExceeded(total - active, allowed);
+    }
+
+    /// @dev What a root may promise. Virtual, as two more below, for the mocks that show what the tests would find.
+    function _available(address token) internal view virtual returns (uint256) {
+        return fundedOf(token);
+    }
+
+    function _endOfWindow() internal view virtual returns (uint48) {
+        return uint48(block.timestamp) + _parameters.window;
     }
 
     function _allowedIncrease(
@@ -481,7 +490,12 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
         _requireLeaf(token, stream.root, stream.total, leaf);
     }
 
-    function _requireLeaf(address token, bytes32 root, uint256 total, Leaf calldata leaf) private view {
+    function _requireLeaf(
+        address token,
+        bytes32 root,
+        uint256 total,
+        Leaf calldata leaf
+    ) internal view virtual {
         bytes32 leafHash = _leafHash(token, leaf.account, leaf.cumulative);
         (bytes32 hash, uint256 sum) = MerkleSum.process(leaf.proof, leaf.path, leafHash, leaf.cumulative);
         if (hash != root || sum != total) revert RewardInvalidProof();
@@ -567,7 +581,7 @@ contract RewardDistributor is IRewardDistributor, AccessManaged, ReentrancyGuard
 
     // ----------------------------------------------------------------------------------------------- internals: claims
 
-    function _leafHash(address token, address account, uint256 cumulative) private view returns (bytes32) {
+    function _leafHash(address token, address account, uint256 cumulative) internal view returns (bytes32) {
         bytes32 inner = keccak256(abi.encode(block.chainid, address(this), token, account, cumulative));
         return keccak256(bytes.concat(inner));
     }

@@ -87,3 +87,37 @@ contract SignerWallet is IERC1271 {
         return ECDSA.recover(hash, signature) == _owner ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
     }
 }
+
+/// @title A contract wallet whose check of a signature ends in one of the wrong ways.
+contract FaultyWallet is IERC1271 {
+    /// @notice What it does when it is asked.
+    enum Fault {
+        OTHER_MAGIC,
+        EMPTY_ANSWER,
+        REVERTS,
+        EATS_GAS
+    }
+
+    /// @notice Why it doesn't answer.
+    error Silent();
+
+    Fault private immutable _fault;
+
+    constructor(Fault fault) {
+        _fault = fault;
+    }
+
+    /// @inheritdoc IERC1271
+    function isValidSignature(bytes32, bytes calldata) external view returns (bytes4) {
+        if (_fault == Fault.REVERTS) revert Silent();
+        // solhint-disable-next-line no-inline-assembly
+        if (_fault == Fault.EATS_GAS) assembly {
+            invalid()
+        }
+        // solhint-disable-next-line no-inline-assembly
+        if (_fault == Fault.EMPTY_ANSWER) assembly {
+            return(0, 0)
+        }
+        return 0xdeadbeef;
+    }
+}

@@ -20,7 +20,7 @@ FUNDS = 1_000_000 * 10**6
 DIGEST, LOG_ROOT = b"\x11" * 32, b"\x22" * 32
 
 
-def deploy_rewards() -> SimpleNamespace:
+def deploy_rewards(contract: Any = RewardDistributor) -> SimpleNamespace:
     """A distributor whose Timelock is accounts[0], with a funded dollar stream and people who can post bonds."""
     timelock, publisher, guardian, challenger = accounts[0], accounts[1], accounts[2], accounts[3]
     manager = timelock.deploy(AccessManager, timelock)
@@ -35,9 +35,7 @@ def deploy_rewards() -> SimpleNamespace:
     )
     usd = timelock.deploy(MockUSD)
     genesis = now()
-    distributor = timelock.deploy(
-        RewardDistributor, manager, token, genesis, (WINDOW, RESOLVE, BOND, MIN_PRICE, MAX_PRICE)
-    )
+    distributor = timelock.deploy(contract, manager, token, genesis, (WINDOW, RESOLVE, BOND, MIN_PRICE, MAX_PRICE))
     for name, role, member in (("propose", PUBLISHER, publisher), ("kill", GUARDIAN, guardian)):
         manager.setTargetFunctionRole(distributor, [getattr(distributor, name).signature], role, {"from": timelock})
         manager.grantRole(role, member, 0, {"from": timelock})

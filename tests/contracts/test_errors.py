@@ -25,7 +25,10 @@ def test_each_custom_error_is_held_by_a_test():
 
 
 def test_each_expected_error_of_ours_exists():
-    prefixes = "Attestation|Character|Item|MerkleSum|Revenue|Reward|Session|Store|Troupe(Governor|Mint|Treasury)|Work"
+    prefixes = (
+        "Attestation|Character|Dispute|Item|MerkleSum|Revenue|Reward|Session|Standing|Store|"
+        "Troupe(Governor|Mint|Treasury)|Work"
+    )
     ours = re.compile(rf"^({prefixes})[A-Z]\w+$")
     known = declared() | {path.stem for path in CONTRACTS.rglob("*.sol")}
     events = {

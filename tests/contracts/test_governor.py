@@ -1,44 +1,44 @@
 """TroupeGovernor: from proposal to execution, votes by signature and in fractions, late quorum, and the guardian."""
 
-from types import SimpleNamespace
-
 import pytest
-from brownie import AccessManager, TimelockController, TroupeGovernor, TroupeToken, accounts, web3
+from brownie import TroupeGovernor, accounts, web3
+from governorkit import (
+    ABSTAIN,
+    ACTIVE,
+    AGAINST,
+    CANCELED,
+    DEFEATED,
+    DELAY,
+    EXECUTED,
+    EXTENSION,
+    FOR,
+    FRACTIONAL,
+    GUARDIAN,
+    MODERATOR,
+    PENDING,
+    PERIOD,
+    QUEUED,
+    SUCCEEDED,
+    THRESHOLD,
+    TIMELOCK,
+    ballot,
+    deploy_governance,
+    fractional_ballot,
+    fractions,
+    nonce_of,
+    submit,
+)
 from kit import (
     DAY,
-    MNEMONIC,
     TRP,
     ZERO,
-    domain,
-    mine_after,
     mine_at,
     next_block_at,
     now,
     one_block,
     reverts,
-    sign,
     within_budget,
 )
-
-PUBLISHER, MINTER, MODERATOR, GUARDIAN = 1, 2, 3, 4
-AGAINST, FOR, ABSTAIN, FRACTIONAL = 0, 1, 2, 255
-PENDING, ACTIVE, CANCELED, DEFEATED, SUCCEEDED, QUEUED, EXPIRED, EXECUTED = range(8)
-
-DELAY, PERIOD, EXTENSION, TIMELOCK = DAY, 5 * DAY, DAY, 2 * DAY
-SUPPLY = 1_000_000 * TRP
-THRESHOLD = 1_000 * TRP  # 0.1%
-QUORUM = SUPPLY * 4 // 100
-
-BALLOT = [("uint256", "proposalId"), ("uint8", "support"), ("address", "voter"), ("uint256", "nonce")]
-EXTENDED_BALLOT = [*BALLOT, ("string", "reason"), ("bytes", "params")]
-
-
-class Proposal(SimpleNamespace):
-    """A proposal with its calls, so that every step names it the same way."""
-
-    @property
-    def arguments(self):
-        return (self.targets, self.values, self.calldatas, web3.keccak(text=self.description))
 
 
 @pytest.fixture(scope="module")
@@ -70,37 +70,8 @@ def signer(system):
 
 
 @pytest.fixture(scope="module")
-def system(deployer, guardian, whale, member):
-    """Token, timelock, governor and an AccessManager that the timelock administers."""
-    signer = accounts.from_mnemonic(MNEMONIC, count=1, offset=21)
-    manager = deployer.deploy(AccessManager, deployer)
-    timelock = deployer.deploy(TimelockController, TIMELOCK, [], [ZERO], deployer)
-    rest = SUPPLY - 120_000 * TRP
-    token = deployer.deploy(
-        TroupeToken,
-        "Troupe",
-        "TRP",
-        2 * SUPPLY,
-        manager,
-        timelock,
-        [(whale, 100_000 * TRP), (member, 10_000 * TRP), (signer, 10_000 * TRP), (accounts[9], rest)],
-    )
-    governor = deployer.deploy(
-        TroupeGovernor, token, timelock, manager, guardian, (DELAY, PERIOD, THRESHOLD, 4, EXTENSION)
-    )
-    for role in (timelock.PROPOSER_ROLE(), timelock.CANCELLER_ROLE()):
-        timelock.grantRole(role, governor, {"from": deployer})
-    timelock.renounceRole(timelock.DEFAULT_ADMIN_ROLE(), deployer, {"from": deployer})
-    manager.setTargetFunctionRole(token, [token.mint.signature], MINTER, {"from": deployer})
-    manager.grantRole(MINTER, timelock, 0, {"from": deployer})
-    manager.grantRole(GUARDIAN, guardian, 0, {"from": deployer})
-    manager.grantRole(0, timelock, 0, {"from": deployer})
-    manager.renounceRole(0, deployer, {"from": deployer})
-    token.transfer(accounts[4], 1, {"from": accounts[9]})
-    for voter in (whale, member, signer, accounts[4]):
-        token.delegate(voter, {"from": voter})
-    mine_after(1)
-    return SimpleNamespace(manager=manager, timelock=timelock, token=token, governor=governor, signer=signer)
+def system():
+    return deploy_governance()
 
 
 @pytest.fixture(scope="module")
@@ -111,20 +82,6 @@ def governor(system):
 @pytest.fixture(autouse=True)
 def isolation(fn_isolation):
     pass
-
-
-def submit(system, proposer, *calls, description="a proposal", values=None):
-    """Propose calls given as (target, calldata)."""
-    proposal = Proposal(
-        targets=[str(target) for target, _ in calls],
-        values=values or [0] * len(calls),
-        calldatas=[data for _, data in calls],
-        description=description,
-    )
-    tx = system.governor.propose(proposal.targets, proposal.values, proposal.calldatas, description, {"from": proposer})
-    proposal.id = tx.events["ProposalCreated"]["proposalId"]
-    proposal.gas = tx.gas_used
-    return proposal
 
 
 def mint_call(system, to, amount=TRP):
@@ -278,10 +235,6 @@ def test_abstentions_help_the_quorum_and_not_the_proposal(system, governor, memb
     assert governor.state(proposal.id) == DEFEATED
 
 
-def fractions(against, for_, abstain):
-    return b"".join(part.to_bytes(16, "big") for part in (against, for_, abstain))
-
-
 def test_fractional_votes_cannot_exceed_the_weight(system, governor, member):
     proposal = submit(system, member, mint_call(system, member))
     open_vote(system, proposal)
@@ -313,16 +266,6 @@ def test_malformed_votes_are_refused(system, governor, member, support, params, 
         governor.castVoteWithReasonAndParams(proposal.id, support, "", params, {"from": member})
 
 
-def ballot(governor, signer, proposal, support, nonce):
-    message = {"proposalId": proposal.id, "support": support, "voter": signer.address, "nonce": nonce}
-    return sign(signer.private_key, domain("TroupeGovernor", governor), "Ballot", BALLOT, message)
-
-
-def nonce_of(governor, signer, proposal):
-    """The next nonce under the proposal's own key."""
-    return governor.nonces["address,uint192"](signer, proposal.id % 2**192)
-
-
 @pytest.mark.feature("G1", via="chain")
 def test_vote_by_signature_counts_once(system, governor, member, signer):
     proposal = submit(system, member, mint_call(system, member))
@@ -352,20 +295,6 @@ def test_votes_by_signature_arrive_in_any_order(system, governor, member, signer
     for proposal, signature in reversed(list(zip(proposals, ballots, strict=True))):
         governor.castVoteBySig(proposal.id, FOR, signer, signature, {"from": accounts[8]})
         assert governor.hasVoted(proposal.id, signer)
-
-
-def fractional_ballot(governor, signer, proposal, params, nonce):
-    """The arguments of castVoteWithReasonAndParamsBySig."""
-    message = {
-        "proposalId": proposal.id,
-        "support": FRACTIONAL,
-        "voter": signer.address,
-        "nonce": nonce,
-        "reason": "half",
-        "params": params,
-    }
-    signature = sign(signer.private_key, domain("TroupeGovernor", governor), "ExtendedBallot", EXTENDED_BALLOT, message)
-    return (proposal.id, FRACTIONAL, signer, "half", params, signature)
 
 
 def test_fractional_vote_by_signature_cannot_be_replayed(system, governor, member, signer):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from brownie import (
+    FaultyWallet,
     MockUSD,
     RawCidHarness,
     RevenueLedger,
@@ -318,6 +319,16 @@ def test_contract_wallet_registers_by_its_owners_signature(registry, creator, st
         registry.registerBySig(*signed_registration(registry, keyed(2).key, given), {"from": stranger})
     registry.registerBySig(*signed_registration(registry, keyed(1).key, given), {"from": stranger})
     assert registry.ownerOf(1) == wallet
+
+
+def test_case_23_contract_wallets_that_check_wrongly_sign_nothing(registry, stranger):
+    """ERC-1271 that answers something else, nothing, reverts, or eats all gas: each is no signature."""
+    for fault in range(4):
+        wallet = FaultyWallet.deploy(fault, {"from": stranger})
+        args = signed_registration(registry, keyed(1).key, params(wallet))
+        with reverts("WorkInvalidSigner", wallet):
+            registry.registerBySig.call(*args, {"from": stranger, "gas_limit": 3_000_000})
+    assert registry.workCount() == 0
 
 
 # --- metadata

@@ -191,11 +191,12 @@ def test_honest_root_survives_what_is_no_fraud(system, distributor, crowd, activ
 
 
 def test_one_leaf_has_one_position(system, distributor, crowd, honest):
-    """A path with bits above its proof would make every honest leaf its own duplicate."""
+    """Case 61: a path with bits above its proof would make every honest leaf its own duplicate."""
     account, amount, path, proof = honest.leaf(crowd[4])
-    shadow = (account, amount, path | 1 << len(proof), proof)
-    with reverts("MerkleSumPathTooLong"):
-        distributor.proveDuplicate.call(system.usd, honest.leaf(crowd[4]), shadow, {"from": system.stranger})
+    for bit in (1, 2, 2**200):
+        shadow = (account, amount, path | bit << len(proof), proof)
+        with reverts("MerkleSumPathTooLong"):
+            distributor.proveDuplicate.call(system.usd, honest.leaf(crowd[4]), shadow, {"from": system.stranger})
 
 
 def test_fraud_proofs_with_leaves_of_neither_root(system, distributor, crowd, active, honest):
