@@ -141,6 +141,13 @@ def logs_of(contract: Any) -> Iterator[tuple[str, dict[str, Any], int]]:
 GAS_FILE = Path(__file__).with_name("gas_system.json")
 
 
+def report_gas(operation: str, gas: int, **beside: Any) -> None:
+    """Append a measurement to the file that TROUPE_GAS_REPORT names, if any: one JSON object a line (bench/gas.py)."""
+    if path := os.environ.get("TROUPE_GAS_REPORT"):
+        with Path(path).open("a") as report:
+            report.write(json.dumps({"operation": operation, "gas": gas, **beside}) + "\n")
+
+
 def within_budget(operation: str, gas: int, file: Path = GAS_FILE) -> None:
     """The transaction costs at most its committed budget: the first reviewed measurement and 2%, below the ceiling.
 
@@ -148,6 +155,7 @@ def within_budget(operation: str, gas: int, file: Path = GAS_FILE) -> None:
     """
     budgets = json.loads(file.read_text())
     entry = budgets.setdefault(operation, {})
+    report_gas(operation, gas, file=file.name, ceiling=entry.get("ceiling"))
     if "budget" not in entry and os.environ.get("TROUPE_GAS_RECORD"):
         entry["measured"], entry["budget"] = gas, min(gas * 102 // 100, entry.get("ceiling", gas * 2))
         file.write_text(json.dumps(budgets, indent=2, sort_keys=True) + "\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from brownie import MerkleSumHarness, RevenueLedger, WorkRegistry, web3
 from conftest import FEE_BPS, ROYALTY_BPS
-from kit import mine_after
+from kit import mine_after, report_gas
 from money import DIGEST, NATIVE, NONE, TIP, WEEK, Leaf, Placed, claim, grown, opened, pay, placed, witness
 from works import licensed, params, registered
 
@@ -58,6 +58,7 @@ def within(measured):
     def check(name, tx):
         gas = tx.gas_used
         measured[name] = gas, slots_changed(tx)
+        report_gas(name, gas, file=BUDGETS.name, ceiling=CEILINGS.get(name))
         assert gas < CEILINGS.get(name, 10**9), f"{name} takes {gas}: above the ceiling, look at the design again"
         if not os.environ.get("TROUPE_GAS_WRITE"):
             budget = json.loads(BUDGETS.read_text())[name]["budget"]
