@@ -4,7 +4,7 @@ BROWNIE := python3 scripts/brownie.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test ci nightly lint types fmt migrate bench features abi lock kubo
+.PHONY: help setup demo dev test ci nightly lint types audit fmt migrate bench features abi lock kubo
 
 ##@ Use
 help: ## Show this help
@@ -39,6 +39,10 @@ lint: setup ## ruff, import rules, solhint, the committed ABIs
 types: setup ## mypy --strict
 	@$(PY) -m mypy
 
+audit: ## Slither, roles, sizes, solhint (installs Slither once, in .venv/audit)
+	@python3 scripts/setup.py --audit
+	@.venv/audit/bin/python -m scripts.audit
+
 fmt: setup ## Format the Python code
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
@@ -52,9 +56,10 @@ bench: setup ## Measure, each figure beside its floor; one JSON object a line
 abi: setup ## Export the contracts' ABIs into indexer/abi
 	@.venv/chain/bin/python -m scripts.deploy.export_abi
 
-lock: ## Resolve both environments anew (needs `uv` on PATH); hashes are kept, addresses are not
+lock: ## Resolve the environments anew (needs `uv` on PATH); hashes are kept, addresses are not
 	uv pip compile -q --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/app.lock
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/chain.in -o requirements/chain.lock
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/audit.in -o requirements/audit.lock
 
 kubo: ## Build the Kubo daemon with Go, once a machine
 	@python3 scripts/setup.py --kubo

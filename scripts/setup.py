@@ -5,6 +5,7 @@ Needs Python 3.11, Node with npm, and nothing else. Each step is skipped when wh
 
     python3 scripts/setup.py             everything `make demo` and `make test` need
     python3 scripts/setup.py --kubo      also builds Kubo with Go, for the tests against a real IPFS daemon
+    python3 scripts/setup.py --audit     also a third environment, with Slither, for `make audit`
 """
 
 from __future__ import annotations
@@ -79,6 +80,13 @@ def python_environment(name: str) -> Callable[[], None]:
         run([*pip, "--no-deps", "--require-hashes", "-r", f"requirements/{name}.lock"])
 
     return install
+
+
+def environment(name: str) -> None:
+    """Bring a Python environment to its lock; another version of Python or another folder makes it anew."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    stamp = digest([ROOT / "requirements" / f"{name}.lock"], version, str(ROOT))
+    step(f"python {name}", stamp, ROOT / ".venv" / name / "bin/python", python_environment(name))
 
 
 def npm_tools() -> None:
@@ -167,31 +175,20 @@ def in_parallel(*jobs: Callable[[], None]) -> None:
 def main() -> int:
     arguments = argparse.ArgumentParser(description="Install what Troupe needs below this folder.")
     arguments.add_argument("--kubo", action="store_true", help="also build the Kubo daemon with Go")
+    arguments.add_argument("--audit", action="store_true", help="also install Slither, in an environment of its own")
     options = arguments.parse_args()
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
         print(f"Troupe needs Python 3.11 or 3.12; this is {sys.version.split()[0]}", file=sys.stderr)
         return 1
     STAMPS.mkdir(parents=True, exist_ok=True)
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    requirements = ROOT / "requirements"
     started = time.monotonic()
     print("set-up", flush=True)
     try:
         in_parallel(
-            lambda: step(
-                "python app",
-                digest([requirements / "app.lock"], version, str(ROOT)),
-                ROOT / ".venv/app/bin/python",
-                python_environment("app"),
-            ),
+            lambda: environment("app"),
             lambda: (
                 step("npm tools", digest([ROOT / "package-lock.json"]), ROOT / "node_modules/solc", npm_tools),
-                step(
-                    "python chain",
-                    digest([requirements / "chain.lock"], version, str(ROOT)),
-                    ROOT / ".venv/chain/bin/python",
-                    python_environment("chain"),
-                ),
+                environment("chain"),
             )[-1],
         )
         step("compiler", digest([ROOT / "scripts/toolchain/solc.js"]), TOOLS / "solcx/solc-v0.8.30", compiler)
@@ -203,6 +200,8 @@ def main() -> int:
             ROOT / "backend/web/static/vendor/wallet.js",
             page_assets,
         )
+        if options.audit:
+            environment("audit")
         if options.kubo:
             if system := shutil.which("ipfs"):
                 print(f"  {'kubo':<24} ready ({system})")

@@ -44,6 +44,7 @@ SUITES = [
     Suite("backend and indexer", [*QUICK, *SAME_EXAMPLES], "test", may_skip=True),
     Suite("lint", ["make", "lint"], "ci", counts=False),
     Suite("types", ["make", "types"], "ci", counts=False),
+    Suite("audit", ["make", "audit"], "ci", counts=False),
     Suite(
         "contracts, longer",
         [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful"],
