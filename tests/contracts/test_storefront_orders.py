@@ -513,6 +513,17 @@ def test_case_75_a_sales_reassignment_is_good_for_that_sale_alone(shop, registry
     assert shop.books.workOf(work)[2] == 1
 
 
+def test_case_75_next_owner_cannot_sell_the_former_ones_share(shop, registry, work, author, seller, buyer):
+    """The author signed a share for a sale that never was. Who owns the work now sells it, with that signature."""
+    mine_after(WEEK)
+    _, _, share = with_share(shop, author, work, split_of(author))
+    registry.transferFrom(author, seller, work, {"from": author})
+    registry.approve(shop.store, work, {"from": seller})
+    order, signature = shop.signed(keyed(3).key, seller, registry, work, shareWeight=60, price=100_000)
+    with reverts("StoreShareMismatch"):
+        fill_with_share(shop, buyer, order, signature, share)
+
+
 def test_case_75_order_with_a_share_cannot_be_filled_without_it(shop, work, author, buyer):
     """Else the seller could keep what the buyer pays for."""
     order, signature, _ = with_share(shop, author, work, split_of(author))
