@@ -140,7 +140,9 @@ def analysed() -> Any:
     from slither.detectors import all_detectors  # noqa: PLC0415
     from slither.detectors.abstract_detector import AbstractDetector  # noqa: PLC0415
 
-    os.environ |= {"TROUPE_ROOT": str(ROOT), "TROUPE_COMPILER_CACHE": str(TOOLS / "compiler-cache")}
+    os.environ["TROUPE_ROOT"] = str(ROOT)
+    # The request names the files without what is in them, so a cached answer could be that of an older source.
+    os.environ.pop("TROUPE_COMPILER_CACHE", None)
     logging.getLogger("CryticCompile").setLevel(logging.ERROR)  # sizes are measured below, of optimised code
     unread = NotAnalysed()
     logging.getLogger("ContractSolcParsing").addHandler(unread)
