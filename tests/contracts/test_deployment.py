@@ -104,6 +104,18 @@ def test_manifest_is_written_whole(tmp_path, stated):
     assert [path.name for path in target.parent.iterdir()] == ["deployment.json"]
 
 
+def test_case_50_nothing_can_be_initialised_again(system):
+    """No contract of the set has an initializer, and none is a proxy whose code could change."""
+    for name, contract in system.contracts.items():
+        functions = {entry["name"].lower() for entry in contract.abi if entry["type"] == "function"}
+        assert functions, name
+        assert not {f for f in functions if "initiali" in f or "upgrade" in f or f == "implementation"}, name
+        # ERC-1967: where a proxy keeps its implementation and its admin.
+        for key in ("eip1967.proxy.implementation", "eip1967.proxy.admin"):
+            slot = int.from_bytes(web3.keccak(text=key), "big") - 1
+            assert int.from_bytes(web3.eth.get_storage_at(contract.address, slot), "big") == 0, name
+
+
 def test_every_contract_fits(system):
     for contract in system.contracts.values():
         assert len(web3.eth.get_code(contract.address)) < 24_576
@@ -254,7 +266,7 @@ def everybody(system, launch):
 
 
 def test_v7_each_restricted_function_obeys_its_role_and_nobody_else(system, launch):
-    """Case 49: every restricted function tried from everybody, 9 accounts."""
+    """Cases 49 and 70: every restricted function tried from everybody, 9 accounts."""
     held = {}
     for role, account in members(launch, system.TimelockController.address):
         held.setdefault(role, set()).add(account)
@@ -320,6 +332,7 @@ def test_v7_no_restricted_function_is_reached_through_the_forwarder(system, laun
     ],
 )
 def test_v7_deployer_and_everybody_else_can_change_no_authority(system, launch, contract, function, errors):
+    """Cases 46 and 70."""
     target = system.contracts[contract]
     data = calldata(target, function)
     may = {
@@ -622,7 +635,7 @@ def test_a_vote_changes_the_fee_and_the_next_payment_uses_it(system, launch):
 
 @pytest.mark.feature("R6", via="chain")
 def test_v4_platform_income_flows_to_the_rewards_and_to_a_claim(system, launch):
-    """Work 0 is paid in native coin, its split pays the distributor, a root gives it on, the account claims it."""
+    """Case 63: work 0 is paid in native coin, its split pays the distributor, a root and a claim give it on."""
     ledger, distributor = system.RevenueLedger, system.RewardDistributor
     payer, person, publisher = accounts[9], accounts[8], accounts.at(launch.people.publisher)
     ledger.payNative(0, 5, b"\0" * 32, {"from": payer, "value": 1_000})

@@ -163,6 +163,7 @@ def test_propose_below_the_threshold(system, governor):
 
 
 def test_propose_the_same_calls_twice_collides(system, member, whale):
+    """Case 47."""
     proposal = submit(system, member, mint_call(system, member))
     with reverts("GovernorUnexpectedProposalState"):
         submit(system, whale, mint_call(system, member))
@@ -170,6 +171,7 @@ def test_propose_the_same_calls_twice_collides(system, member, whale):
 
 
 def test_propose_front_run_is_refused_by_the_proposer_suffix(system, governor, member, whale):
+    """Case 43."""
     description = f"mine\n#proposer={member.address.lower()}"
     with reverts("GovernorRestrictedProposer", whale):
         submit(system, whale, mint_call(system, member), description=description)
@@ -193,7 +195,7 @@ def test_v9_a_vote_counts_once_with_the_weight_at_the_snapshot(system, governor,
 
 
 def test_v9_votes_borrowed_for_one_block_count_nothing(system, governor, member, whale):
-    """Borrowed, delegated and given back in the very second of the snapshot."""
+    """Case 42: borrowed, delegated and given back in the very second of the snapshot."""
     proposal = submit(system, member, mint_call(system, member))
     borrower = accounts[5]
     token = system.token
@@ -211,7 +213,7 @@ def test_v9_votes_borrowed_for_one_block_count_nothing(system, governor, member,
 
 
 def test_quorum_is_stake_and_not_heads(system, governor, member, deployer):
-    """Eight accounts with next to nothing vote for; the quorum is far (Audius, H05)."""
+    """Case 48: eight accounts with next to nothing vote for; the quorum is far (Audius, H05)."""
     token = system.token
     crowd = [accounts.add() for _ in range(8)]
     for person in crowd:
@@ -268,6 +270,7 @@ def test_malformed_votes_are_refused(system, governor, member, support, params, 
 
 @pytest.mark.feature("G1", via="chain")
 def test_vote_by_signature_counts_once(system, governor, member, signer):
+    """Case 44."""
     proposal = submit(system, member, mint_call(system, member))
     open_vote(system, proposal)
     signature = ballot(governor, signer, proposal, FOR, nonce_of(governor, signer, proposal))
@@ -278,6 +281,7 @@ def test_vote_by_signature_counts_once(system, governor, member, signer):
 
 
 def test_vote_by_signature_for_another_proposal_choice_or_voter(system, governor, member, signer, whale):
+    """Case 44."""
     first = submit(system, member, mint_call(system, member), description="first")
     second = submit(system, member, mint_call(system, member), description="second")
     open_vote(system, second)
@@ -288,7 +292,7 @@ def test_vote_by_signature_for_another_proposal_choice_or_voter(system, governor
 
 
 def test_votes_by_signature_arrive_in_any_order(system, governor, member, signer):
-    """Each proposal has its own nonces: the ballot signed last may be relayed first."""
+    """Case 44: each proposal has its own nonces: the ballot signed last may be relayed first."""
     proposals = [submit(system, member, mint_call(system, member), description=str(i)) for i in range(3)]
     open_vote(system, proposals[-1])
     ballots = [ballot(governor, signer, p, FOR, nonce_of(governor, signer, p)) for p in proposals]
@@ -298,7 +302,7 @@ def test_votes_by_signature_arrive_in_any_order(system, governor, member, signer
 
 
 def test_fractional_vote_by_signature_cannot_be_replayed(system, governor, member, signer):
-    """The vote leaves weight unused, so that only the nonce stands between a relayer and a second count."""
+    """Case 44: the vote leaves weight unused, so that only the nonce stands between a relayer and a second count."""
     proposal = submit(system, member, mint_call(system, member))
     open_vote(system, proposal)
     order = fractional_ballot(
@@ -329,6 +333,7 @@ def test_v9_whole_and_fractional_ballots_of_one_nonce_exclude_each_other(system,
 
 
 def test_late_quorum_extends_the_vote_once(system, governor, member, whale, signer):
+    """Case 45."""
     proposal = submit(system, member, mint_call(system, member))
     deadline = governor.proposalDeadline(proposal.id)
     open_vote(system, proposal)
@@ -349,6 +354,7 @@ def test_early_quorum_extends_nothing(system, governor, member, whale):
 
 
 def test_late_quorum_extension_is_bounded_by_the_voting_period(deployer, system, guardian, member, whale):
+    """Case 45."""
     with reverts("GovernorPreventLateQuorumVoteExtensionTooLarge", PERIOD + 1, PERIOD):
         deployer.deploy(
             TroupeGovernor,
@@ -371,7 +377,7 @@ def test_late_quorum_extension_is_bounded_by_the_voting_period(deployer, system,
 
 
 def test_execution_is_all_or_nothing(system, governor, member, whale, deployer):
-    """The second call sends value to a contract that takes none; the first payment is undone with it."""
+    """Case 47: the second call sends value to a contract that takes none; the first payment is undone with it."""
     deployer.transfer(system.timelock, 10**18)
     proposal = submit(system, member, (accounts[7], b""), (system.manager, b""), values=[3, 4])
     before = accounts[7].balance()
@@ -445,6 +451,7 @@ def test_guardian_cancels_at_any_stage(system, governor, member, whale, guardian
 
 
 def test_guardian_can_do_nothing_else(system, governor, guardian, member, whale):
+    """Case 46."""
     with reverts("GovernorInsufficientProposerVotes"):
         submit(system, guardian, mint_call(system, guardian))
     proposal = submit(system, member, mint_call(system, member))
@@ -473,6 +480,7 @@ def removal_calls(system, guardian):
 
 
 def test_guardian_cannot_cancel_its_own_removal(system, governor, member, whale, guardian):
+    """Case 77."""
     proposal = submit(system, member, *removal_calls(system, guardian))
     with reverts("TroupeGovernorGuardianBarred", proposal.id):
         governor.cancel(*proposal.arguments, {"from": guardian})

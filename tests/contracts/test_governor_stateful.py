@@ -30,7 +30,7 @@ from governorkit import (
     nonce_of,
     submit,
 )
-from kit import DAY, TRP, mine_at, next_block_at, now
+from kit import DAY, TRP, logs_of, mine_at, next_block_at, now
 
 pytestmark = pytest.mark.feature("G1", via="chain")
 
@@ -85,6 +85,7 @@ class GovernorMachine:
             self.states_advance()
             self.treasury_changes_by_execution_alone(before)
         self.states_advance(DEFEATED, CANCELED, EXECUTED)
+        self.events_tell_the_same()
         self.check()
 
     def both(self, on_model, on_chain):
@@ -294,6 +295,35 @@ class GovernorMachine:
         votes = sum(int(self.token.getVotes(voter)) for voter in self.voters)
         assert votes == sum(self.model.balances.values())
 
+    def events_tell_the_same(self):
+        """Case 60: balances and votes of the token, tallies and queues of the governor, from their events alone."""
+        balances, votes = Counter(), {}
+        for name, args, _ in logs_of(self.token):
+            if name == "Transfer":
+                balances[args["from"]] -= args["value"]
+                balances[args["to"]] += args["value"]
+            elif name == "DelegateVotesChanged":
+                votes[args["delegate"]] = args["newVotes"]
+        for voter in self.voters:
+            assert int(self.token.balanceOf(voter)) == balances[str(voter)]
+            assert int(self.token.getVotes(voter)) == votes.get(str(voter), 0)
+        tallies, over = {}, {}
+        for name, args, _ in logs_of(self.governor):
+            if name == "ProposalCreated":
+                tallies[args["proposalId"]] = [0, 0, 0]
+            elif name == "VoteCast":
+                tallies[args["proposalId"]][args["support"]] += args["weight"]
+            elif name == "VoteCastWithParams":
+                parts = [int.from_bytes(args["params"][i : i + 16], "big") for i in (0, 16, 32)]
+                tallies[args["proposalId"]] = [
+                    old + new for old, new in zip(tallies[args["proposalId"]], parts, strict=True)
+                ]
+            elif name in ("ProposalCanceled", "ProposalExecuted"):
+                over[args["proposalId"]] = CANCELED if name == "ProposalCanceled" else EXECUTED
+        for proposal in self.proposals:
+            assert tallies[proposal.id] == self.model.proposals[proposal.number].tally
+            assert over.get(proposal.id, self.seen[proposal.number]) == self.seen[proposal.number]
+
 
 @pytest.fixture(scope="module")
 def system():
@@ -307,7 +337,7 @@ def isolation(fn_isolation):
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_stateful_governor_follows_its_model(system, seed):
-    """D.3: votes used stay within the snapshot, states only advance, the treasury changes by executions alone."""
+    """Case 60, and D.3: votes used stay within the snapshot, states advance, executions alone change the treasury."""
     machine = GovernorMachine(system, seed)
     machine.run()
     assert machine.outcomes[None] > 20

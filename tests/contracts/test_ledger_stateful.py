@@ -48,7 +48,7 @@ def run(one, steps=STEPS):
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_stateful_ledger_equals_its_twin(authority, accounts, seed):
-    """I1 to I7: every amount, refusal and balance through a random history, and the residue when all is paid out."""
+    """Case 60, and I1 to I7: every amount and refusal of a random history, the residue, and the state from events."""
     one = machine(RevenueLedger, seed, authority, accounts)
     run(one)
     while not one.rulings:
@@ -61,7 +61,7 @@ def test_stateful_ledger_equals_its_twin(authority, accounts, seed):
 
 
 def test_stateful_comparison_finds_the_planted_bug(authority, accounts):
-    """The ledger that pays a fresh version the whole history must not pass: else the comparison shows nothing."""
+    """Case 1: the ledger that pays a fresh version the whole history must not pass, or the comparison shows nothing."""
     one = machine(OverpayingLedger, 0, authority, accounts)
     with pytest.raises(AssertionError, match=r"version \d+ of|was paid|went through|none of \{'RevenueNothingDue"):
         run(one)

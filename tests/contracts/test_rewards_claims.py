@@ -80,6 +80,7 @@ def test_v4_one_claim_covers_all_epochs(system, distributor, people):
 
 
 def test_v4_same_claim_twice_pays_once(system, distributor, people):
+    """Case 35."""
     tree = publish(system, system.usd, {person: USD for person in people})
     distributor.claim(*tree.claim(people[0]), {"from": people[0]})
     with reverts("RewardNothingDue"):
@@ -88,7 +89,7 @@ def test_v4_same_claim_twice_pays_once(system, distributor, people):
 
 
 def test_v4_claim_below_what_was_paid(system, distributor, people):
-    """A later root lowers an account (nobody proved it): the account keeps what it has and gets nothing."""
+    """Case 35: a later root lowers an account (nobody proved it): the account keeps what it has and gets nothing."""
     tree = publish(system, system.usd, {people[0]: 5 * USD, people[1]: USD})
     distributor.claim(*tree.claim(people[0]), {"from": people[0]})
     next_epoch(system)
@@ -119,7 +120,7 @@ def test_v4_pending_and_rejected_roots_pay_nothing(system, distributor, people):
 
 
 def test_v4_proof_is_worthless_elsewhere(system, distributor, people):
-    """Another account, another amount, another token, another contract, another chain."""
+    """Case 35: another account, another amount, another token, another contract, another chain."""
     person = people[0]
     tree = publish(system, system.usd, {p: USD for p in people})
     token, account, cumulative, path, proof = tree.claim(person)
@@ -147,6 +148,7 @@ def test_v4_proof_is_worthless_elsewhere(system, distributor, people):
 
 
 def test_claim_by_a_path_with_bits_above_its_proof(system, distributor, people):
+    """Case 61."""
     tree = publish(system, system.usd, {p: USD for p in people})
     token, account, cumulative, path, proof = tree.claim(people[0])
     with reverts("MerkleSumPathTooLong"):
@@ -167,7 +169,7 @@ def test_v4_root_that_states_less_than_its_leaves_pays_nobody(system, distributo
 
 
 def test_v4_tree_with_a_lying_sum_pays_no_more_than_its_total(system, distributor, people):
-    """UMA H12: two leaves of 20 under a root of 30. Whatever node is presented, at most one of them can be paid."""
+    """Case 40 (UMA H12): two leaves of 20 under a root of 30. Whatever is presented, one of them at most is paid."""
     left, right = (
         leaf_reward(web3.eth.chain_id, distributor.address, system.usd.address, p.address, 20 * USD) for p in people[:2]
     )
@@ -182,6 +184,7 @@ def test_v4_tree_with_a_lying_sum_pays_no_more_than_its_total(system, distributo
 
 
 def test_v4_total_holds_when_a_root_moves_amounts_from_who_was_paid(system, distributor, people):
+    """Case 40."""
     first = publish(system, system.usd, {people[0]: 10 * USD, people[1]: USD})
     distributor.claim(*first.claim(people[0]), {"from": people[0]})
     next_epoch(system)
@@ -209,6 +212,7 @@ def test_claims_above_the_allowance_wait_and_lose_nothing(system, distributor, p
 
 
 def test_unseen_account_at_epoch_100_gets_one_cap_first_and_the_rest_later(system, distributor, people):
+    """Case 64."""
     person = people[0]
     mine_at(system.genesis + 99 * 7 * 86_400)
     assert distributor.currentEpoch() == 100
@@ -226,7 +230,7 @@ def test_unseen_account_at_epoch_100_gets_one_cap_first_and_the_rest_later(syste
 
 
 def test_forced_claims_of_dust_delay_nobody(system, distributor, people):
-    """A stranger claims one unit for somebody in the first epoch: the next claim still has its whole allowance."""
+    """Case 82: a stranger claims one unit for somebody in the first epoch; the next claim has its whole allowance."""
     person = people[0]
     tree = publish(system, system.usd, {person: 1})
     distributor.claim(*tree.claim(person), {"from": system.stranger})
@@ -271,6 +275,7 @@ def test_claim_many_with_one_wrong_proof_does_nothing(system, distributor, peopl
 
 
 def test_recipient_is_named_by_the_account_alone(system, distributor, people):
+    """Case 41."""
     person, other = people[0], people[4]
     distributor.setRecipient(system.stranger, {"from": system.stranger})  # names its own, not the person's
     assert distributor.recipientOf(person) == person

@@ -79,6 +79,7 @@ def killed(system, tx, reason, prover):
 
 @pytest.mark.feature("E4", via="chain")
 def test_prove_decrease_kills_the_root_and_pays_the_prover(system, distributor, crowd, active):
+    """Cases 37 and 76."""
     pairs = [(account, USD + 1) for account in crowd]
     pairs[4] = (crowd[4], USD - 1)
     tree = proposed(system, pairs)
@@ -90,6 +91,7 @@ def test_prove_decrease_kills_the_root_and_pays_the_prover(system, distributor, 
 
 
 def test_prove_duplicate_kills_the_root(system, distributor, crowd, active):
+    """Cases 37 and 76."""
     tree = proposed(system, [*even(crowd).items(), (crowd[-1], 1)])
     tx = distributor.proveDuplicate(system.usd, tree.leaf_at(10), tree.leaf_at(11), {"from": system.stranger})
     killed(system, tx, DUPLICATE, system.stranger)
@@ -103,6 +105,7 @@ def test_prove_duplicate_of_equal_leaves_at_two_places(system, distributor, crow
 
 
 def test_prove_unsorted_kills_the_root(system, distributor, crowd, active):
+    """Case 76."""
     pairs = list(even(crowd).items())
     pairs[6], pairs[7] = pairs[7], pairs[6]
     tree = proposed(system, pairs)
@@ -112,7 +115,7 @@ def test_prove_unsorted_kills_the_root(system, distributor, crowd, active):
 
 @pytest.mark.parametrize("missing", [0, 1, 5, 9, 10])
 def test_prove_omission_kills_the_root(system, distributor, crowd, active, missing):
-    """In the middle, and at both ends, where there is one neighbour only."""
+    """Case 76: in the middle, and at both ends, where there is one neighbour only."""
     rest = [account for account in crowd if account != crowd[missing]]
     pairs = [(account, USD + USD) for account in rest]
     tree = proposed(system, pairs)

@@ -66,6 +66,7 @@ def pool(system):
 
 @pytest.mark.feature("E4", via="chain")
 def test_v4_a_root_counts_only_after_its_whole_window(system, distributor, tree, people):
+    """Case 38."""
     tx = propose(system, tree)
     event = tx.events["RootProposed"]
     assert event["epoch"] == 1
@@ -156,6 +157,7 @@ def test_propose_while_one_is_pending(system, tree):
 
 
 def test_one_finalized_root_an_epoch(system, distributor, tree):
+    """Case 80."""
     propose(system, tree)
     mine_at(now() + WINDOW)
     distributor.finalize(system.usd, {"from": system.stranger})
@@ -195,6 +197,7 @@ def test_propose_without_the_bond(system, tree):
 
 
 def test_total_never_falls(system, distributor, people):
+    """Case 36."""
     publish(system, system.usd, {people[0]: 10, people[1]: 5})
     next_epoch(system)
     with reverts("RewardTotalDecreased", 14, 15):
@@ -202,6 +205,7 @@ def test_total_never_falls(system, distributor, people):
 
 
 def test_epoch_adds_no_more_than_its_cap(system, distributor, people):
+    """Case 36."""
     assert distributor.budgetOf(system.usd) == EPOCH_CAP
     with reverts("RewardEpochCapExceeded", EPOCH_CAP + 1, EPOCH_CAP):
         propose(system, RewardTree(distributor, system.usd, {people[0]: EPOCH_CAP + 1}))
@@ -214,6 +218,7 @@ def test_epoch_adds_no_more_than_its_cap(system, distributor, people):
 
 
 def test_dead_roots_cost_no_budget_and_at_most_four_epochs_catch_up(system, distributor, people, tree):
+    """Case 80."""
     for _ in range(6):
         propose(system, tree)
         distributor.kill(system.usd, {"from": system.guardian})
@@ -238,7 +243,7 @@ def test_no_cap_hands_out_more_than_five_percent_of_the_funds(system, distributo
 
 
 def test_what_is_promised_is_funded(system, distributor, people):
-    """A quarter of the funds of 1,000 is promised again and again, and nobody claims: the fifth one isn't covered."""
+    """Case 36: a quarter of the funds of 1,000 is promised again and again, unclaimed: the fifth one isn't covered."""
     usd = system.timelock.deploy(MockUSD)
     usd.mint(system.timelock, 1_000)
     usd.approve(distributor, 1_000, {"from": system.timelock})
@@ -256,7 +261,7 @@ def test_what_is_promised_is_funded(system, distributor, people):
 
 
 def test_bonds_are_not_funds(system, distributor, tree, people):
-    """The distributor holds a bond of 10,000; the token's own stream was given 100."""
+    """Case 62: the distributor holds a bond of 10,000; the token's own stream was given 100."""
     propose(system, tree)
     distributor.fund(system.token, 100, {"from": system.timelock})
     distributor.setCaps(system.token, BOND, BOND // 100, {"from": system.timelock})
@@ -309,6 +314,7 @@ def challenged(system, tree, challenger=None):
 
 
 def test_challenge_freezes_the_root(system, distributor, tree):
+    """Case 38."""
     tx = challenged(system, tree)
     assert tx.events["RootChallenged"]["challenger"] == system.challenger
     assert held(system) == BOND + MIN_PRICE
@@ -359,6 +365,7 @@ def test_upheld_challenge_kills_the_root_and_pays_the_challenger(system, distrib
 
 
 def test_challenge_by_the_publisher_itself_earns_nothing(system, distributor, tree):
+    """Case 39."""
     before = system.token.balanceOf(system.publisher)
     challenged(system, tree, challenger=system.publisher)
     distributor.resolve(system.usd, True, {"from": system.timelock})
@@ -392,6 +399,7 @@ def test_refused_challenge_doubles_the_price_and_opens_a_new_window(system, dist
 
 
 def test_unresolved_challenge_costs_both_sides_the_same_and_leaves_the_active_root(system, distributor, people, tree):
+    """Cases 38 and 65."""
     active = publish(system, system.usd, {people[0]: 5 * 10**6})
     next_epoch(system)
     publisher, challenger = system.token.balanceOf(system.publisher), system.token.balanceOf(system.challenger)
@@ -415,7 +423,7 @@ def test_unresolved_challenge_costs_both_sides_the_same_and_leaves_the_active_ro
 
 
 def test_ten_unresolved_challenges_cost_more_each_time(system, distributor, tree):
-    """The price doubles up to its ceiling; from 10,000 on both lose the publisher's whole bond."""
+    """Case 80: the price doubles up to its ceiling; from 10,000 on both lose the publisher's whole bond."""
     publisher, challenger = system.token.balanceOf(system.publisher), system.token.balanceOf(system.challenger)
     loss = 0
     for i in range(10):
@@ -453,6 +461,7 @@ def test_contested_root_halves_nothing(system, distributor, tree):
 
 
 def test_guardian_kill_returns_all_bonds_and_profits_nobody(system, distributor, tree):
+    """Case 77."""
     everybody = (system.publisher, system.challenger, system.guardian)
     before = [system.token.balanceOf(person) for person in everybody]
     challenged(system, tree)
@@ -531,6 +540,7 @@ def test_sweep_takes_what_was_forced_in_and_never_funds_or_bonds(system, distrib
 
 
 def test_sweep_takes_native_coin_that_was_forced_in(system, distributor, web3):
+    """Case 57."""
     web3.provider.make_request("anvil_setBalance", [distributor.address, hex(11)])
     before = accounts[9].balance()
     distributor.sweep(ZERO, accounts[9], {"from": system.timelock})

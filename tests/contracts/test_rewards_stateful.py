@@ -322,8 +322,8 @@ def isolation(fn_isolation):
 
 @pytest.mark.parametrize("seed", range(max(1, EXAMPLES // 8)))
 def test_v4_stateful_rewards_follow_their_model(system, people, seed):
+    """Case 60: every outcome, balance and getter through a random history, and its state from the events alone."""
     machine = RewardMachine(system, people, seed)
-    """Every outcome, balance and getter through a random history, and its state rebuilt from the events alone."""
     machine.run()
     machine.check()
     assert machine.outcomes[None] >= 3
@@ -454,7 +454,7 @@ def attempt(function, *arguments):
 
 
 def test_v4_stateful_random_proofs_never_kill_an_honest_root(system, people):
-    """Any leaf of either root, or none, in any place."""
+    """Cases 37 and 76: any leaf of either root, or none, in any place."""
     distributor = system.distributor
     active = publish(system, system.usd, dict.fromkeys(people, 10**6))
     next_epoch(system)

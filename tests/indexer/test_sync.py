@@ -105,6 +105,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize("variant", ["fewer events", "other events", "empty range"])
 @pytest.mark.feature("Q4", via="chain")
 def test_v5_reorganisation(mirrored: Mirrored, depth: int, variant: str) -> None:
+    """Case 58."""
     rng = random.Random(depth)
     emitter = mirrored.emitter
     emitter.mine(*(random_block(rng) for _ in range(12)))
