@@ -226,6 +226,65 @@ def check_fee(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     return check
 
 
+LATEST_CHARACTERS = """
+    SELECT token_id, owner, coalesce(expires, 0) FROM (
+        SELECT DISTINCT ON (token_id) token_id, to_ AS owner FROM chain.characters_transfer
+        ORDER BY token_id, block_number DESC, log_index DESC
+    ) AS held LEFT JOIN (
+        SELECT DISTINCT ON (token_id) token_id, expires FROM chain.characters_update_user
+        ORDER BY token_id, block_number DESC, log_index DESC
+    ) AS lent USING (token_id)
+    WHERE owner <> decode(repeat('00', 20), 'hex') ORDER BY token_id
+"""
+
+
+def check_characters(connection: Connection, getters: Getters, characters: bytes) -> Check:
+    """Every character's owner, and until when it is let. What was burned has no getter."""
+    check = Check("characters")
+    query = LATEST_CHARACTERS
+    for (token_id, owner, _), words in _answered(connection, getters, characters, "ownerOf(uint256)", query):
+        check.compare(f"owner of character {token_id}", owner, words[0][12:])
+    for (token_id, _, expires), words in _answered(connection, getters, characters, "userExpires(uint256)", query):
+        check.compare(f"end of the use of character {token_id}", expires, _number(words[0]))
+    return check
+
+
+ITEM_BALANCES = """
+    WITH moved AS (
+        SELECT from_, to_, id, value FROM chain.items_transfer_single
+        UNION ALL
+        SELECT from_, to_, one::numeric, amount::numeric FROM chain.items_transfer_batch,
+            ROWS FROM (jsonb_array_elements_text(ids), jsonb_array_elements_text(values_)) AS moves (one, amount)
+    ), changed AS (
+        SELECT to_ AS account, id, value FROM moved UNION ALL SELECT from_, id, -value FROM moved
+    )
+    SELECT account, id, sum(value) FROM changed WHERE account <> decode(repeat('00', 20), 'hex')
+    GROUP BY account, id ORDER BY account, id
+"""
+
+
+def check_items(connection: Connection, getters: Getters, items: bytes) -> Check:
+    """What every account has of every item."""
+    check = Check("items")
+    answers = _answered(connection, getters, items, "balanceOf(address,uint256)", ITEM_BALANCES)
+    for (account, item, balance), words in answers:
+        check.compare(f"item {item} of 0x{account.hex()}", balance, _number(words[0]))
+    return check
+
+
+def check_subscriptions(connection: Connection, getters: Getters, storefront: bytes) -> Check:
+    """Until when every subscriber has access to a work."""
+    check = Check("subscriptions")
+    query = (
+        "SELECT work_id, subscriber, max(expires_at) FROM chain.storefront_subscribed"
+        " JOIN chain.storefront_plan_created USING (plan_id) GROUP BY work_id, subscriber ORDER BY work_id, subscriber"
+    )
+    for row, words in _answered(connection, getters, storefront, "subscribedUntil(uint64,address)", query):
+        work_id, subscriber, until = row
+        check.compare(f"subscription of 0x{subscriber.hex()} to work {work_id}", until, _number(words[0]))
+    return check
+
+
 STATE_CHECKS: tuple[tuple[str, Callable[[Connection, Getters, bytes], Check]], ...] = (
     ("RevenueLedger", check_balances),
     ("RevenueLedger", check_fee),
@@ -235,6 +294,9 @@ STATE_CHECKS: tuple[tuple[str, Callable[[Connection, Getters, bytes], Check]], .
     ("RevenueLedger", check_settlements),
     ("RevenueLedger", check_withdrawals),
     ("WorkRegistry", check_owners),
+    ("Characters", check_characters),
+    ("Items", check_items),
+    ("Storefront", check_subscriptions),
 )
 
 

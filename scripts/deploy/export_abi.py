@@ -24,9 +24,12 @@ TARGET = ROOT / "indexer" / "abi"
 CONTRACTS = (
     "AccessManager",
     "AttestationRegistry",
+    "Characters",
+    "Items",
     "RevenueLedger",
     "RewardDistributor",
     "SessionForwarder",
+    "Storefront",
     "TimelockController",
     "TroupeGovernor",
     "TroupeToken",

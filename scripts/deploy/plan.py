@@ -22,8 +22,9 @@ DAY = 86_400
 YEAR = 365 * DAY
 TRP = 10**18
 
-ADMIN, PUBLISHER, MINTER, MODERATOR, GUARDIAN = range(5)
-"""Role ids in the AccessManager. TroupeGovernor.GUARDIAN_ROLE must equal GUARDIAN."""
+ADMIN, PUBLISHER, MINTER, MODERATOR, GUARDIAN, SELLER = range(6)
+"""Role ids in the AccessManager. TroupeGovernor.GUARDIAN_ROLE must equal GUARDIAN. SELLER is apart from MINTER, so that
+what sells characters and items never mints tokens."""
 
 ROLE_NAMES = {
     ADMIN: "ADMIN",
@@ -31,6 +32,7 @@ ROLE_NAMES = {
     MINTER: "MINTER",
     MODERATOR: "MODERATOR",
     GUARDIAN: "GUARDIAN",
+    SELLER: "SELLER",
 }
 
 RESTRICTED: Mapping[str, Mapping[str, int]] = {
@@ -56,6 +58,13 @@ RESTRICTED: Mapping[str, Mapping[str, int]] = {
         "setTokenAllowed": ADMIN,
         "replaceSplit": ADMIN,
     },
+    "Characters": {
+        "mint": SELLER,
+        "setPlatform": ADMIN,
+        "setContractURI": ADMIN,
+        "setTraitMetadataURI": ADMIN,
+    },
+    "Items": {"mint": SELLER, "mintBatch": SELLER},
     "RewardDistributor": {
         "propose": PUBLISHER,
         "kill": GUARDIAN,
@@ -65,7 +74,8 @@ RESTRICTED: Mapping[str, Mapping[str, int]] = {
         "sweep": ADMIN,
     },
 }
-"""Every restricted function of every contract, and the one role that may call it. ADMIN is the Timelock alone."""
+"""Every restricted function of every contract, and the one role that may call it. ADMIN is the Timelock alone. What is
+minted of a work is its owner's to mint too, or a platform's (docs/contracts.md)."""
 
 
 def expected_members(manifest: Mapping[str, Any]) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
@@ -80,6 +90,7 @@ def expected_members(manifest: Mapping[str, Any]) -> tuple[set[tuple[str, str]],
         (ROLE_NAMES[MODERATOR], people["moderator"]),
         (ROLE_NAMES[MODERATOR], timelock),
         (ROLE_NAMES[GUARDIAN], people["guardian"]),
+        (ROLE_NAMES[SELLER], manifest["contracts"]["Storefront"]["address"]),
     }
     return manager, {
         ("DEFAULT_ADMIN_ROLE", timelock),
@@ -177,6 +188,12 @@ class Plan:
     platform_split: Mapping[str, int] = field(default_factory=lambda: {"treasury": 500_000, "rewards": 500_000})
     """Work 0's split: what the platform earns goes to the Timelock and to the reward stream by these weights."""
     contract_uri: str = 'data:application/json;utf8,{"name":"Troupe Works"}'
+    characters_uri: str = 'data:application/json;utf8,{"name":"Troupe Characters"}'
+    traits_uri: str = (
+        'data:application/json;utf8,{"traits":{"checkedIn":'
+        '{"displayName":"Checked in","dataType":{"type":"epochSeconds"},"validateOnSale":"requireEq"}}}'
+    )
+    """Where the traits of characters are described (ERC-7496)."""
     native_caps: Caps = Caps(epoch=1_000 * 10**18, account=20 * 10**18, voice=10**14)
     tokens: Mapping[str, Caps] = field(default_factory=dict)
     """Further ERC-20s that works can be paid in, by address, with their streams' caps in the token's base units."""
@@ -265,6 +282,8 @@ def parameters(plan: Plan) -> dict[str, Any]:
         "royaltyBps": plan.royalty_bps,
         "disputeBond": str(plan.dispute_bond),
         "contractUri": plan.contract_uri,
+        "charactersUri": plan.characters_uri,
+        "traitsUri": plan.traits_uri,
     }
 
 

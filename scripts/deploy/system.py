@@ -16,6 +16,7 @@ from scripts.deploy.plan import (
     PUBLISHER,
     RESTRICTED,
     ROLE_NAMES,
+    SELLER,
     ZERO_ADDRESS,
     Caps,
     Plan,
@@ -78,6 +79,7 @@ class Deployment:
         self.create_core()
         self.create_signatures()
         self.create_money()
+        self.create_shop()
         if self.plan.network == DEVELOPMENT:
             self.create_development()
         self.wire_governance()
@@ -189,6 +191,20 @@ class Deployment:
             plan.dispute_bond,
         )
 
+    def create_shop(self) -> None:
+        """Characters and Items, and the Storefront that sells them, which nobody administers."""
+        plan, system = self.plan, self.system
+        manager, registry = system.AccessManager.address, system.WorkRegistry.address
+        characters = self.create("Characters", manager, registry, plan.characters_uri, plan.traits_uri)
+        items = self.create("Items", manager, registry)
+        self.create(
+            "Storefront",
+            system.SessionForwarder.address,
+            system.RevenueLedger.address,
+            items.address,
+            characters.address,
+        )
+
     def create_development(self) -> None:
         """A dollar that anyone can mint."""
         self.create("MockUSD")
@@ -208,7 +224,7 @@ class Deployment:
     def wire_roles(self) -> None:
         """Names, functions and members of every role in the AccessManager."""
         system = self.system
-        manager, timelock = system.AccessManager, system.TimelockController.address
+        manager = system.AccessManager
         for role, name in ROLE_NAMES.items():
             if role != ADMIN:
                 self.call(manager, "labelRole", role, name)
@@ -217,7 +233,7 @@ class Deployment:
             for role in sorted({role for role in functions.values() if role != ADMIN}):
                 selectors = [getattr(contract, f).signature for f, needed in functions.items() if needed == role]
                 self.call(manager, "setTargetFunctionRole", contract.address, selectors, role)
-        for role, member in members(self.plan, timelock):
+        for role, member in members(self.plan, system):
             if role != ADMIN:
                 self.call(manager, "grantRole", role, member, 0)
 
@@ -244,8 +260,9 @@ class Deployment:
         self.call(timelock, "renounceRole", timelock.DEFAULT_ADMIN_ROLE(), deployer)
 
 
-def members(plan: Plan, timelock: str) -> list[tuple[int, str]]:
+def members(plan: Plan, system: System) -> list[tuple[int, str]]:
     """The complete role table: (role, account)."""
+    timelock = system.TimelockController.address
     return [
         (ADMIN, timelock),
         (PUBLISHER, plan.people.publisher),
@@ -253,6 +270,7 @@ def members(plan: Plan, timelock: str) -> list[tuple[int, str]]:
         (MODERATOR, plan.people.moderator),
         (MODERATOR, timelock),
         (GUARDIAN, plan.people.guardian),
+        (SELLER, system.Storefront.address),
     ]
 
 

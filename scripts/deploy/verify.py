@@ -170,6 +170,15 @@ def function_differences(reader: Reader) -> Iterator[Difference]:
             yield Difference(text, log)
 
 
+def platform_differences(reader: Reader) -> Iterator[Difference]:
+    """A deployment has no platforms: each that was registered and not removed since is a difference."""
+    keys = {bytes(log["topics"][1]): log for log in reader.logs("Characters", "PlatformSet(bytes32,address)")}
+    for platform, log in keys.items():
+        if any(bytes(log["data"])):
+            text = f"platform 0x{platform.hex()} of Characters has the key {_address(log['data'])} and should not"
+            yield Difference(text, log)
+
+
 def value_differences(reader: Reader, history: History) -> Iterator[Difference]:
     """Wiring and parameters, each read back."""
     for what, found, stated, change in values(reader):
@@ -204,6 +213,14 @@ def fixed_values(reader: Reader) -> Iterator[tuple[str, Any, Any]]:
     yield "WorkStanding.attestations", standing.attestations(), at["AttestationRegistry"]
     yield "WorkStanding.pool", standing.pool(), at["RewardDistributor"]
     yield "WorkStanding.bondToken", standing.bondToken(), at["TroupeToken"]
+    for name in ("Characters", "Items", "Storefront"):
+        contract = getattr(reader, name)
+        yield f"{name}.registry", contract.registry(), at["WorkRegistry"]
+        yield f"{name}.ledger", contract.ledger(), at["RevenueLedger"]
+    store = reader.Storefront
+    yield "Storefront.trustedForwarder", store.trustedForwarder(), at["SessionForwarder"]
+    yield "Storefront.items", store.items(), at["Items"]
+    yield "Storefront.characters", store.characters(), at["Characters"]
     yield "RevenueLedger.registry", ledger.registry(), at["WorkRegistry"]
     yield "TroupeGovernor.token", governor.token(), at["TroupeToken"]
     yield "TroupeGovernor.accessManager", governor.accessManager(), at["AccessManager"]
@@ -257,8 +274,12 @@ def governed_values(reader: Reader) -> Iterator[Value]:
     yield "royaltyBps", registry.royaltyBps(), p["royaltyBps"], royalty
     bond = Change("WorkStanding", "DisputeBondChanged(uint256,uint256)", 1)
     yield "disputeBond", reader.WorkStanding.bondOf(0), p["disputeBond"], bond  # work 0 has no disputes
-    uri = Change("WorkRegistry", "ContractURIUpdated()", None)
-    yield "contractURI", registry.contractURI(), p["contractUri"], uri
+    for name, getter, key, event in (
+        ("WorkRegistry", "contractURI", "contractUri", "ContractURIUpdated()"),
+        ("Characters", "contractURI", "charactersUri", "ContractURIUpdated()"),
+        ("Characters", "getTraitMetadataURI", "traitsUri", "TraitMetadataURIUpdated()"),
+    ):
+        yield f"{name}.{getter}", _read(getattr(reader, name), getter), p[key], Change(name, event, None)
     leaves = [leaf_split(leaf["account"], int(leaf["weight"])) for leaf in p["platformSplit"]["leaves"]]
     tree, split = Tree(leaves), ledger.splitOf(0, ledger.workOf(0)["version"])
     activated = "SplitActivated(uint64,uint32,bytes32,uint256,bytes32)"
@@ -324,7 +345,12 @@ def compare(web3: Any, manifest: dict[str, Any], project: Any, contract_at: Any)
         return Findings(found, [])  # nothing else can be read from other code
     history = History(reader)
     return history.judge(
-        chain(member_differences(reader), function_differences(reader), value_differences(reader, history))
+        chain(
+            member_differences(reader),
+            function_differences(reader),
+            platform_differences(reader),
+            value_differences(reader, history),
+        )
     )
 
 

@@ -14,7 +14,7 @@ from money import NATIVE, Placed, hexed, signed_move
 from web3 import Web3
 from works import CID
 
-from scripts.deploy.plan import MINTER
+from scripts.deploy.plan import SELLER
 
 GAS_FILE = Path(__file__).with_name("gas_shop.json")
 
@@ -123,8 +123,8 @@ def deployed(authority: Any, registry: Any, books: Any, forwarder: Any, admin: A
     store = contract.deploy(forwarder, books, items, characters, sender)
     for collection, names in ((items, ("mint", "mintBatch")), (characters, ("mint",))):
         selectors = [collection.signatures[name] for name in names]
-        authority.setTargetFunctionRole(collection, selectors, MINTER, sender)
-    authority.grantRole(MINTER, store, 0, sender)
+        authority.setTargetFunctionRole(collection, selectors, SELLER, sender)
+    authority.grantRole(SELLER, store, 0, sender)
     usd = MockUSD.deploy(sender)
     books.setTokenAllowed(usd, True, sender)
     return Shop(registry, books, items, characters, forwarder, store, usd, admin)

@@ -20,7 +20,7 @@ from kit import DAY, ZERO, mine_at, next_block_at, now, reverts
 from money import ACTIVE, DISPUTED, NONE, REVOKED, SUSPENDED, hexed, keyed, plain
 from works import CID, disputed, registered
 
-from scripts.deploy.plan import ADMIN, MINTER, ROLE_NAMES
+from scripts.deploy.plan import ADMIN, ROLE_NAMES, SELLER
 
 OTHER_CID = b"\x06" * 32
 VALUE = b"\x05" * 32
@@ -65,8 +65,8 @@ def work(registry, author):
 def characters(authority, registry, admin, minter):
     """Characters in which accounts[2] has the role that mints, and accounts[9] signs for the platform GAME."""
     contract = Characters.deploy(authority, registry, "ipfs://characters", "ipfs://traits", {"from": admin})
-    authority.setTargetFunctionRole(contract, [contract.signatures["mint"]], MINTER, {"from": admin})
-    authority.grantRole(MINTER, minter, 0, {"from": admin})
+    authority.setTargetFunctionRole(contract, [contract.signatures["mint"]], SELLER, {"from": admin})
+    authority.grantRole(SELLER, minter, 0, {"from": admin})
     contract.setPlatform(GAME, keyed(9).address, {"from": admin})
     return contract
 
@@ -235,7 +235,7 @@ def test_mint_by_each_role(characters, authority, admin, accounts, character):
     for role in [None, *ROLE_NAMES]:
         if role:
             authority.grantRole(role, account, 0, {"from": admin})
-        if role == MINTER:
+        if role == SELLER:
             characters.mint(account, 1, CID, {"from": account})
         else:
             with reverts("AccessManagedUnauthorized", account):

@@ -16,7 +16,7 @@ from money import ACTIVE, NONE, SUSPENDED, hexed, keyed
 from shop import events_of
 from works import CID, registered
 
-from scripts.deploy.plan import MINTER
+from scripts.deploy.plan import SELLER
 
 pytestmark = pytest.mark.feature("O5", via="chain")
 
@@ -363,8 +363,8 @@ def work(registry, accounts):
 def deployed(contract, authority, registry, accounts):
     """The contract, in which accounts[2] has the role that mints."""
     made = contract.deploy(authority, registry, "", "", {"from": accounts[0]})
-    authority.setTargetFunctionRole(made, [made.signatures["mint"]], MINTER, {"from": accounts[0]})
-    authority.grantRole(MINTER, accounts[2], 0, {"from": accounts[0]})
+    authority.setTargetFunctionRole(made, [made.signatures["mint"]], SELLER, {"from": accounts[0]})
+    authority.grantRole(SELLER, accounts[2], 0, {"from": accounts[0]})
     return made
 
 

@@ -7,14 +7,29 @@ import re
 import pytest
 from brownie import accounts, project, web3
 from brownie.exceptions import VirtualMachineError
+from characters import GAME
 from eth_account import Account
 from kit import DAY, TRP, ZERO, mine_at, next_block_at, now, reverts
+from money import counters
 from rewardkit import DIGEST, LOG_ROOT, RewardTree
+from shop import CHARACTER, EDITION, REF, class_created, item_created, listing
+from works import CID, registered
 
 from scripts.deploy import keys, manifest, plan, sending
 from scripts.deploy.export_abi import CONTRACTS, ROOT
 from scripts.deploy.main import Refused, bind, plan_for, table
-from scripts.deploy.plan import ADMIN, GUARDIAN, MINTER, MODERATOR, PUBLISHER, RESTRICTED, ROLE_NAMES, Plan, PlanError
+from scripts.deploy.plan import (
+    ADMIN,
+    GUARDIAN,
+    MINTER,
+    MODERATOR,
+    PUBLISHER,
+    RESTRICTED,
+    ROLE_NAMES,
+    SELLER,
+    Plan,
+    PlanError,
+)
 from scripts.deploy.sending import Sender, SendError, created_address
 from scripts.deploy.system import Deployment, members
 from scripts.deploy.verify import compare
@@ -121,15 +136,15 @@ def test_every_contract_fits(system):
         assert len(web3.eth.get_code(contract.address)) < 24_576
 
 
-def test_case_52_only_the_registry_trusts_the_forwarder(system):
-    """So no request, by whomever it was signed, reaches the ledger, a token, the rewards or the authority."""
+def test_case_52_only_registry_and_storefront_trust_the_forwarder(system):
+    """So no request, by whomever it was signed, reaches ledger, token, characters, items, rewards or authority."""
     asked = selector("isTrustedForwarder(address)") + "00" * 12 + system.SessionForwarder.address[2:]
     answers = {}
     for name, contract in system.contracts.items():
         answer = web3.provider.make_request("eth_call", [{"to": contract.address, "data": asked}, "latest"])
         answers[name] = int(answer.get("result", "0x0"), 16) if answer.get("result") != "0x" else 0
-    assert {name for name, answer in answers.items() if answer} == {"WorkRegistry"}
-    assert {"RevenueLedger", "RewardDistributor", "TroupeToken", "MockUSD", "AccessManager"} <= set(answers)
+    assert {name for name, answer in answers.items() if answer} == {"Storefront", "WorkRegistry"}
+    assert {*CONTRACTS, "MockUSD"} == set(answers)
 
 
 def test_genesis_supply_goes_where_the_plan_says(system, launch):
@@ -157,21 +172,34 @@ def test_launch_plan_without_voters_leaves_half_to_the_treasury():
 
 
 def restricted_in_source():
-    """Every function with the modifier `restricted` in the contracts of the set, from the compiler's syntax trees."""
+    """Every function of the contracts of the set that asks the authority, from the compiler's syntax trees."""
     found = {}
     for name in CONTRACTS:
         build = loaded()[name]._build
         for node in walk(build["ast"]):
             if node.get("nodeType") == "ContractDefinition" and node["name"] == name:
+                parts = {child["id"]: child for child in node["nodes"]}
                 functions = {
                     child["name"]
                     for child in node["nodes"]
-                    if child["nodeType"] == "FunctionDefinition"
-                    and any(m["modifierName"]["name"] == "restricted" for m in child["modifiers"])
+                    if child.get("visibility") in ("external", "public") and asks_the_authority(child, parts)
                 }
                 if functions:
                     found[name] = functions
     return found
+
+
+def asks_the_authority(node, parts):
+    """Whether a function has the modifier `restricted`, or reaches AccessManaged's check by the contract's `parts`."""
+    rest = {number: part for number, part in parts.items() if part is not node}
+    return any(
+        used.get("nodeType") in ("Identifier", "IdentifierPath")
+        and (
+            used["name"] in ("restricted", "_checkCanCall")
+            or (used["referencedDeclaration"] in rest and asks_the_authority(rest[used["referencedDeclaration"]], rest))
+        )
+        for used in walk(node)
+    )
 
 
 def walk(node):
@@ -203,13 +231,13 @@ def test_v7_role_table_is_the_documented_one(launch, system):
         for contract, table in RESTRICTED.items()
         for function, role in table.items()
     }
-    timelock, people = system.TimelockController.address, launch.people
-    names = {timelock: "Timelock", people.publisher: "publisher", people.moderator: "moderator"}
-    names[people.guardian] = "guardian"
+    people = launch.people
+    names = {people.publisher: "publisher", people.moderator: "moderator", people.guardian: "guardian"}
+    names |= {system.TimelockController.address: "Timelock", system.Storefront.address: "Storefront"}
     documented = {
         (role, holder.strip()) for role, holders, _ in documented_rows("Roles") for holder in holders.split(",")
     }
-    assert documented == {(ROLE_NAMES[role], names[account]) for role, account in members(launch, timelock)}
+    assert documented == {(ROLE_NAMES[role], names[account]) for role, account in members(launch, system)}
 
 
 EMPTY = {"address": ZERO, "bool": False, "string": "", "bytes": b""}
@@ -227,9 +255,10 @@ def dummy(entry):
     return EMPTY.get(kind, 0)
 
 
-def calldata(contract, function):
+def calldata(contract, function, *arguments):
+    """A call with dummies, if no arguments are given."""
     entry = next(e for e in contract.abi if e["type"] == "function" and e["name"] == function)
-    return getattr(contract, function).encode_input(*(dummy(given) for given in entry["inputs"]))
+    return getattr(contract, function).encode_input(*(arguments or map(dummy, entry["inputs"])))
 
 
 def outcome(account, contract, data):
@@ -262,34 +291,70 @@ def everybody(system, launch):
         "stranger": accounts[9].address,
         "Governor": system.TroupeGovernor.address,
         "Timelock": system.TimelockController.address,
+        "Storefront": system.Storefront.address,
+    }
+
+
+def something_to_mint(system, author):
+    """Arguments that the functions which mint of a work need before they ask who calls."""
+    work = registered(system.WorkRegistry, author)
+    kind, item = class_created(system.Characters, work, author), item_created(system.Items, work, author)
+    return {
+        ("Characters", "mint"): (author, kind, CID),
+        ("Items", "mint"): (author, item, 1),
+        ("Items", "mintBatch"): (author, [item], [1]),
     }
 
 
 def test_v7_each_restricted_function_obeys_its_role_and_nobody_else(system, launch):
-    """Cases 49 and 70: every restricted function tried from everybody, 9 accounts."""
+    """Cases 49 and 70: every restricted function tried from everybody, 10 accounts."""
+    arguments = something_to_mint(system, accounts[8])
     held = {}
-    for role, account in members(launch, system.TimelockController.address):
+    for role, account in members(launch, system):
         held.setdefault(role, set()).add(account)
     tried = 0
     for name, functions in RESTRICTED.items():
         contract = system.contracts[name]
         for function, role in functions.items():
-            data = calldata(contract, function)
+            data = calldata(contract, function, *arguments.get((name, function), ()))
             for who, account in everybody(system, launch).items():
                 refused = outcome(account, contract, data) == UNAUTHORIZED
                 assert refused == (account not in held[role]), f"{name}.{function} by the {who}"
                 tried += 1
-    assert tried == sum(map(len, RESTRICTED.values())) * 9
+    assert tried == sum(map(len, RESTRICTED.values())) * 10
+
+
+@pytest.mark.feature("O2", via="chain")
+def test_v7_storefront_mints_what_it_sells_while_it_has_the_role_and_never_tokens(system, launch, timelock):
+    """First sales through the deployed contracts; a vote that takes the role away ends them, and nothing else does."""
+    author, buyer, store = accounts[8], accounts[9], system.Storefront
+    work = registered(system.WorkRegistry, author)
+    kind, item = class_created(system.Characters, work, author), item_created(system.Items, work, author)
+    for what, asset in ((EDITION, item), (CHARACTER, kind)):
+        store.list(listing(what, asset, 1_000), {"from": author})
+    buy = lambda offer: store.buy(offer, 2, 2_000, buyer, REF, {"from": buyer, "value": 2_000})  # noqa: E731
+    buy(1)
+    buy(2)
+    assert (system.Items.balanceOf(buyer, item), system.Characters.balanceOf(buyer)) == (2, 2)
+    assert counters(system.RevenueLedger, work, ZERO)[0] == 4_000 - 4_000 * launch.fee_bps // 10_000
+    assert store.balance() == 0
+    mint = calldata(system.TroupeToken, "mint", store, 1)
+    assert outcome(store, system.TroupeToken, mint) == UNAUTHORIZED
+    system.AccessManager.revokeRole(SELLER, store, {"from": timelock})
+    for offer in (1, 2):
+        with reverts("AccessManagedUnauthorized", store):
+            buy(offer)
 
 
 def test_v7_no_restricted_function_is_reached_through_the_forwarder(system, launch):
     """Case 49 by ERC-2771: every restricted function, called by the forwarder in the name of everybody."""
+    arguments = something_to_mint(system, accounts[8])
     forwarder = system.SessionForwarder.address
     for name, functions in RESTRICTED.items():
         contract = system.contracts[name]
         for function in functions:
             for who, account in everybody(system, launch).items():
-                data = calldata(contract, function) + str(account)[2:]
+                data = calldata(contract, function, *arguments.get((name, function), ())) + str(account)[2:]
                 assert outcome(forwarder, contract, data) == UNAUTHORIZED, f"{name}.{function} for the {who}"
 
 
@@ -362,7 +427,9 @@ def test_v7_nobody_can_renounce_for_another(system, launch, timelock):
         (("parameters", "feeBps"), 251, "feeBps is 250, the manifest says 251"),
         (("parameters", "royaltyBps"), 1, "royaltyBps"),
         (("parameters", "disputeBond"), "1", "disputeBond"),
-        (("parameters", "contractUri"), "other", "contractURI"),
+        (("parameters", "contractUri"), "other", "WorkRegistry.contractURI"),
+        (("parameters", "charactersUri"), "other", "Characters.contractURI"),
+        (("parameters", "traitsUri"), "other", "Characters.getTraitMetadataURI"),
         (("parameters", "governance", "votingDelay"), 1, "votingDelay"),
         (("parameters", "governance", "votingPeriod"), 1, "votingPeriod"),
         (("parameters", "governance", "proposalThreshold"), "1", "proposalThreshold"),
@@ -378,6 +445,9 @@ def test_v7_nobody_can_renounce_for_another(system, launch, timelock):
         (("parameters", "wallets", "start"), 1, "start of the wallet"),
         (("contracts", "RevenueLedger", "codeHash"), "0x00", "RevenueLedger: the code"),
         (("contracts", "RevenueLedger", "abiHash"), "0x00", "RevenueLedger: the committed ABI"),
+        (("contracts", "Characters", "codeHash"), "0x00", "Characters: the code"),
+        (("contracts", "Items", "codeHash"), "0x00", "Items: the code"),
+        (("contracts", "Storefront", "codeHash"), "0x00", "Storefront: the code"),
         (("contracts", "TroupeToken", "address"), "0x" + "11" * 20, "TroupeToken: there is no contract"),
         (("chainId",), 1, "the manifest is for chain 1"),
         (("genesisHash",), "0x00", "the chain's first block is another one"),
@@ -418,6 +488,34 @@ DRIFTS = {
     "another may mint": (
         lambda s, by: set_role(s, "TroupeToken", "mint", PUBLISHER, by),
         "TroupeToken.mint is for role PUBLISHER, not MINTER",
+    ),
+    "the storefront may mint tokens": (
+        lambda s, by: s.AccessManager.grantRole(MINTER, s.Storefront, 0, by),
+        "has role MINTER and should not",
+    ),
+    "a second seller": (
+        lambda s, by: s.AccessManager.grantRole(SELLER, accounts[9], 0, by),
+        "has role SELLER and should not",
+    ),
+    "no storefront": (
+        lambda s, by: s.AccessManager.revokeRole(SELLER, s.Storefront, by),
+        "lacks role SELLER",
+    ),
+    "anybody may mint items": (
+        lambda s, by: set_role(s, "Items", "mintBatch", 2**64 - 1, by),
+        f"Items.mintBatch is for role {2**64 - 1}, not SELLER",
+    ),
+    "a platform": (
+        lambda s, by: s.Characters.setPlatform(GAME, accounts[9], by),
+        f"platform 0x{GAME.hex()} of Characters has the key",
+    ),
+    "other characters' metadata": (
+        lambda s, by: s.Characters.setContractURI("ipfs://other", by),
+        "Characters.contractURI is ipfs://other",
+    ),
+    "other traits": (
+        lambda s, by: s.Characters.setTraitMetadataURI("ipfs://other", by),
+        "Characters.getTraitMetadataURI is ipfs://other",
     ),
     "an unknown function": (
         lambda s, by: set_role(s, "RevenueLedger", "0x12345678", MINTER, by),
@@ -464,14 +562,45 @@ def test_v7_verify_names_what_changed_on_the_chain(system, stated, timelock, dri
 
 
 def test_verify_names_another_forwarder(stated, sender):
-    """A registry that obeys a forwarder which the manifest doesn't name."""
+    """A registry and a storefront that obey a forwarder which the manifest doesn't name."""
     other = loaded()["SessionForwarder"].deploy({"from": accounts[9]})
-    changed = copy.deepcopy(stated)
-    entry = {"address": other.address, "codeHash": manifest.code_hash(web3, other.address)}
-    changed["contracts"]["SessionForwarder"] |= entry
     trusted = stated["contracts"]["SessionForwarder"]["address"]
-    found = f"WorkRegistry.trustedForwarder is {trusted}, the manifest says {other.address}"
-    assert differences(changed) == [found]
+    assert differences(with_another(stated, "SessionForwarder", other)) == [
+        f"{name}.trustedForwarder is {trusted}, the manifest says {other.address}"
+        for name in ("WorkRegistry", "Storefront")
+    ]
+
+
+def with_another(stated, name, contract):
+    """The manifest, but for the address and the code of one contract."""
+    changed = copy.deepcopy(stated)
+    entry = {"address": contract.address, "codeHash": manifest.code_hash(web3, contract.address)}
+    changed["contracts"][name] |= entry
+    return changed
+
+
+def test_verify_names_a_storefront_that_sells_something_else(system, stated):
+    """Collections of the same registry that the manifest names, but that are not the storefront's."""
+    registry, manager, by = system.WorkRegistry, system.AccessManager, {"from": accounts[9]}
+    items = loaded()["Items"].deploy(manager, registry, by)
+    found = differences(with_another(stated, "Items", items))
+    assert f"Storefront.items is {system.Items.address}, the manifest says {items.address}" in found
+    characters = loaded()["Characters"].deploy(manager, registry, "", "", by)
+    found = differences(with_another(stated, "Characters", characters))
+    assert f"Storefront.characters is {system.Characters.address}, the manifest says {characters.address}" in found
+    assert "Characters.mint is for role ADMIN, not SELLER" in found
+
+
+def test_v7_verify_names_no_platform_that_was_removed(system, stated, timelock):
+    for key in (accounts[9], ZERO):
+        system.Characters.setPlatform(GAME, key, {"from": timelock})
+    assert differences(stated) == []
+
+
+def test_traits_are_described_in_the_manifest(system, stated):
+    """ERC-7496: the metadata names a trait by the text whose hash is its key."""
+    described = json.loads(stated["parameters"]["traitsUri"].partition(",")[2])["traits"]
+    assert {web3.keccak(text=name) for name in described} == {bytes(system.Characters.CHECKED_IN())}
 
 
 def test_verify_names_other_code(system, stated):
@@ -550,7 +679,23 @@ VOTES = {
     ),
     "the contract's metadata": (
         lambda s: (s.WorkRegistry, s.WorkRegistry.setContractURI.encode_input("ipfs://other")),
-        "contractURI is ipfs://other",
+        "WorkRegistry.contractURI is ipfs://other",
+    ),
+    "the characters' metadata": (
+        lambda s: (s.Characters, s.Characters.setContractURI.encode_input("ipfs://other")),
+        "Characters.contractURI is ipfs://other",
+    ),
+    "the traits": (
+        lambda s: (s.Characters, s.Characters.setTraitMetadataURI.encode_input("ipfs://other")),
+        "Characters.getTraitMetadataURI is ipfs://other",
+    ),
+    "a platform": (
+        lambda s: (s.Characters, s.Characters.setPlatform.encode_input(GAME, accounts[9])),
+        f"platform 0x{GAME.hex()} of Characters has the key",
+    ),
+    "no storefront": (
+        lambda s: (s.AccessManager, s.AccessManager.revokeRole.encode_input(SELLER, s.Storefront)),
+        "lacks role SELLER",
     ),
     "a token": (
         lambda s: (s.RevenueLedger, s.RevenueLedger.setTokenAllowed.encode_input(s.MockUSD, False)),

@@ -11,7 +11,7 @@ from money import ACTIVE, NONE, REVOKED, SUSPENDED, hexed, plain
 from shop import events_of, fold_items, item_created, within_budget
 from works import CID, disputed, registered
 
-from scripts.deploy.plan import MINTER, ROLE_NAMES
+from scripts.deploy.plan import ROLE_NAMES, SELLER
 
 pytestmark = pytest.mark.feature("O2", via="chain")
 
@@ -44,8 +44,8 @@ def items(authority, registry, admin, minter):
     """Items in which accounts[2] has the role that mints."""
     contract = Items.deploy(authority, registry, {"from": admin})
     selectors = [contract.signatures[name] for name in ("mint", "mintBatch")]
-    authority.setTargetFunctionRole(contract, selectors, MINTER, {"from": admin})
-    authority.grantRole(MINTER, minter, 0, {"from": admin})
+    authority.setTargetFunctionRole(contract, selectors, SELLER, {"from": admin})
+    authority.grantRole(SELLER, minter, 0, {"from": admin})
     return contract
 
 
@@ -217,7 +217,7 @@ def test_each_minting_function_is_for_the_role_or_the_works_owner(items, authori
         if role:
             authority.grantRole(role, account, 0, {"from": admin})
         for call in calls:
-            if role == MINTER:
+            if role == SELLER:
                 call()
             else:
                 with reverts("AccessManagedUnauthorized", account):

@@ -18,7 +18,7 @@ from money import ACTIVE, NATIVE, NONE, REVOKED, ROYALTY, SALE, SUSPENDED, count
 from shop import CHARACTER, EDITION, NEVER, REF, RENTAL, WORK, class_created, item_created, listing, minted
 from works import CID, disputed, registered
 
-from scripts.deploy.plan import MINTER
+from scripts.deploy.plan import SELLER
 
 pytestmark = pytest.mark.feature("O2", via="chain")
 
@@ -359,7 +359,7 @@ def test_case_24_sales_stop_with_suspension_and_revocation(shop, registry, work,
 
 def test_without_the_role_nothing_new_is_sold(shop, authority, author, buyer, admin, edition):
     """How governance stops first sales: it takes the role. Orders between people go on."""
-    authority.revokeRole(MINTER, shop.store, {"from": admin})
+    authority.revokeRole(SELLER, shop.store, {"from": admin})
     with reverts("AccessManagedUnauthorized", shop.store):
         shop.buy(buyer, edition)
 

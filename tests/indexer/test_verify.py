@@ -108,11 +108,34 @@ def story(contracts: Contracts) -> None:
     send("WorkRegistry", "transferFrom", anna, boris, 1)
 
 
+def shop(contracts: Contracts) -> None:
+    """Of the first work, which is boris's by now: characters that move, items singly and in batches, subscriptions."""
+    send, (anna, boris, *_), digest = contracts.send, contracts.accounts, keccak(text="metadata")
+    send("Characters", "createClass", (1, 10, 0, False, False, NATIVE, NATIVE, bytes(32)), by=1)
+    first = 1 << 32 | 1
+    for receiver in (anna, anna, boris):
+        send("Characters", "mint", receiver, 1, digest, by=1)
+    send("Characters", "transferFrom", anna, boris, first)
+    now = int(rpc.call(contracts.url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    send("Characters", "setUser", first + 1, boris, now + WEEK_S)
+    send("Characters", "burn", first + 2, by=1)
+    for _ in range(2):
+        send("Items", "createItem", 1, 100, 0, 0, False, digest, by=1)
+    send("Items", "mint", anna, 1, 5, by=1)
+    send("Items", "mintBatch", anna, [1, 2], [3, 4], by=1)
+    send("Items", "safeBatchTransferFrom", anna, boris, [1, 2], [2, 4], b"")
+    send("Items", "burn", anna, 1, 1)
+    send("Storefront", "createPlan", 1, NATIVE, 1_000, 3_600, by=1)
+    for periods in (1, 2):
+        send("Storefront", "subscribe", 1, periods, 2_000, anna, by=2, value=periods * 1_000)
+
+
 @pytest.fixture(scope="module")
 def told(module_deployed: Deployed, new_database: Callable[[], DatabaseUrls]) -> tuple[Contracts, Mirrored]:
     """The real contracts after the story, and a mirror of them."""
     contracts = Contracts(module_deployed.rpc_url, json.loads(module_deployed.manifest.read_bytes()))
     story(contracts)
+    shop(contracts)
     emitter = Emitter.__new__(Emitter)
     emitter.url = module_deployed.rpc_url
     mirrored = Mirrored(emitter, new_database(), Path(module_deployed.manifest))
@@ -134,6 +157,9 @@ def test_v1_v5_a_true_mirror_equals_the_contracts(told: tuple[Contracts, Mirrore
     assert compared["splits"] == 4
     assert compared["withdrawals"] == 2
     assert compared["works"] == 4  # the owner and the rest, of two works
+    assert compared["characters"] == 4  # the owner and the use, of two that are not burned
+    assert compared["items"] == 4  # two accounts, two items
+    assert compared["subscriptions"] == 1
     assert all(compared.values())
     shown = told[1].command("verify", "--seed", "1")
     assert shown.returncode == 0
@@ -153,6 +179,11 @@ def test_v1_v5_a_true_mirror_equals_the_contracts(told: tuple[Contracts, Mirrore
         ("UPDATE chain.revenue_ledger_split_activated SET total_weight = 5 WHERE work_id = 2", "splits"),
         ("UPDATE chain.revenue_ledger_fee_changed SET new_bps = new_bps + 1", "platform fee"),
         ("UPDATE chain.work_registry_transfer SET to_ = from_ WHERE token_id = 1", "works"),
+        ("UPDATE chain.characters_transfer SET to_ = from_ WHERE token_id = 4294967297", "characters"),
+        ("UPDATE chain.characters_update_user SET expires = expires - 1", "characters"),
+        ("UPDATE chain.items_transfer_single SET value = value - 1 WHERE value = 5", "items"),
+        ('UPDATE chain.items_transfer_batch SET ids = \'["2", "1"]\'', "items"),
+        ("UPDATE chain.storefront_subscribed SET expires_at = expires_at + 1", "subscriptions"),
         ("DELETE FROM chain.work_registry_licence_created", "rows decoded from logs"),
         ("UPDATE chain.work_registry_licence_created SET terms_expires = 5", "rows decoded from logs"),
         ("UPDATE chain.log SET data = data || '\\x00' WHERE topics = '\\x00' OR log_index = 0", None),
