@@ -21,7 +21,7 @@ REPORTS = ROOT / "reports"
 PYTEST = [".venv/app/bin/python", "-m", "pytest", "-q"]
 BOTH_CORES = ["-n", "2", "--dist", "loadfile"]
 BROWNIE = ["python3", "scripts/brownie.py"]
-CONTRACTS = [*BROWNIE, "test", "tests/contracts", "--network", "development"]
+CONTRACTS = [*BROWNIE, "test", "tests/contracts", "--network", "development", *BOTH_CORES]
 QUICK = [*PYTEST, *BOTH_CORES, "-m", "not slow and not nightly and not browser"]
 SAME_EXAMPLES = ["--hypothesis-seed=0"]
 """A change is judged by the examples that judged the one before it; the nightly run draws new ones."""
