@@ -189,14 +189,16 @@ contract Storefront is IStorefront, ERC2771Context, EIP712, ReentrancyGuardTrans
     }
 
     /// @inheritdoc IStorefront
-    function rent(uint256 tokenId, uint64 duration, uint256 maxTotal) external payable override nonReentrant {
-        uint256 listingId = _rentalOf[tokenId];
+    function rent(uint256 listingId, uint64 duration, uint256 maxTotal) external payable override nonReentrant {
+        // By its listing, not its token: a new offer of the token may ask the same number of another currency.
         Listing storage listing = _openListing(listingId);
+        if (listing.kind != Kind.RENTAL) revert StoreUnknown(listingId);
         if (duration < listing.period || duration > listing.maxSupply) revert StoreDuration(duration);
         // 128 bits times 64 bits; the period of a rental isn't 0.
         uint256 total = _checkedTotal(Math.ceilDiv(uint256(listing.price) * duration, listing.period), maxTotal);
 
         address user = _msgSender();
+        uint256 tokenId = listing.assetId;
         uint256 from = block.timestamp;
         // Who rents it already rents on; characters refuse everybody else while a rental runs.
         if (characters.userOf(tokenId) == user) from = characters.userExpires(tokenId);

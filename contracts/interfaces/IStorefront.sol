@@ -324,11 +324,11 @@ interface IStorefront {
 
     /**
      * @notice Rents a character for the caller, at ceil(price * duration / period). Who rents it already rents on.
-     * @dev Reverts as buy does, and with StoreDuration (less than a period, or an end farther than the longest duration from
+     * @dev Reverts as buy does, and with StoreUnknown (a listing that lets nothing), StoreDuration (less than a period, or an end farther than the longest duration from
      * now), or the characters' error while somebody else's rental runs.
      * @param duration in seconds.
      */
-    function rent(uint256 tokenId, uint64 duration, uint256 maxTotal) external payable;
+    function rent(uint256 listingId, uint64 duration, uint256 maxTotal) external payable;
 
     // -------------------------------------------------------------------------------------------------- subscriptions
 

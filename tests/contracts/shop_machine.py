@@ -299,7 +299,7 @@ class ShopMachine:
             errors.add("StoreDuration")
         if running and present != user:
             errors.add("CharacterRented")
-        if self.attempt(errors, store.rent, asset, duration, bound, sender=user, value=value):
+        if self.attempt(errors, store.rent, number, duration, bound, sender=user, value=value):
             model.sell(offer.work, offer.token, total, user, offer.seller)
             model.users[asset] = (user, expires)
 

@@ -74,9 +74,9 @@ def test_gas_of_access(shop, work, author, buyer):
                 measure(f"subscribe, {token}, {name}", tx)
     character = minted(shop.characters, class_created(shop.characters, work, author), author, author)
     shop.characters.approve(shop.store, character, {"from": author})
-    shop.listed(author, RENTAL, character, 10**6, period=DAY, maxSupply=10 * DAY)
+    let = shop.listed(author, RENTAL, character, 10**6, period=DAY, maxSupply=10 * DAY)
     for name in ("first", "prolonged"):
-        measure(f"rent, {name}", shop.store.rent(character, DAY, 10**6, {"from": buyer, "value": 10**6}))
+        measure(f"rent, {name}", shop.store.rent(let, DAY, 10**6, {"from": buyer, "value": 10**6}))
 
 
 def test_gas_of_orders(shop, work, author, buyer, accounts):

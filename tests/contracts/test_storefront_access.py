@@ -3,7 +3,7 @@
 import pytest
 from kit import DAY, ZERO, mine_at, next_block_at, now, reverts
 from money import NATIVE, ROYALTY, SUBSCRIPTION, counters, plain
-from shop import NEVER, RENTAL, class_created, item_created, listing, minted
+from shop import RENTAL, class_created, item_created, listing, minted
 from works import CID, registered
 
 pytestmark = pytest.mark.feature("R4", via="chain")
@@ -222,7 +222,7 @@ def let(shop, character, lender, price=1_001, **terms):
 
 def rent(shop, character, user, duration, total, **changes):
     given = {"from": user, "value": changes.get("value", total)}
-    return shop.store.rent(character, duration, changes.get("max_total", total), given)
+    return shop.store.rent(shop.store.rentalOf(character), duration, changes.get("max_total", total), given)
 
 
 @pytest.mark.feature("O5", via="chain")
@@ -251,7 +251,7 @@ def test_case_27_rented_character_gives_access_to_its_user_until_the_end(shop, w
     until = rent(shop, character, fan, DAY, 1_001).timestamp + DAY
     assert [shop.store.hasAccessBy(who, work, character) for who in (lender, fan)] == [False, True]
     with reverts("CharacterRented", character, until):
-        shop.characters.setUser(character, lender, NEVER, {"from": lender})
+        shop.characters.setUser(character, lender, until + DAY, {"from": lender})
     mine_at(until)
     assert [shop.store.hasAccessBy(who, work, character) for who in (lender, fan)] == [True, False]
     assert not shop.store.hasAccessBy(ZERO, work, character)
@@ -296,9 +296,18 @@ def test_a_new_offer_replaces_the_old_one(shop, character, lender, fan, offer):
     assert tx.events["ListingCancelled"]["listingId"] == offer
     assert shop.store.rentalOf(character) == offer + 1
     assert shop.store.listingOf(offer)[4]
+    with reverts("StoreClosed", offer):  # who agreed to the old offer's currency pays in no other
+        shop.store.rent(offer, DAY, 1_001, {"from": fan, "value": 1_001})
     rent(shop, character, fan, DAY, 5)
     with reverts("StoreQuantity", 1):  # it is rented, not bought
         shop.buy(fan, offer + 1)
+
+
+@pytest.mark.feature("O5", via="chain")
+def test_rent_of_what_is_sold_is_refused(shop, work, author, fan):
+    number = shop.edition(work, author, 1_000)
+    with reverts("StoreUnknown", number):
+        shop.store.rent(number, DAY, 1_000, {"from": fan, "value": 1_000})
 
 
 @pytest.mark.feature("O5", via="chain")
