@@ -26,7 +26,7 @@ migrate: setup ## Bring the databases to this version
 test: setup ## The tests, under 10 minutes on 2 cores
 	$(PY) -m scripts.suites test
 
-ci: setup ## The slower suites: lint, types, faults, Kubo, pages, README commands
+ci: setup ## The slower suites: lint, types, audit, longer histories, faults, Kubo, pages, features
 	$(PY) -m scripts.suites ci
 
 nightly: setup ## What does not fit in CI's hour; its last result is kept in docs/nightly.md
