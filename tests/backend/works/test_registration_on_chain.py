@@ -75,6 +75,14 @@ class Chain(Live):
     def timelock(self) -> str:
         return self.info.address("TimelockController")
 
+    def stand(self, work_id: int, status: Status, bad: Status) -> None:
+        """Give an active work the bad status, and any other the active one; disputes are the standing's to set."""
+        new = bad if status == Status.ACTIVE else Status.ACTIVE
+        if Status.DISPUTED in (status, new):
+            self.registry(self.info.address("WorkStanding"), "setStanding", work_id, new, bytes(32))
+        else:
+            self.registry(self.timelock, "setStatus", work_id, new, bytes(32))
+
 
 @pytest.fixture
 def chain(deployed: Deployed, clean_db: DatabaseUrls) -> Chain:
@@ -320,7 +328,7 @@ def test_the_rules_refuse_what_the_chain_refuses_and_nothing_else(
         subject = pick.choice(known)
         status = chain.view("WorkRegistry", "workOf", subject)[7]
         if event < 0.06 and status != Status.REVOKED:
-            chain.registry(chain.timelock, "setStatus", subject, (status + 1) % 3, bytes(32))
+            chain.stand(subject, status, pick.choice([Status.DISPUTED, Status.SUSPENDED]))
         elif event < 0.08 and status != Status.REVOKED:
             chain.registry(chain.timelock, "revoke", subject, bytes(32))
         if step == 40:
