@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 
 import httpx
 from rich.console import Console
@@ -69,7 +70,6 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
     )
     viewers = list(stage.viewers.values())
     before = chain.newest
-    before = chain.newest
     money.fund(stage, [*makers, *friends, *viewers])
     money.register(stage)
     engagement.sign_in(stage, viewers, "people sign in and allow")
@@ -100,11 +100,11 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
     report.print_facts(stage)
     if chain.newest == before:
         console.print("\nthe story was told on this chain before: nothing was added to it")
-    if chain.newest == before:
-        console.print("\nthe story was told on this chain before: nothing was added to it")
     if ok:
         console.print("\nevery figure the database predicted is what the contract paid")
-    console.print(f"API    {api_url}/docs\npages  {api_url}/payouts")
+    paid = Counter(holder for _, _, holder, _ in predicted)
+    busiest = max(makers, key=lambda person: paid[person.address])
+    console.print(f"API    {api_url}/docs\npages  {api_url}/payouts/{busiest.address}")
     return 0 if ok else 1
 
 
