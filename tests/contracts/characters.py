@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,16 +174,6 @@ class FoldedCharacters:
 
     def PlatformSet(self, platformId: bytes, key: str) -> None:
         self.platforms[platformId] = key
-
-
-def fold(events: Iterable[tuple[str, dict[str, Any]]]) -> FoldedCharacters:
-    """Characters rebuilt from its events alone."""
-    state = FoldedCharacters()
-    for name, args in events:
-        handler = getattr(state, name, None)
-        if handler:
-            handler(**{"from_" if key == "from" else key: value for key, value in args.items()})
-    return state
 
 
 class Refused(Exception):

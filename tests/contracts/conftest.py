@@ -21,15 +21,36 @@ from brownie import (
 from kit import DAY, TRP, now
 from money import DIGEST
 from shop import deployed
+from works import registered
 
 FEE_BPS = 250
 ROYALTY_BPS = 500
 DISPUTE_BOND = 1_000 * TRP
 
 
+@pytest.fixture(autouse=True)
+def isolation(fn_isolation):
+    """Each test finds the chain as its module's fixtures left it."""
+
+
 @pytest.fixture(scope="session")
 def admin(accounts):
     return accounts[0]
+
+
+@pytest.fixture(scope="session")
+def author(accounts):
+    return accounts[1]
+
+
+@pytest.fixture(scope="session")
+def minter(accounts):
+    return accounts[2]
+
+
+@pytest.fixture(scope="session")
+def buyer(accounts):
+    return accounts[4]
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +132,12 @@ def registry(authority, admin, treasury, forwarder, attestations, pool):
     standing = WorkStanding.deploy(authority, works, attestations, pool, DISPUTE_BOND, {"from": admin})
     assert [works.address, standing.address] == predicted
     return works
+
+
+@pytest.fixture(scope="module")
+def work(registry, author):
+    """A work of the author in `registry`."""
+    return registered(registry, author)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,12 +125,24 @@ def sign(
     return bytes(web3.eth.account.sign_message(encode_typed_data(domain_data, types, message), key).signature)
 
 
-def logs_of(contract: Any) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """All events of a contract in order: (name, args, time of the block)."""
+Log = tuple[str, dict[str, Any], int]
+"""An event: (name, args, time of the block)."""
+
+
+def folded(state: Any, logs: Iterable[Log]) -> Any:
+    """The state after its method of each event's name was called with the args, where it has one."""
+    for name, args, _ in logs:
+        if handler := getattr(state, name, None):
+            handler(**{"from_" if key == "from" else key: value for key, value in args.items()})
+    return state
+
+
+def logs_of(contract: Any, from_block: int = 0) -> Iterator[Log]:
+    """All events of a contract in order."""
     decoder = Web3().eth.contract(abi=contract.abi)
     by_topic = {event_abi_to_log_topic(entry): entry["name"] for entry in contract.abi if entry["type"] == "event"}
     times: dict[int, int] = {}
-    for log in web3.eth.get_logs({"address": contract.address, "fromBlock": 0}):
+    for log in web3.eth.get_logs({"address": contract.address, "fromBlock": from_block}):
         name = by_topic[log["topics"][0]]
         number = log["blockNumber"]
         if number not in times:

@@ -7,7 +7,6 @@ from typing import Any
 
 from brownie import AccessManager, MockUSD, RewardDistributor, TroupeToken, accounts, web3
 from kit import DAY, TRP, mine_at, now
-from web3 import Web3
 
 from backend.rewards.merkle import Tree, leaf_reward
 
@@ -112,22 +111,6 @@ def publish(system: SimpleNamespace, token: Any, amounts: Any) -> RewardTree:
     mine_at(tx.timestamp + WINDOW)
     system.distributor.finalize(token, {"from": system.stranger})
     return tree
-
-
-def events_of(contract: Any, from_block: int) -> list[tuple[str, dict[str, Any], int]]:
-    """All events of a contract in order: (name, arguments, time of the block)."""
-    decoder = Web3().eth.contract(abi=contract.abi)
-    by_topic = {
-        bytes(web3.keccak(text=f"{e['name']}({','.join(i['type'] for i in e['inputs'])})")): e["name"]
-        for e in contract.abi
-        if e["type"] == "event"
-    }
-    found = []
-    for log in web3.eth.get_logs({"address": contract.address, "fromBlock": from_block, "toBlock": "latest"}):
-        name = by_topic[bytes(log["topics"][0])]
-        arguments = dict(getattr(decoder.events, name)().process_log(log)["args"])
-        found.append((name, arguments, int(web3.eth.get_block(log["blockNumber"])["timestamp"])))
-    return found
 
 
 def start_of_epoch(system: SimpleNamespace, epoch: int) -> int:

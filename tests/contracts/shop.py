@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import kit
-from brownie import Characters, Items, MockUSD, Storefront, web3
+from brownie import Characters, Items, MockUSD, Storefront
 from kit import ZERO, domain, sign
 from money import NATIVE, Placed, hexed, signed_move
-from web3 import Web3
 from works import CID
 
 from scripts.deploy.plan import SELLER
@@ -171,19 +169,6 @@ def item_created(
     return int(tx.events["ItemCreated"]["id"])
 
 
-def events_of(contract: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All events of a contract in order: name and arguments."""
-    decoder = Web3().eth.contract(abi=contract.abi)
-    by_topic = {}
-    for entry in contract.abi:
-        if entry["type"] == "event":
-            kinds = ",".join(i["type"] for i in entry["inputs"])
-            by_topic[Web3.keccak(text=f"{entry['name']}({kinds})")] = entry["name"]
-    for log in web3.eth.get_logs({"address": contract.address, "fromBlock": 0}):
-        name = by_topic[log["topics"][0]]
-        yield name, dict(decoder.events[name]().process_log(log)["args"])
-
-
 @dataclass
 class FoldedItems:
     """The state of Items as its events tell it."""
@@ -218,13 +203,3 @@ class FoldedItems:
     def TransferBatch(self, operator: str, from_: str, to: str, ids: list[int], values: list[int]) -> None:
         for one, value in zip(ids, values, strict=True):
             self.TransferSingle(operator, from_, to, one, value)
-
-
-def fold_items(events: Iterator[tuple[str, dict[str, Any]]]) -> FoldedItems:
-    """Items rebuilt from its events alone."""
-    state = FoldedItems()
-    for name, args in events:
-        handler = getattr(state, name, None)
-        if handler:
-            handler(**{"from_" if key == "from" else key: value for key, value in args.items()})
-    return state

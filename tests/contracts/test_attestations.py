@@ -27,9 +27,8 @@ from brownie.exceptions import VirtualMachineError
 from brownie.test import given
 from eth_utils import keccak
 from hypothesis import settings, strategies
-from kit import next_block_at, now, reverts, within_budget
+from kit import logs_of, next_block_at, now, reverts, within_budget
 from money import hexed, keyed, plain
-from rewardkit import events_of
 
 pytestmark = pytest.mark.feature("P6", via="chain")
 
@@ -52,11 +51,6 @@ def attestations(admin, module_isolation):
 @pytest.fixture(scope="module")
 def person(accounts):
     return accounts[1]
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
 
 
 # --- attesting
@@ -518,7 +512,7 @@ class Machine:
     def check(self):
         """Every attestation as the model has it; case 60: events alone rebuild it."""
         rebuilt = Model(str(self.contract))
-        for name, args, time in events_of(self.contract, self.start):
+        for name, args, time in logs_of(self.contract, self.start):
             rebuilt.fold(name, args, time)
         assert rebuilt.entries == self.model.entries
         for uid, made in self.made.items():

@@ -18,27 +18,12 @@ from characters import (
 from eth_utils import keccak
 from kit import DAY, ZERO, mine_at, next_block_at, now, reverts
 from money import ACTIVE, DISPUTED, NONE, REVOKED, SUSPENDED, hexed, keyed, plain
-from works import CID, disputed, registered
+from works import CID, disputed
 
 from scripts.deploy.plan import ADMIN, ROLE_NAMES, SELLER
 
 OTHER_CID = b"\x06" * 32
 VALUE = b"\x05" * 32
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def author(accounts):
-    return accounts[1]
-
-
-@pytest.fixture(scope="module")
-def minter(accounts):
-    return accounts[2]
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +39,6 @@ def guest(accounts):
 @pytest.fixture(scope="module")
 def organiser(accounts):
     return accounts[5]
-
-
-@pytest.fixture(scope="module")
-def work(registry, author):
-    return registered(registry, author)
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,21 @@ from collections import Counter
 import pytest
 from brownie import Characters, EvictingCharacters
 from brownie.exceptions import VirtualMachineError
-from characters import ARENA, CHECKED_IN, GAME, LEVEL, Model, Refused, class_params, fold, signed_import, token_id
-from kit import DAY, ZERO, mine_at, next_block_at, now
+from characters import (
+    ARENA,
+    CHECKED_IN,
+    GAME,
+    LEVEL,
+    FoldedCharacters,
+    Model,
+    Refused,
+    class_params,
+    signed_import,
+    token_id,
+)
+from kit import DAY, ZERO, folded, logs_of, mine_at, next_block_at, now
 from money import ACTIVE, NONE, SUSPENDED, hexed, keyed
-from shop import events_of
-from works import CID, registered
+from works import CID
 
 from scripts.deploy.plan import SELLER
 
@@ -350,16 +360,6 @@ def shown(answer):
     )
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def work(registry, accounts):
-    return registered(registry, accounts[1])
-
-
 def deployed(contract, authority, registry, accounts):
     """The contract, in which accounts[2] has the role that mints."""
     made = contract.deploy(authority, registry, "", "", {"from": accounts[0]})
@@ -378,7 +378,7 @@ def test_stateful_characters_follow_their_model(authority, registry, accounts, w
     if seed < 3:  # the histories of `make test` were seen to get somewhere
         assert done >= {"mint", "transfer", "lend", "export", "import"}
         assert len({refused for _, refused in machine.outcomes}) >= 8
-    assert fold(events_of(characters)) == machine.model.state
+    assert folded(FoldedCharacters(), logs_of(characters)) == machine.model.state
 
 
 def run_until_it_differs(contract, authority, registry, accounts, work, model):

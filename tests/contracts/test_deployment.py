@@ -65,11 +65,6 @@ def stated(launch, system, sender):
     return manifest.build(web3, launch, system, sender.account.address)
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture
 def timelock(system):
     """The Timelock as an account that can send: only a test can do this."""

@@ -33,11 +33,6 @@ CEILINGS = {
 CODE_LIMIT = 24_576
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture(scope="module")
 def measured():
     """Figures of this run by operation; compared, or written, at the end of the module."""

@@ -1,13 +1,7 @@
 """What the ledger's prices are to be compared with: a split that pushes each payment on to every payee."""
 
-import pytest
 from brownie import PushSplit
 from kit import report_gas
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
 
 
 def test_gas_of_a_naive_push_split_grows_with_its_payees(admin, payer):

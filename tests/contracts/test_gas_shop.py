@@ -7,31 +7,11 @@ import pytest
 from kit import DAY, mine_after
 from money import WEEK, Placed, keyed
 from shop import CHARACTER, EDITION, NO_PIN, RENTAL, WORK, class_created, item_created, listing, minted, within_budget
-from works import params, registered
+from works import params
 
 from backend.rewards.merkle import Tree, leaf_split
 
 pytestmark = pytest.mark.feature("O3", via="chain")
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def author(accounts):
-    return accounts[1]
-
-
-@pytest.fixture(scope="module")
-def buyer(accounts):
-    return accounts[4]
-
-
-@pytest.fixture(scope="module")
-def work(registry, author):
-    return registered(registry, author)
 
 
 def measure(operation, tx):

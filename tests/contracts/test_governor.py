@@ -79,11 +79,6 @@ def governor(system):
     return system.governor
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 def mint_call(system, to, amount=TRP):
     return system.token, system.token.mint.encode_input(to, amount)
 

@@ -330,11 +330,6 @@ def system():
     return deploy_governance()
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_stateful_governor_follows_its_model(system, seed):
     """Case 60, and D.3: votes used stay within the snapshot, states advance, executions alone change the treasury."""

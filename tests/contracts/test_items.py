@@ -6,9 +6,9 @@ import pytest
 from brownie import Items, ReentrantReceiver, RefusingAccount, web3
 from brownie.exceptions import VirtualMachineError
 from eth_utils import keccak
-from kit import DAY, ZERO, mine_at, now, reverts
+from kit import DAY, ZERO, folded, logs_of, mine_at, now, reverts
 from money import ACTIVE, NONE, REVOKED, SUSPENDED, hexed, plain
-from shop import events_of, fold_items, item_created, within_budget
+from shop import FoldedItems, item_created, within_budget
 from works import CID, disputed, registered
 
 from scripts.deploy.plan import ROLE_NAMES, SELLER
@@ -17,26 +17,6 @@ pytestmark = pytest.mark.feature("O2", via="chain")
 
 REF = b"\x05" * 32
 BIG = 2**64 - 1
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def author(accounts):
-    return accounts[1]
-
-
-@pytest.fixture(scope="module")
-def minter(accounts):
-    return accounts[2]
-
-
-@pytest.fixture(scope="module")
-def work(registry, author):
-    return registered(registry, author)
 
 
 @pytest.fixture(scope="module")
@@ -462,7 +442,7 @@ def test_random_histories_equal_their_model_and_events_rebuild_them(items, regis
         if action == "move":
             held[id_, b] = held.get((id_, b), 0) + amount
     assert done > 40
-    rebuilt = fold_items(events_of(items))
+    rebuilt = folded(FoldedItems(), logs_of(items))
     assert {key: value for key, value in rebuilt.balances.items() if value} == {k: v for k, v in held.items() if v}
     for id_, (supply, cap, soulbound) in kinds.items():
         assert plain(items.itemOf(id_)) == (work, supply, minted[id_], cap, 0, soulbound, 0, hexed(CID))

@@ -28,11 +28,6 @@ pytestmark = pytest.mark.feature("G2", via="chain")
 MONTH = 30 * DAY
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture
 def leaf(ledger, accounts):
     """The one leaf of work 1, which has 975 to withdraw."""

@@ -12,11 +12,6 @@ pytestmark = pytest.mark.feature("R3", via="chain")
 ABSOLUTE, RELATIVE = False, True
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture
 def free(ledger, admin):
     """No fee, so that figures are round."""

@@ -50,11 +50,6 @@ PERMIT = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture(scope="module")
 def work(ledger, accounts):
     """Work 1, held by accounts[1] alone."""

@@ -39,11 +39,6 @@ from backend.works.splits import Activated, Reassigned, Share, fold, tree_file
 pytestmark = pytest.mark.feature("O4", via="chain")
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture
 def free(ledger, admin):
     """No fee, so that figures are round."""

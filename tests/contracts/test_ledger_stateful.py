@@ -22,11 +22,6 @@ STEPS = 160
 HISTORIES = max(1, int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "24")) // 8)
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 def machine(contract, seed, authority, accounts):
     """A machine on a fresh deployment, with two tokens."""
     admin = {"from": accounts[0]}

@@ -14,11 +14,6 @@ pytestmark = pytest.mark.feature("O1", via="chain")
 STEPS = 48
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 class History:
     """Random calls of owners, moderators and governance; each goes through."""
 

@@ -32,16 +32,6 @@ from works import (
 pytestmark = pytest.mark.feature("P3", via="chain")
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def author(accounts):
-    return accounts[1]
-
-
 @pytest.fixture(scope="module")
 def fan(accounts):
     return accounts[2]

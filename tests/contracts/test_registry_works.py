@@ -77,11 +77,6 @@ REGISTER = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture(scope="module")
 def creator(accounts):
     return accounts[1]

@@ -32,11 +32,6 @@ def distributor(system):
     return system.distributor
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 def address(number):
     """An address by its order: a greater number sorts later."""
     return web3.to_checksum_address(number.to_bytes(20, "big"))

@@ -11,11 +11,6 @@ FOUND = (AssertionError, pytest.fail.Exception)
 """How a test ends that finds something: a comparison fails, or what must be refused goes through."""
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 def people():
     return [web3.to_checksum_address((1_000 * (i + 1)).to_bytes(20, "big")) for i in range(6)]
 

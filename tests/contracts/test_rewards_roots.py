@@ -35,11 +35,6 @@ def distributor(system):
     return system.distributor
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture
 def people():
     return [accounts[i] for i in range(4, 10)]

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from brownie import web3
 from brownie.exceptions import VirtualMachineError
-from kit import ZERO, mine_at, next_block_at, now
+from kit import ZERO, logs_of, mine_at, next_block_at, now
 from reward_model import Account, Pending, Revert, RewardModel
 from rewardkit import (
     ACCOUNT_CAP,
@@ -26,7 +26,6 @@ from rewardkit import (
     WINDOW,
     RewardTree,
     deploy_rewards,
-    events_of,
     next_epoch,
     propose,
     publish,
@@ -315,11 +314,6 @@ def people():
     return [web3.to_checksum_address((7_777 * (i + 1)).to_bytes(20, "big")) for i in range(6)]
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.mark.parametrize("seed", range(max(1, EXAMPLES // 8)))
 def test_v4_stateful_rewards_follow_their_model(system, people, seed):
     """Case 60: every outcome, balance and getter through a random history, and its state from the events alone."""
@@ -360,7 +354,7 @@ class EventBooks:
 
     def __init__(self, machine):
         self.books = RewardModel(machine.model.bond_token, machine.model.genesis, 0, 0, 0, 0, 0)
-        for name, given, time in events_of(machine.system.distributor, 0):
+        for name, given, time in logs_of(machine.system.distributor):
             stream = self.books.stream(given["token"]) if "token" in given else None
             getattr(self, f"on_{name}", self.ignore)(stream, given, time)
 

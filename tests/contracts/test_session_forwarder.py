@@ -21,9 +21,8 @@ from brownie.test import given
 from eth_abi import encode
 from eth_utils import keccak
 from hypothesis import settings, strategies
-from kit import ZERO, next_block_at, now, reverts, within_budget
+from kit import ZERO, logs_of, next_block_at, now, reverts, within_budget
 from money import DIGEST, NONE, SUSPENDED, hexed, keyed, plain
-from rewardkit import events_of
 from sessions import (
     ETHER,
     FOR_EVER,
@@ -67,11 +66,6 @@ def target(admin, forwarder):
 @pytest.fixture(scope="module")
 def scope(target):
     return Scope((target, ACT), (target, OTHER), (target, FAIL))
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
 
 
 def granted(forwarder, account, scope, key=KEY, limit=0, expires=None):
@@ -825,7 +819,7 @@ class Machine:
     def check(self):
         """Grants and nonces as the model has them; case 60: events alone rebuild them."""
         rebuilt = Model()
-        for name, args, _ in events_of(self.forwarder, self.start):
+        for name, args, _ in logs_of(self.forwarder, self.start):
             rebuilt.fold(name, args)
         assert self.forwarder.balance() == 0
         for account in self.signers:

@@ -37,11 +37,6 @@ SALT = b"\5" * 32
 TOTAL = 1_000_000
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture(scope="module")
 def thief(accounts):
     """Who registered first."""

@@ -16,7 +16,7 @@ from eth_utils import keccak
 from kit import DAY, ZERO, mine_at, next_block_at, now, one_block, reverts
 from money import ACTIVE, NATIVE, NONE, REVOKED, ROYALTY, SALE, SUSPENDED, counters, hexed, plain
 from shop import CHARACTER, EDITION, NEVER, REF, RENTAL, WORK, class_created, item_created, listing, minted
-from works import CID, disputed, registered
+from works import CID, disputed
 
 from scripts.deploy.plan import SELLER
 
@@ -24,26 +24,6 @@ pytestmark = pytest.mark.feature("O2", via="chain")
 
 TICKET = 7
 FEE = 250  # the ledger's, in basis points
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def author(accounts):
-    return accounts[1]
-
-
-@pytest.fixture(scope="module")
-def buyer(accounts):
-    return accounts[4]
-
-
-@pytest.fixture(scope="module")
-def work(registry, author):
-    return registered(registry, author)
 
 
 @pytest.fixture

@@ -11,16 +11,6 @@ pytestmark = pytest.mark.feature("R4", via="chain")
 MONTH = 30 * DAY
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def author(accounts):
-    return accounts[1]
-
-
 @pytest.fixture(scope="module")
 def lender(accounts):
     return accounts[3]
@@ -29,11 +19,6 @@ def lender(accounts):
 @pytest.fixture(scope="module")
 def fan(accounts):
     return accounts[4]
-
-
-@pytest.fixture(scope="module")
-def work(registry, author):
-    return registered(registry, author)
 
 
 @pytest.fixture

@@ -35,25 +35,10 @@ pytestmark = pytest.mark.feature("O3", via="chain")
 EVERYTHING = 2**256 - 1
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
-@pytest.fixture(scope="module")
-def author(accounts):
-    return accounts[1]
-
-
 @pytest.fixture(scope="module")
 def seller(accounts):
     """Holds 10 copies of item 1; its key is keyed(3)."""
     return accounts[3]
-
-
-@pytest.fixture(scope="module")
-def buyer(accounts):
-    return accounts[4]
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,6 @@ KEY = Account.from_key(b"\x11" * 32)
 NAMES = ("buy", "list", "reprice", "fillOrder", "subscribe", "cancelAllOrders")
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 @pytest.fixture(scope="module")
 def owner(accounts):
     """Granted a session to KEY: every function below, 5,000 wei in all."""

@@ -7,19 +7,15 @@ import os
 
 import pytest
 from brownie import KeepingStorefront
+from kit import logs_of
 from money import plain
-from shop import deployed, events_of
+from shop import deployed
 from shop_machine import Rebuilt, ShopMachine
 
 pytestmark = pytest.mark.feature("O3", via="chain")
 
 STEPS = 150
 HISTORIES = max(1, int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "24")) // 8)
-
-
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
 
 
 def run(machine, steps=STEPS):
@@ -48,7 +44,7 @@ def test_stateful_comparison_finds_the_planted_bug(authority, registry, books, f
 def rebuilt_equals(machine):
     """Case 60: the storefront's events alone rebuild its state, which the getters confirm."""
     store, found = machine.shop.store, Rebuilt()
-    for name, args in events_of(store):
+    for name, args, _ in logs_of(store):
         found.fold(name, args)
     assert len(found.listings) == store.listingCount() == len(machine.model.offers)
     for number, facts in found.listings.items():

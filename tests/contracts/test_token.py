@@ -55,11 +55,6 @@ def token(deployer, treasury, holder, manager):
     return token
 
 
-@pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    pass
-
-
 def test_constructor_mints_the_genesis_supply(token, holder, treasury):
     assert (token.name(), token.symbol(), token.decimals()) == ("Troupe", "TRP", 18)
     assert token.totalSupply() == GENESIS
