@@ -11,6 +11,7 @@ Needs Python 3.11, Node with npm, and nothing else. Each step is skipped when wh
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import os
 import shutil
@@ -18,13 +19,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 STAMPS = TOOLS / "stamps"
 LOG = TOOLS / "setup.log"
+LOCK = TOOLS / "setup.lock"
 KUBO_VERSION = "v0.42.0"
 
 
@@ -172,6 +175,45 @@ def in_parallel(*jobs: Callable[[], None]) -> None:
         raise failures[0]
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other set-ups of this checkout out; wait for one that is at work, and say so. It ends with the process."""
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("set-up waits for another one that is at work in this checkout", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def install(*, audit: bool, kubo_too: bool) -> None:
+    """Every step, in an order that gives each what it needs."""
+    in_parallel(
+        lambda: environment("app"),
+        lambda: (
+            step("npm tools", digest([ROOT / "package-lock.json"]), ROOT / "node_modules/solc", npm_tools),
+            environment("chain"),
+        )[-1],
+    )
+    step("compiler", digest([ROOT / "scripts/toolchain/solc.js"]), TOOLS / "solcx/solc-v0.8.30", compiler)
+    step("contracts", digest(solidity()), ROOT / "build/contracts", contracts)
+    pages = [p for p in (ROOT / "backend/web/client").rglob("*") if p.is_file()]
+    step(
+        "page assets",
+        digest([*pages, ROOT / "package-lock.json", ROOT / "scripts/toolchain/bundle.js"]),
+        ROOT / "backend/web/static/vendor/wallet.js",
+        page_assets,
+    )
+    if audit:
+        environment("audit")
+    if kubo_too:
+        if system := shutil.which("ipfs"):
+            print(f"  {'kubo':<24} ready ({system})")
+        else:
+            step("kubo", digest([ROOT / "scripts/toolchain/kubo/go.sum"], KUBO_VERSION), TOOLS / "ipfs", kubo)
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(description="Install what Troupe needs below this folder.")
     arguments.add_argument("--kubo", action="store_true", help="also build the Kubo daemon with Go")
@@ -182,36 +224,10 @@ def main() -> int:
         return 1
     STAMPS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    print("set-up", flush=True)
     try:
-        in_parallel(
-            lambda: environment("app"),
-            lambda: (
-                step("npm tools", digest([ROOT / "package-lock.json"]), ROOT / "node_modules/solc", npm_tools),
-                environment("chain"),
-            )[-1],
-        )
-        step("compiler", digest([ROOT / "scripts/toolchain/solc.js"]), TOOLS / "solcx/solc-v0.8.30", compiler)
-        step("contracts", digest(solidity()), ROOT / "build/contracts", contracts)
-        pages = [p for p in (ROOT / "backend/web/client").rglob("*") if p.is_file()]
-        step(
-            "page assets",
-            digest([*pages, ROOT / "package-lock.json", ROOT / "scripts/toolchain/bundle.js"]),
-            ROOT / "backend/web/static/vendor/wallet.js",
-            page_assets,
-        )
-        if options.audit:
-            environment("audit")
-        if options.kubo:
-            if system := shutil.which("ipfs"):
-                print(f"  {'kubo':<24} ready ({system})")
-            else:
-                step(
-                    "kubo",
-                    digest([ROOT / "scripts/toolchain/kubo/go.sum"], KUBO_VERSION),
-                    TOOLS / "ipfs",
-                    kubo,
-                )
+        with alone():
+            print("set-up", flush=True)
+            install(audit=options.audit, kubo_too=options.kubo)
     except SetupError as error:
         print(f"set-up stopped: {error}", file=sys.stderr)
         return 1
