@@ -383,13 +383,16 @@ def _wrong_code(url: str, name: str, contract: dict[str, str]) -> str | None:
 
 def check_roles(target: Target) -> Finding:
     """The table of roles as the chain has it (docs/contracts.md), beside the one that was deployed."""
-    found = roles.problems(str(target.rpc_url), _manifest(target))
-    if found:
-        more = f" (and {len(found) - 1} more)" if found[1:] else ""
-        return fail(
-            found[0] + more, "a vote can have done this: bring the manifest up to date; else treat it as a breach"
-        )
+    found = roles.compare(str(target.rpc_url), _manifest(target))
+    if found.drift:
+        return fail(_first(found.drift), "no vote has done this: find out who did, and treat it as a breach")
+    if found.voted:
+        return ok(f"every role and restricted function is as deployed, or as votes have made it: {_first(found.voted)}")
     return ok("every role and restricted function is as deployed; the deployer holds none")
+
+
+def _first(lines: list[str]) -> str:
+    return lines[0] + (f" (and {len(lines) - 1} more)" if lines[1:] else "")
 
 
 # --- what follows the chain and serves -------------------------------------------------------------------------------

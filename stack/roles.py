@@ -8,58 +8,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from scripts.deploy.plan import (
-    RESTRICTED,
-    ROLE_NAMES,
-    expected_members,
-)
+from scripts.deploy.history import Difference, Findings, History, topic
+from scripts.deploy.plan import RESTRICTED
+from scripts.deploy.roles import function_updates, member_differences, misplaced
 from stack import rpc
 from stack.anvil import ROOT
 
-Member = tuple[str, str]
-"""A role's name and a member's address, EIP-55."""
 
-TIMELOCK_ROLES = {
-    bytes(32): "DEFAULT_ADMIN_ROLE",
-    **{keccak(text=name): name for name in ("PROPOSER_ROLE", "CANCELLER_ROLE", "EXECUTOR_ROLE")},
-}
+class Node:
+    """The logs of a manifest's contracts, asked of the node at a URL."""
 
+    def __init__(self, url: str, manifest: Mapping[str, Any]) -> None:
+        self.url = url
+        self.manifest = manifest
 
-def _topic(signature: str) -> str:
-    return "0x" + keccak(text=signature).hex()
-
-
-def _replay(url: str, address: str, start: int, granted: str, revoked: str) -> Iterator[tuple[bytes, str]]:
-    """(role, account) of every grant that was not taken back, from the events of one contract."""
-    topics = [_topic(granted), _topic(revoked)]
-    wanted = {"address": address, "fromBlock": hex(start), "toBlock": "latest", "topics": [topics]}
-    held: dict[tuple[bytes, str], bool] = {}
-    for log in rpc.call(url, "eth_getLogs", wanted):
-        role = bytes.fromhex(log["topics"][1][2:])
-        held[role, to_checksum_address("0x" + log["topics"][2][-40:])] = log["topics"][0] == topics[0]
-    return (entry for entry, holds in held.items() if holds)
+    def logs(self, contract: str, signature: str) -> list[dict[str, Any]]:
+        """All logs of one event since the deployment, oldest first; hashes and data as bytes."""
+        wanted = {
+            "address": self.manifest["contracts"][contract]["address"],
+            "fromBlock": hex(self.manifest["startBlock"]),
+            "toBlock": "latest",
+            "topics": [topic(signature)],
+        }
+        return [_decoded(log) for log in rpc.call(self.url, "eth_getLogs", wanted)]
 
 
-def manager_members(url: str, manifest: Mapping[str, Any]) -> set[Member]:
-    """Members of the AccessManager's roles."""
-    address, start = manifest["contracts"]["AccessManager"]["address"], manifest["startBlock"]
-    granted, revoked = "RoleGranted(uint64,address,uint32,uint48,bool)", "RoleRevoked(uint64,address)"
-    replayed = [(int.from_bytes(role), who) for role, who in _replay(url, address, start, granted, revoked)]
-    return {(ROLE_NAMES.get(role, str(role)), who) for role, who in replayed}
-
-
-def timelock_members(url: str, manifest: Mapping[str, Any]) -> set[Member]:
-    """Members of the Timelock's roles; the zero address stands for anyone."""
-    address, start = manifest["contracts"]["TimelockController"]["address"], manifest["startBlock"]
-    granted, revoked = "RoleGranted(bytes32,address,address)", "RoleRevoked(bytes32,address,address)"
-    replayed = _replay(url, address, start, granted, revoked)
-    return {(TIMELOCK_ROLES.get(role, "0x" + role.hex()), who) for role, who in replayed}
+def _decoded(log: Mapping[str, Any]) -> dict[str, Any]:
+    raw = bytes.fromhex
+    return {
+        "blockNumber": int(log["blockNumber"], 16),
+        "logIndex": int(log["logIndex"], 16),
+        "transactionHash": raw(log["transactionHash"][2:]),
+        "topics": [raw(each[2:]) for each in log["topics"]],
+        "data": raw(log["data"][2:]),
+    }
 
 
 def _selectors(contract: str, folder: Path = ROOT / "indexer" / "abi") -> dict[str, bytes]:
@@ -76,28 +64,24 @@ def _selectors(contract: str, folder: Path = ROOT / "indexer" / "abi") -> dict[s
     return {f["name"]: keccak(text=f"{f['name']}({','.join(map(kind, f['inputs']))})")[:4] for f in functions}
 
 
-def function_problems(url: str, manifest: Mapping[str, Any]) -> Iterator[str]:
+def function_differences(node: Node) -> Iterator[Difference]:
     """Restricted functions whose role on the chain is not that of the table."""
-    manager = manifest["contracts"]["AccessManager"]["address"]
+    contracts = node.manifest["contracts"]
     question = keccak(text="getTargetFunctionRole(address,bytes4)")[:4]
+    updated = function_updates(node)
     for name, functions in RESTRICTED.items():
-        target = manifest["contracts"][name]["address"]
+        target = contracts[name]["address"]
         selectors = _selectors(name)
         for function, role in functions.items():
-            data = question + bytes(12) + bytes.fromhex(target[2:]) + selectors[function].ljust(32, b"\0")
-            found = int(rpc.call(url, "eth_call", {"to": manager, "data": "0x" + data.hex()}, "latest"), 16)
+            selector = selectors[function]
+            data = question + bytes(12) + bytes.fromhex(target[2:]) + selector.ljust(32, b"\0")
+            asked = {"to": contracts["AccessManager"]["address"], "data": "0x" + data.hex()}
+            found = int(rpc.call(node.url, "eth_call", asked, "latest"), 16)
             if found != role:
-                yield f"{name}.{function} is for role {ROLE_NAMES.get(found, found)}, not {ROLE_NAMES[role]}"
+                yield Difference(misplaced(name, function, found, role), updated.get((target, "0x" + selector.hex())))
 
 
-def problems(url: str, manifest: Mapping[str, Any]) -> list[str]:
-    """Every difference between the table of roles and the chain, in words; none is the good answer."""
-    manager, timelock = expected_members(manifest)
-    found: list[str] = []
-    for where, has, should in (
-        ("AccessManager", manager_members(url, manifest), manager),
-        ("Timelock", timelock_members(url, manifest), timelock),
-    ):
-        found += [f"{who} has role {role} of the {where} and should not" for role, who in sorted(has - should)]
-        found += [f"{who} lacks role {role} of the {where}" for role, who in sorted(should - has)]
-    return [*found, *function_problems(url, manifest)]
+def compare(url: str, manifest: Mapping[str, Any]) -> Findings:
+    """Every difference between the table of roles and the chain; what executed votes have changed is set apart."""
+    node = Node(url, manifest)
+    return History(node).judge(chain(member_differences(node), function_differences(node)))

@@ -11,35 +11,26 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from brownie import Contract, project, web3
-from eth_utils import to_checksum_address
 
 from backend.rewards.merkle import Tree, leaf_split
 from scripts.deploy import manifest as manifests
 from scripts.deploy.export_abi import abi_hash
 from scripts.deploy.history import Change, Difference, Findings, History, as_word, latest, topic
-from scripts.deploy.plan import (
-    ADMIN,
-    GUARDIAN,
-    NATIVE,
-    RESTRICTED,
-    ROLE_NAMES,
-    ZERO_ADDRESS,
-    expected_members,
+from scripts.deploy.plan import ADMIN, GUARDIAN, NATIVE, RESTRICTED
+from scripts.deploy.roles import (
+    called,
+    function_updates,
+    manager_members,
+    member_differences,
+    misplaced,
+    timelock_members,
+    word_address,
 )
-
-Role = tuple[str, str]
-"""A role's name and a member's address."""
-MANAGER_GRANTED, MANAGER_REVOKED = "RoleGranted(uint64,address,uint32,uint48,bool)", "RoleRevoked(uint64,address)"
-TIMELOCK_GRANTED, TIMELOCK_REVOKED = "RoleGranted(bytes32,address,address)", "RoleRevoked(bytes32,address,address)"
-
-
-def _address(word: bytes) -> str:
-    return str(to_checksum_address(bytes(word)[-20:]))
 
 
 class Reader:
@@ -72,74 +63,14 @@ class Reader:
         )
         return found
 
-    def called(self, address: str) -> str:
-        """An address with the name it has in the manifest, if any."""
-        names = {value: name for name, value in self.address.items()} | {ZERO_ADDRESS: "anyone"}
-        for role, who in self.parameters["people"].items():
-            for person in [who] if isinstance(who, str) else who:
-                names.setdefault(person, role)
-        return f"{names[address]} {address}" if address in names else address
-
-
-class Standing(NamedTuple):
-    """Whether somebody holds a role now, and the event that made it so."""
-
-    holds: bool
-    log: Any
-
-
-def _replayed(
-    reader: Reader, contract: str, granted: str, revoked: str, name: Callable[[bytes], str]
-) -> dict[Role, Standing]:
-    """Everybody who ever held a role of a contract, from its events."""
-    logs = [(log, True) for log in reader.logs(contract, granted)]
-    logs += [(log, False) for log in reader.logs(contract, revoked)]
-    logs.sort(key=lambda each: (each[0]["blockNumber"], each[0]["logIndex"]))
-    return {(name(bytes(log["topics"][1])), _address(log["topics"][2])): Standing(holds, log) for log, holds in logs}
-
-
-def manager_members(reader: Reader) -> dict[Role, Standing]:
-    """Everybody who ever held a role of the AccessManager."""
-
-    def name(role: bytes) -> str:
-        number = int.from_bytes(role, "big")
-        return ROLE_NAMES.get(number, str(number))
-
-    return _replayed(reader, "AccessManager", MANAGER_GRANTED, MANAGER_REVOKED, name)
-
-
-def timelock_members(reader: Reader) -> dict[Role, Standing]:
-    """Everybody who ever held a role of the Timelock."""
-    timelock = reader.TimelockController
-    names = {
-        bytes(getattr(timelock, name)()): name
-        for name in ("DEFAULT_ADMIN_ROLE", "PROPOSER_ROLE", "CANCELLER_ROLE", "EXECUTOR_ROLE")
-    }
-    name = lambda role: names.get(role, "0x" + role.hex())  # noqa: E731
-    return _replayed(reader, "TimelockController", TIMELOCK_GRANTED, TIMELOCK_REVOKED, name)
-
-
-def member_differences(reader: Reader) -> Iterator[Difference]:
-    manager, timelock = expected_members(reader.manifest)
-    for where, ever, expected in (
-        ("AccessManager", manager_members(reader), manager),
-        ("Timelock", timelock_members(reader), timelock),
-    ):
-        for (role, account), standing in sorted(ever.items()):
-            if standing.holds and (role, account) not in expected:
-                yield Difference(f"{where}: {reader.called(account)} has role {role} and should not", standing.log)
-        for role, account in sorted(expected):
-            last = ever.get((role, account))
-            if last is None or not last.holds:
-                yield Difference(f"{where}: {reader.called(account)} lacks role {role}", last and last.log)
-
 
 def function_differences(reader: Reader) -> Iterator[Difference]:
     """Each restricted function has the role of the table, and nothing else was ever changed in the AccessManager."""
     manager = reader.AccessManager
-    updates = reader.logs("AccessManager", "TargetFunctionRoleUpdated(address,bytes4,uint64)")
-    updated = {(_address(log["topics"][1]), "0x" + bytes(log["data"])[:4].hex()): log for log in updates}
-    closings = {_address(log["topics"][1]): log for log in reader.logs("AccessManager", "TargetClosed(address,bool)")}
+    updated = function_updates(reader)
+    closings = {
+        word_address(log["topics"][1]): log for log in reader.logs("AccessManager", "TargetClosed(address,bool)")
+    }
     stated = set()
     for name, functions in RESTRICTED.items():
         contract = getattr(reader, name)
@@ -148,8 +79,7 @@ def function_differences(reader: Reader) -> Iterator[Difference]:
             stated.add(at)
             found = int(manager.getTargetFunctionRole(*at))
             if found != role:
-                text = f"{name}.{function} is for role {ROLE_NAMES.get(found, found)}, not {ROLE_NAMES[role]}"
-                yield Difference(text, updated.get(at))
+                yield Difference(misplaced(name, function, found, role), updated.get(at))
         if manager.isTargetClosed(contract.address):
             yield Difference(f"{name} is closed in the AccessManager", closings.get(contract.address))
         if contract.authority() != manager.address:
@@ -157,7 +87,7 @@ def function_differences(reader: Reader) -> Iterator[Difference]:
             yield Difference(text, latest(reader.logs(name, "AuthorityUpdated(address)")))
     for (target, selector), log in updated.items():
         if (target, selector) not in stated and int(manager.getTargetFunctionRole(target, selector)) != ADMIN:
-            text = f"function {selector} of {reader.called(target)} has a role that the table does not know"
+            text = f"function {selector} of {called(reader.manifest, target)} has a role that the table does not know"
             yield Difference(text, log)
     for event in (
         "RoleAdminChanged(uint64,uint64)",
@@ -175,7 +105,7 @@ def platform_differences(reader: Reader) -> Iterator[Difference]:
     keys = {bytes(log["topics"][1]): log for log in reader.logs("Characters", "PlatformSet(bytes32,address)")}
     for platform, log in keys.items():
         if any(bytes(log["data"])):
-            text = f"platform 0x{platform.hex()} of Characters has the key {_address(log['data'])} and should not"
+            text = f"platform 0x{platform.hex()} of Characters has the key {word_address(log['data'])} and should not"
             yield Difference(text, log)
 
 
@@ -367,7 +297,7 @@ def role_table(reader: Reader) -> str:
     lines = []
     for where, members in (("AccessManager", manager_members(reader)), ("Timelock", timelock_members(reader))):
         held = sorted(entry for entry, standing in members.items() if standing.holds)
-        lines += [f"  {where}", *(f"    {role:<20}{reader.called(account)}" for role, account in held)]
+        lines += [f"  {where}", *(f"    {role:<20}{called(reader.manifest, account)}" for role, account in held)]
     return "\n".join(lines)
 
 

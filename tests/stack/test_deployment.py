@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from eth_abi.abi import encode
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from stack import deployment, roles, rpc
+from backend.chain import encode_call
+from scripts.deploy.history import Findings
+from scripts.deploy.plan import GUARDIAN, PUBLISHER
+from stack import checks, deployment, roles, rpc
+from stack.target import target
 from tests.conftest import Deployed
+
+STRANGER = to_checksum_address("0x" + "5a" * 20)
 
 
 def test_the_snapshot_brings_code_and_history_to_a_fresh_chain(deployed: Deployed) -> None:
@@ -35,56 +45,102 @@ def test_two_chains_of_one_snapshot_go_their_own_ways(deployed: Deployed, module
     assert rpc.call(module_deployed.rpc_url, "eth_blockNumber") == head
 
 
-def test_the_roles_are_those_of_the_table(deployed: Deployed) -> None:
-    assert roles.problems(deployed.rpc_url, json.loads(deployed.manifest.read_text())) == []
+def manifest_of(deployed: Deployed) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(deployed.manifest.read_text())
+    return manifest
 
 
-def word(value: int | str) -> str:
-    return f"{value:064x}" if isinstance(value, int) else value[2:].lower().rjust(64, "0")
+def address(deployed: Deployed, contract: str) -> str:
+    return str(manifest_of(deployed)["contracts"][contract]["address"])
 
 
-def as_timelock(deployed: Deployed, signature: str, *values: int | str) -> str:
-    """Let the Timelock, which holds every power, call its AccessManager; returns the Timelock's address."""
-    contracts = json.loads(deployed.manifest.read_text())["contracts"]
-    timelock: str = contracts["TimelockController"]["address"]
+def send(deployed: Deployed, sender: str, contract: str, function: str, *args: object) -> None:
+    """Let anybody at all call a contract, the Timelock, which holds every power, included."""
     url = deployed.rpc_url
-    rpc.call(url, "anvil_impersonateAccount", timelock)
-    rpc.call(url, "anvil_setBalance", timelock, hex(10**18))
-    data = "0x" + keccak(text=signature)[:4].hex() + "".join(map(word, values))
-    transaction = {"from": timelock, "to": contracts["AccessManager"]["address"], "data": data}
-    sent = rpc.call(url, "eth_sendTransaction", transaction)
+    rpc.call(url, "anvil_impersonateAccount", sender)
+    rpc.call(url, "anvil_setBalance", sender, hex(10**18))
+    data = "0x" + encode_call(contract, function, args).hex()
+    sent = rpc.call(url, "eth_sendTransaction", {"from": sender, "to": address(deployed, contract), "data": data})
     while not (receipt := rpc.call(url, "eth_getTransactionReceipt", sent)):
         pass
     assert receipt["status"] == "0x1"
-    return timelock
+
+
+def by_hand(deployed: Deployed, function: str, *args: object) -> None:
+    """Change the AccessManager without a vote."""
+    send(deployed, address(deployed, "TimelockController"), "AccessManager", function, *args)
+
+
+def by_vote(deployed: Deployed, function: str, *args: object) -> int:
+    """Change the AccessManager by a vote of the development voters; the block in which it was executed."""
+    url, voters = deployed.rpc_url, manifest_of(deployed)["parameters"]["people"]["voters"]
+    manager, call = address(deployed, "AccessManager"), encode_call("AccessManager", function, args)
+    order = ([manager], [0], [call])
+    for voter in voters:
+        send(deployed, voter, "TroupeToken", "delegate", voter)
+    rpc.call(url, "evm_increaseTime", 1)
+    send(deployed, voters[0], "TroupeGovernor", "propose", *order, "A vote")
+    order = (*order, keccak(text="A vote"))
+    proposal = int.from_bytes(keccak(encode(["address[]", "uint256[]", "bytes[]", "bytes32"], order)))
+    governance = manifest_of(deployed)["parameters"]["governance"]
+    rpc.call(url, "evm_increaseTime", governance["votingDelay"] + 1)
+    for voter in voters:
+        send(deployed, voter, "TroupeGovernor", "castVote", proposal, 1)
+    rpc.call(url, "evm_increaseTime", governance["votingPeriod"] + governance["lateQuorumExtension"])
+    send(deployed, STRANGER, "TroupeGovernor", "queue", *order)
+    rpc.call(url, "evm_increaseTime", governance["timelockDelay"])
+    send(deployed, STRANGER, "TroupeGovernor", "execute", *order)
+    return int(rpc.call(url, "eth_blockNumber"), 16)
+
+
+def found(deployed: Deployed) -> Findings:
+    return roles.compare(deployed.rpc_url, manifest_of(deployed))
+
+
+def test_the_roles_are_those_of_the_table(deployed: Deployed) -> None:
+    assert found(deployed) == Findings([], [])
 
 
 def test_a_role_that_somebody_else_was_given_is_found(deployed: Deployed) -> None:
-    stranger = "0x" + "5a" * 20
-    as_timelock(deployed, "grantRole(uint64,address,uint32)", 1, stranger, 0)
-    found = roles.problems(deployed.rpc_url, json.loads(deployed.manifest.read_text()))
-    assert [line.lower() for line in found] == [
-        f"{stranger} has role publisher of the accessmanager and should not",
-    ]
+    by_hand(deployed, "grantRole", PUBLISHER, STRANGER, 0)
+    assert found(deployed) == Findings([f"AccessManager: {STRANGER} has role PUBLISHER and should not"], [])
 
 
 def test_a_role_that_was_taken_away_is_found(deployed: Deployed) -> None:
-    manifest = json.loads(deployed.manifest.read_text())
-    guardian = manifest["parameters"]["people"]["guardian"]
-    as_timelock(deployed, "revokeRole(uint64,address)", 4, guardian)
-    assert roles.problems(deployed.rpc_url, manifest) == [f"{guardian} lacks role GUARDIAN of the AccessManager"]
+    guardian = manifest_of(deployed)["parameters"]["people"]["guardian"]
+    by_hand(deployed, "revokeRole", GUARDIAN, guardian)
+    assert found(deployed) == Findings([f"AccessManager: guardian {guardian} lacks role GUARDIAN"], [])
 
 
 def test_a_function_that_was_opened_is_found(deployed: Deployed) -> None:
-    manifest = json.loads(deployed.manifest.read_text())
     selector = keccak(text="setFeeBps(uint16)")[:4]
     assert selector == roles._selectors("RevenueLedger")["setFeeBps"]
-    ledger = manifest["contracts"]["RevenueLedger"]["address"]
     public = 2**64 - 1
-    array = [0x60, public, 1, int.from_bytes(selector.ljust(32, b"\0"))]
-    as_timelock(deployed, "setTargetFunctionRole(address,bytes4[],uint64)", ledger, *array)
-    found = roles.problems(deployed.rpc_url, manifest)
-    assert found == [f"RevenueLedger.setFeeBps is for role {public}, not ADMIN"]
+    by_hand(deployed, "setTargetFunctionRole", address(deployed, "RevenueLedger"), [selector], public)
+    assert found(deployed) == Findings([f"RevenueLedger.setFeeBps is for role {public}, not ADMIN"], [])
+
+
+def test_v7_what_a_vote_has_changed_is_set_apart_from_what_nobody_voted_on(deployed: Deployed) -> None:
+    block = by_vote(deployed, "grantRole", PUBLISHER, STRANGER, 0)
+    voted = f"AccessManager: {STRANGER} has role PUBLISHER and should not: changed by vote, block {block}"
+    assert found(deployed) == Findings([], [voted])
+    by_hand(deployed, "grantRole", GUARDIAN, STRANGER, 0)
+    assert found(deployed) == Findings([f"AccessManager: {STRANGER} has role GUARDIAN and should not"], [voted])
+    by_hand(deployed, "revokeRole", PUBLISHER, STRANGER)
+    by_hand(deployed, "grantRole", PUBLISHER, STRANGER, 0)
+    assert found(deployed).voted == []  # a vote on the same thing before excuses nothing
+
+
+def test_doctor_calls_no_vote_a_breach(deployed: Deployed, tmp_path: Path) -> None:
+    installation = replace(target(tmp_path), rpc_url=deployed.rpc_url, manifest=deployed.manifest)
+    by_vote(deployed, "grantRole", PUBLISHER, STRANGER, 0)
+    finding = checks.check_roles(installation)
+    assert finding.level is checks.Level.OK
+    assert "has role PUBLISHER and should not: changed by vote, block" in finding.detail
+    by_hand(deployed, "grantRole", GUARDIAN, STRANGER, 0)
+    finding = checks.check_roles(installation)
+    assert finding.level is checks.Level.FAIL
+    assert "has role GUARDIAN and should not" in finding.detail
 
 
 def test_another_content_has_another_hash(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_doctor_finds_a_role_that_somebody_else_was_given(running_dev: Dev) -> N
     finally:
         rpc.call(url, "evm_revert", snapshot)
     assert finding["level"] == "fail"
-    assert "has role PUBLISHER of the AccessManager and should not" in finding["detail"]
+    assert "has role PUBLISHER and should not" in finding["detail"]
 
 
 def test_doctor_finds_an_old_database(running_dev: Dev) -> None:
