@@ -289,7 +289,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
 
     /// @inheritdoc IRevenueLedger
     function activate(uint64 workId) external override {
-        Work memory work = _reassignable(workId);
+        Work memory work = _unfrozen(workId); // in a dispute too: who gave a share away draws on it no longer for one
         PendingSplit memory pending = _pending[workId];
         if (pending.root == 0) revert RevenueNothingPending(workId);
         uint48 time = work.activatedAt + SPLIT_INTERVAL;
@@ -607,7 +607,8 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         SettleArg[] calldata settles
     ) private {
         _checkNotPaused();
-        Work memory work = _reassignable(move.workId);
+        Work memory work = _unfrozen(move.workId);
+        if (work.status == uint8(IWorkRegistry.Status.DISPUTED)) revert RevenueWorkStatus(move.workId, work.status);
         _settleMany(settles);
         bytes32 newRoot = _movedRoot(move, newHash, proof, work);
         bool atOnce = _activatesAtOnce(work.activatedAt, move.activateBy);
@@ -692,11 +693,10 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         if (work.version == 0) revert RevenueUnknownWork(workId);
     }
 
-    /// @dev A work whose split may change by its holders' will.
-    function _reassignable(uint64 workId) private view returns (Work memory work) {
+    /// @dev A work that has holders of its own and isn't frozen.
+    function _unfrozen(uint64 workId) private view returns (Work memory work) {
         if (workId == PLATFORM_WORK) revert RevenuePlatformWork();
         work = _known(workId);
-        if (work.status == uint8(IWorkRegistry.Status.DISPUTED)) revert RevenueWorkStatus(workId, work.status);
         _checkNotFrozen(workId, work.frozenUntil);
     }
 

@@ -457,9 +457,9 @@ interface IRevenueLedger {
     ) external;
 
     /**
-     * @notice Makes a work's pending root its next split version. Anyone may call.
-     * @dev Reverts with RevenueUnknownWork, RevenuePlatformWork, RevenueNothingPending, RevenueNotYet, RevenueFrozen,
-     * RevenueWorkStatus (disputed).
+     * @notice Makes a work's pending root its next split version. Anyone may call, in a dispute too: a ruling for the
+     * claimant replaces whatever split is active by then.
+     * @dev Reverts with RevenueUnknownWork, RevenuePlatformWork, RevenueNothingPending, RevenueNotYet, RevenueFrozen.
      */
     function activate(uint64 workId) external;
 

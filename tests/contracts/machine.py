@@ -293,8 +293,8 @@ class Machine:
         names = None
         if work == 0:
             names = {"RevenuePlatformWork"}
-        elif target.status == 1 or at < target.frozen_until:
-            names = {"RevenueWorkStatus", "RevenueFrozen"}
+        elif at < target.frozen_until:
+            names = {"RevenueFrozen"}
         elif work in self.pending and node(self.pending[work]) == node(self.trees[work, target.version]):
             names = {"RevenueNothingPending", "RevenueNotYet"}
         if names:

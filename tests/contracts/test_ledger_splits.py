@@ -570,17 +570,19 @@ def test_reassign_and_activate_are_refused_for_the_platform(ledger, treasury, st
         ledger.activate(0, {"from": stranger})
 
 
-def test_reassign_and_activate_are_refused_while_a_work_is_disputed(ledger, trio, accounts, stranger):
+def test_no_share_moves_in_a_dispute_but_what_moved_before_is_activated(ledger, trio, accounts, stranger):
+    """Else who sold a share could keep drawing on it by having the work contested."""
     leaf = leaves(trio)[0]
     reassign(ledger, 1, leaf, Leaf(str(accounts[4]), 50))
     ledger.pushStatus(1, 1, {"from": accounts[9]})
     mine_after(WEEK)
     with reverts("RevenueWorkStatus", 1, 1):
-        ledger.activate(1, {"from": stranger})
+        reassign(ledger, 1, leaf._replace(account=str(accounts[4])), Leaf(leaf.account, 50))
+    ledger.activate(1, {"from": stranger})
+    pay(ledger, 1, 1_000, stranger)
+    assert withdraw(ledger, 1, 2, leaf._replace(account=str(accounts[4])), stranger) == 500
     with reverts("RevenueWorkStatus", 1, 1):
         reassign(ledger, 1, leaf._replace(account=str(accounts[4])), Leaf(leaf.account, 50))
-    ledger.pushStatus(1, 0, {"from": accounts[9]})
-    ledger.activate(1, {"from": stranger})
 
 
 def test_unknown_works_have_nothing_to_activate(ledger, stranger):

@@ -411,8 +411,6 @@ def test_case_74_a_new_split_drops_the_gathered_moves(
     standing.contest(stolen, SALT, {"from": author})
     announced(standing, stolen, only(author), admin)
     mine_at(now() + NOTICE)
-    with reverts("RevenueWorkStatus", stolen, DISPUTED):
-        books.activate(stolen, {"from": thief})
     standing.enforce(stolen, [], {"from": author})
     assert plain(books.pendingOf(stolen)) == (hexed(NONE), hexed(NONE))
     with reverts("RevenueNothingPending", stolen):
