@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 app = typer.Typer(
     name="troupe",
-    help="Troupe: an entertainment platform that its audience co-owns. `troupe dev` starts all of it.",
+    help="Troupe: an entertainment platform that its audience co-owns. `./troupe dev` starts all of it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -119,7 +119,7 @@ def logs(
     folder = (state.resolve() if state else state_from_environment()) / "logs"
     known = sorted(path.stem for path in folder.glob("*.log"))
     if name not in known:
-        there = f"there is {', '.join(known)}" if known else "nothing was started yet: `troupe dev` does"
+        there = f"there is {', '.join(known)}" if known else "nothing was started yet: `./troupe dev` does"
         raise typer.BadParameter(f"no part {name!r} has a log in {folder}; {there}", param_hint="NAME")
     log = folder / f"{name}.log"
     out.print("\n".join(tail(log, lines)), markup=False, soft_wrap=True)
@@ -150,7 +150,7 @@ def status(state: StateOption = None) -> None:
     with _said_in_words():
         found = processes(folder)
     if not found:
-        out.print(f"no stack runs in {folder}: `troupe dev` starts it")
+        out.print(f"no stack runs in {folder}: `./troupe dev` starts it")
         raise typer.Exit(1)
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading, justify in (("part", "left"), ("state", "left"), ("pid", "right"), ("up", "right"), ("MB", "right")):
@@ -253,7 +253,7 @@ def _embedded_database(state: Path | None) -> Iterator[DatabaseUrls]:
             yield settings.database
     else:
         raise StackError(
-            f"there is no database in {settings.state} yet: `troupe dev` makes one, or set TROUPE_ADMIN_DATABASE_URL"
+            f"there is no database in {settings.state} yet: `./troupe dev` makes one, or set TROUPE_ADMIN_DATABASE_URL"
         )
 
 
@@ -273,7 +273,7 @@ def main() -> int:
     """Run the command line and return its exit status; an unforeseen error is one line without --debug."""
     debug = "--debug" in sys.argv
     try:
-        result = app(standalone_mode=False, prog_name="troupe")
+        result = app(standalone_mode=False, prog_name="./troupe")
         return int(result or 0)
     except typer.Exit as ending:
         return int(ending.exit_code)

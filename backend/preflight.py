@@ -96,7 +96,7 @@ def check_database(settings: Settings) -> None:
             found, needed = current(connection), head()
         if found != needed:
             raise PreflightError(
-                f"The database is at revision {found or 'none'} and this version needs {needed}: run `troupe migrate`"
+                f"The database is at revision {found or 'none'} and this version needs {needed}: run `./troupe migrate`"
             )
         with psycopg.connect(conninfo(url), connect_timeout=TIMEOUT_S) as raw:
             require_current(raw)

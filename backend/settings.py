@@ -30,9 +30,9 @@ class Settings(BaseSettings):
     database_url: SecretStr
     """As role troupe_backend: postgresql+psycopg://troupe_backend@/troupe?host=/socket/folder"""
     indexer_database_url: SecretStr | None = None
-    """As role troupe_indexer; the indexer's own setting, used here by `troupe migrate` alone."""
+    """As role troupe_indexer; the indexer's own setting, used here by `./troupe migrate` alone."""
     admin_database_url: SecretStr | None = None
-    """As a role that may create roles and schemas; used by `troupe migrate` alone."""
+    """As a role that may create roles and schemas; used by `./troupe migrate` alone."""
     redis_url: str
     """redis://host:port/0 or unix:///path/to/redis.sock"""
     rpc_url: str

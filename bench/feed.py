@@ -99,7 +99,7 @@ def await_model(stage: Stage, person: Person) -> dict[str, Any]:
         if feed["personal"] and feed["model_version"] is not None:
             return feed
         time.sleep(0.5)
-    raise SystemExit(f"no model was trained within {MODEL_PATIENCE_S:.0f} s: see `troupe logs worker`")
+    raise SystemExit(f"no model was trained within {MODEL_PATIENCE_S:.0f} s: see `./troupe logs worker`")
 
 
 @contextmanager

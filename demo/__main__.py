@@ -24,7 +24,7 @@ from demo.stage import Stage
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m demo", description="Play the creator story on a running stack.")
-    api, rpc = (os.environ.get(f"TROUPE_{name}_URL") for name in ("API", "RPC"))  # what `troupe demo` says
+    api, rpc = (os.environ.get(f"TROUPE_{name}_URL") for name in ("API", "RPC"))  # what `./troupe demo` says
     arguments.add_argument("--api", default=api or "http://127.0.0.1:8000", help="the API's address")
     arguments.add_argument("--rpc", default=rpc or "http://127.0.0.1:8545", help="the development chain's address")
     arguments.add_argument("--scale", type=float, default=1.0, help="part of the films and people, 0.02 to 1")

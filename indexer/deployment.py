@@ -49,7 +49,7 @@ class Deployment:
 
     @property
     def development(self) -> bool:
-        """Whether every block may be reorganised (DESIGN.md section 10)."""
+        """Whether it is the local chain of development, where every block may be reorganised."""
         return self.chain_id == DEVELOPMENT_CHAIN_ID
 
     def addresses(self) -> dict[str, str]:

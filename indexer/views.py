@@ -1,4 +1,4 @@
-"""What is current, and what money is where: views over the event tables, in the words of research/contracts.md part B.
+"""What is current, and what money is where: views over the event tables, in docs/money.md's words.
 
 Order in time is (block_number, log_index) everywhere. Amounts are base units, the native coin is the zero address.
 

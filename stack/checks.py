@@ -1,4 +1,4 @@
-"""What `troupe doctor` looks at: each check is a function of a Target, changes nothing, and says the fix."""
+"""What `./troupe doctor` looks at: each check is a function of a Target, changes nothing, and says the fix."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from stack.target import Target
 LAG_WARNING_BLOCKS = 5
 CLOCK_WARNING_S = 60
 NODE_MINIMUM = 20
-START = "start the stack with `troupe dev`"
+START = "start the stack with `./troupe dev`"
 SETUP = "run `make setup`"
 
 
@@ -174,7 +174,7 @@ def check_stack(target: Target) -> Finding:
         return fail(what, remedy)
     ended = [name for name, identity in target.processes.items() if not identity.process()]
     if ended:
-        return fail(f"{', '.join(ended)} ended", f"see `troupe logs {ended[0]}`, then {START}")
+        return fail(f"{', '.join(ended)} ended", f"see `./troupe logs {ended[0]}`, then {START}")
     if not target.running:
         return warn("not running", START)
     return ok(f"{len(target.processes)} processes run in {target.state}")
@@ -209,7 +209,7 @@ def check_database(target: Target) -> Finding:
             row = connection.execute("SELECT current_setting('server_version'), pg_database_size(current_database())")
             version, size = row.fetchone() or ("?", 0)
     except psycopg.OperationalError as error:
-        remedy = "see `troupe logs postgres`" if target.embedded else "start it, or mend TROUPE_DATABASE_URL"
+        remedy = "see `./troupe logs postgres`" if target.embedded else "start it, or mend TROUPE_DATABASE_URL"
         return fail(f"not reachable: {first_line(error)}", remedy)
     return ok(f"PostgreSQL {version.split()[0]}, {readable(size)}")
 
@@ -223,11 +223,11 @@ def check_product_tables(target: Target) -> Finding:
     assert target.database_url
     with psycopg.connect(conninfo(target.database_url), connect_timeout=5) as connection:
         if connection.execute("SELECT to_regclass('app.alembic_version')").fetchone() == (None,):
-            return fail("never migrated", "run `troupe migrate`")
+            return fail("never migrated", "run `./troupe migrate`")
         row = connection.execute("SELECT version_num FROM app.alembic_version").fetchone()
     current = row[0] if row else None
     if current != needed_revision():
-        return fail(f"at revision {current}, and this version needs {needed_revision()}", "run `troupe migrate`")
+        return fail(f"at revision {current}, and this version needs {needed_revision()}", "run `./troupe migrate`")
     return ok(f"at revision {current}")
 
 
@@ -236,17 +236,17 @@ def check_chain_tables(target: Target) -> Finding:
     with psycopg.connect(conninfo(target.database_url), connect_timeout=5) as connection:
         found = present_fingerprint(connection)
     if found is None:
-        return fail("never migrated", "run `troupe migrate`")
+        return fail("never migrated", "run `./troupe migrate`")
     expected = expected_fingerprint()
     if (found.core, found.events) != (expected.core, expected.events):
         return fail("made for other contract ABIs than these", "run `python -m indexer rebuild`")
     if found != expected:
-        return fail("the views are of another version", "run `troupe migrate`")
+        return fail("the views are of another version", "run `./troupe migrate`")
     return ok("made for these ABIs")
 
 
 def check_database_roles(target: Target) -> Finding:
-    """PostgreSQL's own answer to who may write where (DESIGN.md section 10)."""
+    """PostgreSQL's own answer to who may write where (docs/architecture.md: one writer a table)."""
     assert target.database_url
     wanted = {
         ("troupe_backend", "app", "CREATE"): False,
@@ -258,11 +258,11 @@ def check_database_roles(target: Target) -> Finding:
     with psycopg.connect(conninfo(target.database_url), connect_timeout=5) as connection:
         for (role, schema, right), want in wanted.items():
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
-                return fail(f"the role {role} is missing", "run `troupe migrate`")
+                return fail(f"the role {role} is missing", "run `./troupe migrate`")
             row = connection.execute("SELECT has_schema_privilege(%s, %s, %s)", (role, schema, right)).fetchone()
             if row != (want,):
                 verb = "may not" if want else "may"
-                return fail(f"{role} {verb} {right} in schema {schema}", "run `troupe migrate`, or mend the grant")
+                return fail(f"{role} {verb} {right} in schema {schema}", "run `./troupe migrate`, or mend the grant")
         row = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = 'chain' AND ("
             " has_table_privilege('troupe_backend', format('%I.%I', schemaname, tablename), 'INSERT, UPDATE, DELETE')"
@@ -279,7 +279,7 @@ def check_database_roles(target: Target) -> Finding:
 def check_redis(target: Target) -> Finding:
     if missing := _named(target.redis_url, "TROUPE_REDIS_URL"):
         return missing
-    remedy = f"see `troupe logs redis`, then {START}" if target.embedded else "start it, or mend TROUPE_REDIS_URL"
+    remedy = f"see `./troupe logs redis`, then {START}" if target.embedded else "start it, or mend TROUPE_REDIS_URL"
     try:
         with RedisClient.from_url(str(target.redis_url), socket_timeout=5) as client:
             info = client.info()
@@ -298,7 +298,7 @@ def check_worker(target: Target) -> Finding:
     if not target.embedded:
         return Finding(Level.OFF, "workers have names of their own here")
     if not worker_answers(target.redis_url, WORKER_NAME):
-        return fail("does not answer a ping", "see `troupe logs worker`")
+        return fail("does not answer a ping", "see `./troupe logs worker`")
     return ok("answers a ping")
 
 
@@ -306,7 +306,7 @@ def check_beat(target: Target) -> Finding:
     identity = target.processes.get("beat")
     if not target.embedded or identity is None:
         return Finding(Level.OFF, "not seen from here")
-    return ok("runs") if identity.process() else fail("ended", "see `troupe logs beat`")
+    return ok("runs") if identity.process() else fail("ended", "see `./troupe logs beat`")
 
 
 # --- chain --------------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def check_chain(target: Target) -> Finding:
     if missing := _named(target.rpc_url, "TROUPE_RPC_URL"):
         return missing
     url = str(target.rpc_url)
-    remedy = f"see `troupe logs anvil`, then {START}" if target.embedded else "start the node, or mend TROUPE_RPC_URL"
+    remedy = f"see `./troupe logs anvil`, then {START}" if target.embedded else "start the node, or mend TROUPE_RPC_URL"
     try:
         chain_id = int(rpc.call(url, "eth_chainId", timeout_s=5), 16)
         head = rpc.call(url, "eth_getBlockByNumber", "latest", False, timeout_s=5)
@@ -401,7 +401,7 @@ def _first(lines: list[str]) -> str:
 def check_indexer(target: Target) -> Finding:
     assert target.database_url
     assert target.rpc_url
-    remedy = "see `troupe logs indexer`" if target.embedded else "start `python -m indexer run`"
+    remedy = "see `./troupe logs indexer`" if target.embedded else "start `python -m indexer run`"
     with psycopg.connect(conninfo(target.database_url), connect_timeout=5) as connection:
         row = connection.execute("SELECT head_number, head_hash FROM chain.cursor").fetchone()
     head = int(rpc.call(target.rpc_url, "eth_blockNumber"), 16)
@@ -420,7 +420,7 @@ def check_indexer(target: Target) -> Finding:
 def check_api(target: Target) -> Finding:
     if missing := _named(target.public_url, "TROUPE_PUBLIC_URL"):
         return missing
-    remedy = f"see `troupe logs api`, then {START}" if target.embedded else "start it, or mend TROUPE_PUBLIC_URL"
+    remedy = f"see `./troupe logs api`, then {START}" if target.embedded else "start it, or mend TROUPE_PUBLIC_URL"
     try:
         with rpc.OPENER.open(f"{target.public_url}/ready", timeout=5) as response:
             response.read()

@@ -1,4 +1,4 @@
-"""`troupe doctor`: runs every check in order and says what each found."""
+"""`./troupe doctor`: runs every check in order and says what each found."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Who holds which role and which role a function needs, read back from the chain without Brownie.
 
 A shorter sibling of scripts/deploy/verify.py, which reads everything back: this one asks a node with a few calls, so
-that `troupe doctor` and an operator's monitoring can do it often.
+that `./troupe doctor` and an operator's monitoring can do it often.
 """
 
 from __future__ import annotations

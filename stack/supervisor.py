@@ -1,6 +1,6 @@
 """Troupe's own process tree: which parts there are, how each is started, what must be true before.
 
-`Stack` is what `troupe dev`, the demo and the end-to-end tests start: the same parts, in another folder and on other
+`Stack` is what `./troupe dev`, the demo and the end-to-end tests start: the same parts, in another folder and on other
 ports. Everything that it keeps is in its state folder.
 """
 
@@ -304,7 +304,7 @@ def require_contracts(settings: Settings) -> None:
     if not contracts_present(settings):
         raise StackError(
             f"the deployment ended well but {settings.manifest.name} names no contracts that have code on the chain:"
-            " see `troupe logs contracts`"
+            " see `./troupe logs contracts`"
         )
 
 

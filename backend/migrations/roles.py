@@ -1,4 +1,4 @@
-"""Roles, schemas and the grants between them (DESIGN.md section 10). Idempotent.
+"""Roles, schemas and the grants between them. Idempotent.
 
 `chain` belongs to troupe_indexer, and troupe_backend reads it. `app` belongs to whoever migrates; troupe_backend reads
 and writes rows there and changes no table. PostgreSQL itself refuses the rest.

@@ -1,4 +1,4 @@
-"""The invariants I1 to I7 of RevenueLedger (research/contracts.md B.6) and V1, as checks on the twin. Pure.
+"""The invariants I1 to I7 of RevenueLedger (docs/contracts.md), and V1 (docs/promises.md), as checks on the twin. Pure.
 
 Each check raises AssertionError with the figures that disagree. `balance`, where it can be given, is the contract's
 real balance; without it the twin's own is taken.

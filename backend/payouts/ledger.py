@@ -5,7 +5,7 @@ operations, and fold the ledger's events through it. `indexer verify` does witho
 and compares the mirror with the contract's own getters. All amounts are base units of one token (wei), all weights and
 shares are integers, and every division says which way it rounds.
 
-The arithmetic (research/contracts.md, W1 and W2). For a work w and a token, with direct D and inherited H, the
+The arithmetic (docs/money.md tells it by an example). For a work w and a token, with direct D and inherited H, the
 lifetime income of w, and for each edge e of w to a parent:
 
     basis(e) = D + H   if e is relative, else D

@@ -1,7 +1,7 @@
 """Planning the move of a share: the new leaves, their published file, and the proof that the contract will ask for.
 
 Pure. A holder gives its leaf, or part of it, to others; `plan` builds the node that takes its place, the tree file that
-is pinned for it, and the split as it will be (research/contracts.md, W2). The trees are those of backend.works.splits.
+is pinned for it, and the split as it will be. The trees are those of backend.works.splits.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Engagement rewards of one epoch: from what people did with works to what creators are paid.
 
-The rule is `research/personalization.md` section 5, points 1 (value), 3 (fixed voice) and 6 (shares of the pool); trust
-and clusters are inputs. Everything is an integer, every rounding is stated where it happens, and nothing depends on
-the order of the input: the same inputs give the same bytes on any machine (promise V3). Keys (viewers, creators,
-clusters) are opaque bytes: the service scores viewers under per-epoch pseudonyms, creators under their addresses.
+docs/rewards.md says the rule for people; trust and clusters are inputs. Everything is an integer, every rounding is
+stated where it happens, and nothing depends on the order of the input: the same inputs give the same bytes on any
+machine (promise V3). Keys (viewers, creators, clusters) are opaque bytes: the service scores viewers under per-epoch
+pseudonyms, creators under their addresses.
 
-Pure: standard library only. docs/rewards.md explains the rule for people.
+Pure: standard library only.
 """
 
 from __future__ import annotations

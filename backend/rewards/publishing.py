@@ -1,7 +1,7 @@
 """What the sender looks at on the chain before it signs anything about rewards.
 
 A root that is there already is a success; another root where ours should be is a contradiction that stops the account
-and calls the operator (research/reliability.md, part 4).
+and calls the operator, because whoever published it holds a key that should be ours alone.
 """
 
 from __future__ import annotations

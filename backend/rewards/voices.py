@@ -1,7 +1,7 @@
 """What a voice costs and what it can bring: the arithmetic under which a farm of bought voices loses. Pure.
 
-research/personalization.md section 5 names the hole (a verified person can be bought at the market price of an
-identity) and the remedy: cap the payout per identity below that price. docs/rewards.md has the sums and their limits.
+A verified person can be bought at the market price of an identity; so what one identity pays out is capped below that
+price. docs/rewards.md has the sums and their limits.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def _database(core: Core) -> Check:
         return Check("database", False, "The database does not answer.")
     if found != needed:
         return Check(
-            "database", False, f"It is at revision {found}, this version needs {needed}: run `troupe migrate`."
+            "database", False, f"It is at revision {found}, this version needs {needed}: run `./troupe migrate`."
         )
     return Check("database", True, f"Revision {found}.")
 

@@ -6,7 +6,7 @@ events alone, even when the file of a replaced leaf was never published: its nod
 and each leaf that moves below it brings the nodes on its way up, in the event's proof.
 
 A node's number is its position `(1 << depth) | path`, where bit i of the path is the step i levels above the leaf.
-So the root is 1, the parent of p is p >> 1 and its sibling p ^ 1 (research: contracts.md, W2).
+So the root is 1, the parent of p is p >> 1 and its sibling p ^ 1.
 """
 
 from __future__ import annotations

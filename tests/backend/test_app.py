@@ -63,7 +63,7 @@ def shown() -> Shown:
 
 @router.get("/broken")
 def broken() -> None:
-    raise ZeroDivisionError("SELECT secret FROM /root/path")
+    raise ZeroDivisionError("SELECT secret FROM private.diary")
 
 
 @router.get("/conflict")

@@ -127,7 +127,7 @@ def test_a_database_that_is_away(good: Settings) -> None:
     ("statement", "sentence"),
     [
         ("UPDATE app.alembic_version SET version_num = '0000'", "at revision 0000 and this version needs"),
-        ("DROP TABLE app.alembic_version", "at revision none and this version needs .*: run `troupe migrate`"),
+        ("DROP TABLE app.alembic_version", "at revision none and this version needs .*: run `./troupe migrate`"),
         ("UPDATE chain.fingerprint SET value = 'old.old.old'", "other contract ABIs than these"),
         ("DROP TABLE chain.fingerprint", "no chain tables yet"),
     ],

@@ -180,7 +180,7 @@ def test_mint_tells_owner_work_and_metadata(characters, registry, work, author, 
 
 
 def test_mint_up_to_the_supply_and_no_further(characters, work, author, holder):
-    """B.4: minted <= maxSupply, and what is burned doesn't come back."""
+    """Minted <= maxSupply, and what is burned doesn't come back."""
     class_created(characters, work, author, maxSupply=2)
     for number in (1, 2):
         assert minted(characters, 1, holder, author) == token_id(1, number)

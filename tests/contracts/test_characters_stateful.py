@@ -370,7 +370,7 @@ def deployed(contract, authority, registry, accounts):
 
 @pytest.mark.parametrize("seed", range(max(1, EXAMPLES // 8)))
 def test_stateful_characters_follow_their_model(authority, registry, accounts, work, seed):
-    """Every outcome and getter through a random history, the invariants of B.4, and the state from events alone."""
+    """Every outcome and getter through a random history, the invariants, and the state from events alone."""
     characters = deployed(Characters, authority, registry, accounts)
     machine = Machine(characters, registry, accounts, work, seed).run()
     machine.check()

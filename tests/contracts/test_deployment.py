@@ -609,7 +609,7 @@ def test_verify_names_other_code(system, stated):
 
 
 def test_v7_day_one_founders_alone_reach_the_quorum_and_nobody_else_can(system, launch):
-    """D.4 case 86, computed from the deployment: who can propose, vote and rule on the first day, and why.
+    """Case 86, computed from the deployment: who can propose, vote and rule on the first day, and why.
 
     The development voters stand for holders that a launch does not have; without them nobody but the founders proposes.
     """

@@ -291,7 +291,7 @@ class GovernorMachine:
         for voter in self.voters:
             assert int(self.token.balanceOf(voter)) == self.model.balances.get(str(voter), 0)
             assert int(self.token.getVotes(voter)) == self.model.votes(str(voter), now())
-        # B.1: all votes are those of holders who delegated, here everybody but the treasury and one account's dust.
+        # All votes are those of holders who delegated, here everybody but the treasury and one account's dust.
         votes = sum(int(self.token.getVotes(voter)) for voter in self.voters)
         assert votes == sum(self.model.balances.values())
 
@@ -332,7 +332,7 @@ def system():
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_stateful_governor_follows_its_model(system, seed):
-    """Case 60, and D.3: votes used stay within the snapshot, states advance, executions alone change the treasury."""
+    """Case 60: votes used stay within the snapshot, states advance, executions alone change the treasury."""
     machine = GovernorMachine(system, seed)
     machine.run()
     assert machine.outcomes[None] > 20

@@ -103,7 +103,7 @@ def test_mint_up_to_the_supply_and_no_further(items, author, work):
 
 
 def test_supply_counts_what_was_minted_not_what_is_alive(items, author, work):
-    """B.5: what is burned doesn't come back."""
+    """What is burned doesn't come back."""
     item_created(items, work, author, supply=2)
     items.mint(author, 1, 2, {"from": author})
     items.burn(author, 1, 2, {"from": author})

@@ -207,7 +207,7 @@ def test_inherited_revenue_overflow_is_refused(ledger, works, usd, stranger):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_net_never_decreases_and_all_is_paid_within_the_bound(ledger, works, accounts, stranger, seed):
-    """One ceil on the combined upstream part: earnings only grow, and net + dues never exceed what came (W1)."""
+    """One ceil on the combined upstream part: earnings only grow, and net + dues never exceed what came."""
     dice = random.Random(seed)
     works(1)
     works(2)
@@ -233,7 +233,7 @@ def test_net_never_decreases_and_all_is_paid_within_the_bound(ledger, works, acc
 
 
 def test_payment_costs_the_same_at_any_depth(ledger, works, stranger):
-    """W1: a work at the end of a chain of 30 derivations is paid for the same gas as one without parents."""
+    """A work at the end of a chain of 30 derivations is paid for the same gas as one without parents."""
     for number in range(1, 32):
         works(number, [(number - 1, 100, RELATIVE)] if number > 1 else [])
     for number in (1, 31):

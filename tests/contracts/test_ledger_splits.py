@@ -447,7 +447,7 @@ def test_reassign_after_the_interval_takes_the_pending_moves_with_it(ledger, tri
 
 
 def test_V2_proofs_below_a_hidden_sub_tree_are_rebuilt_from_events(ledger, free, accounts, stranger):
-    """W2: a holder hides three new holders in its leaf; one of them moves on, and so does who gets that share. All are
+    """A holder hides three new holders in its leaf; one of them moves on, and so does who gets that share. All are
     paid by proofs from the first file and the events alone."""
     files = {}
 
@@ -678,7 +678,7 @@ def sold(ledger, signer_key, account, work, leaf, executor, **given):
 
 
 def test_executor_names_the_new_holder_of_a_leaf(ledger, trio, accounts):
-    """W2: newHash 0 stands for the leaf (holder, weight) that the executor names."""
+    """newHash 0 stands for the leaf (holder, weight) that the executor names."""
     mine_after(WEEK)
     leaf = leaves(trio)[0]
     args = sold(ledger, keyed(1).key, accounts[1], 1, leaf, accounts[5])

@@ -459,7 +459,7 @@ def test_content_of_a_revoked_work_can_be_registered_anew(registry, creator, adm
 
 
 def test_selling_the_token_moves_no_revenue(registry, books, creator, stranger, payer):
-    """B.3: the payees are the split's holders; the new owner gets the right to the metadata."""
+    """The payees are the split's holders; the new owner gets the right to the metadata."""
     work = registered(registry, creator)
     registry.transferFrom(creator, stranger, work, {"from": creator})
     pay(books, work, 10_000, payer)

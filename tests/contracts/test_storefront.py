@@ -423,7 +423,7 @@ def test_forwarded_purchase_is_the_accounts_own(shop, work, buyer, edition):
 
 
 def test_nothing_is_listed_or_repriced_through_the_forwarder(shop, work, author, edition):
-    """B.7: a session key must not reach approvals."""
+    """A session key must not reach approvals."""
     item = item_created(shop.items, work, author)
     with reverts("StoreDirectOnly"):
         forwarded(shop, author, shop.store.list, listing(EDITION, item, 1))

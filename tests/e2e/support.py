@@ -1,4 +1,4 @@
-"""A stack and the demo's driver on it, as `troupe demo` runs them: the driver is a process of its own."""
+"""A stack and the demo's driver on it, as `./troupe demo` runs them: the driver is a process of its own."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ import demo.__main__ as driver
         ),
         ({"TROUPE_API_URL": "http://127.0.0.1:1"}, ["--api", "http://127.0.0.1:3"], ("http://127.0.0.1:3", None)),
     ],
-    ids=["usual", "said by `troupe demo`", "said by hand"],
+    ids=["usual", "said by `./troupe demo`", "said by hand"],
 )
 def test_the_driver_goes_where_troupe_demo_or_the_caller_says(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], options: list[str], expected: tuple[str, str | None]

@@ -1,7 +1,7 @@
 """SIGKILL to every process in turn while the story is told: it can be finished, and the table holds.
 
 One run of a story is struck once for every victim, in an order and at points drawn from a seed (printed with a
-failure). A killed part ends the stack, as `troupe demo` does; it is started again in the same folder, and the driver
+failure). A killed part ends the stack, as `./troupe demo` does; it is started again in the same folder, and the driver
 with it. The sender is struck by itself, between signing and sending.
 """
 

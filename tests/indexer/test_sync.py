@@ -304,7 +304,7 @@ def test_finality_by_tag_never_goes_back_on_a_public_chain(public: Mirrored) -> 
 def test_v5_a_table_left_out_of_the_undo_is_found_by_the_reference(
     mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The planted bug: Audius forgot a new table in its undo (research/indexer.md section 7)."""
+    """The planted bug, which other indexers have had: a new table is forgotten in the undo."""
     transfer = record("WorkRegistry", "Transfer", account(1), account(2), 3)
     mirrored.emitter.mine([], [], [transfer])
     mirrored.catch_up()

@@ -1,4 +1,4 @@
-"""The views of money and works against histories worked out by hand (research/contracts.md W1 and W2)."""
+"""The views of money and works against histories worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole of Troupe in one process tree: started by `troupe dev` on free ports, in a folder of its own."""
+"""The whole of Troupe in one process tree: started by `./troupe dev` on free ports, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def environment(state: Path, ports: Ports) -> dict[str, str]:
 
 @dataclass
 class Dev:
-    """`troupe dev` in a process of its own."""
+    """`./troupe dev` in a process of its own."""
 
     state: Path
     ports: Ports
@@ -271,7 +271,7 @@ def test_doctor_finds_an_old_database(running_dev: Dev) -> None:
         finally:
             admin.execute("UPDATE app.alembic_version SET version_num = %s", row)
     assert finding["level"] == "fail"
-    assert finding["fix"] == "run `troupe migrate`"
+    assert finding["fix"] == "run `./troupe migrate`"
 
 
 @pytest.mark.slow

@@ -307,7 +307,7 @@ def test_others_can_withdraw_when_a_holder_publishes_nothing(client: Client, tel
 
 
 def test_a_share_moved_on_below_a_hidden_tree_leaves_everyones_proofs_right(client: Client, tell: Tell) -> None:
-    """W2: Bob hides Carol in his leaf; what she then gives to Dave is placed by the event's proof."""
+    """Bob hides Carol in his leaf; what she then gives to Dave is placed by the event's proof."""
     story = Story()
     story.register(ALICE, shares=[Share(ALICE, 600_000), Share(BOB, 400_000)])
     story.next_block(SPLIT_INTERVAL_S)

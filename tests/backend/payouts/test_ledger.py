@@ -22,7 +22,7 @@ from tests.backend.payouts.histories import (
 
 
 class CountsUnopenedVersions(Ledger):
-    """The bug that research/contracts.md W2 tells of: a version without a credit is taken for the whole history."""
+    """A version without a credit is taken for the whole history, and pays it out once more."""
 
     def accrual(self, work: int, token: str, version: int) -> Accrual | None:
         found = super().accrual(work, token, version)

@@ -1,6 +1,6 @@
 """The reward rule once more, slow and with exact fractions: what the engine is compared with.
 
-Written from the page (research/personalization.md section 5), not from the engine: fractions instead of scaled
+Written from the rule as docs/rewards.md says it, not from the engine: fractions instead of scaled
 integers, the water level found by trying every number of capped clusters instead of one pass, remainders as fractions.
 """
 

@@ -1,4 +1,4 @@
-"""Splits rebuilt from the first tree file and the events prove against the roots that the chain has (W2)."""
+"""Splits rebuilt from the first tree file and the events prove against the roots that the chain has."""
 
 from __future__ import annotations
 
