@@ -1,6 +1,6 @@
 """Who holds a role, from the events of AccessManager and Timelock, so that no member can hide.
 
-Needs a node's logs alone: `verify` reads them through Brownie, `troupe doctor` without it (stack/roles.py).
+Needs a node's logs alone: `verify` reads them through Brownie, `./troupe doctor` without it (stack/roles.py).
 """
 
 from __future__ import annotations
