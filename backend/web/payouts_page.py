@@ -256,14 +256,14 @@ def work_name(work_id: int, titles: Mapping[int, str]) -> str:
     return titles.get(work_id) or f"Work {work_id}"
 
 
-def rows(lines: Iterable[Line], titles: Mapping[int, str]) -> list[Row]:
-    """The statement's lines in words."""
+def rows(lines: Iterable[Line], titles: Mapping[int, str], *, own: bool) -> list[Row]:
+    """The statement's lines in words; `own` when who reads them is who they are about."""
     return [
         Row(
             iso=iso(int(line.time.timestamp())),
             utc=moment(int(line.time.timestamp())),
             title=_line_title(line),
-            detail=_line_detail(line, titles),
+            detail=_line_detail(line, titles, own=own),
             work_id=line.work_id,
             work=work_name(line.work_id, titles),
             figure=money(line.token, -line.amount if line.type == "withdrawal" else line.amount),
@@ -284,10 +284,10 @@ def _line_title(line: Line) -> str:
     return PAID_FOR.get(line.source or "other", "Payment")
 
 
-def _line_detail(line: Line, titles: Mapping[int, str]) -> str:
+def _line_detail(line: Line, titles: Mapping[int, str], *, own: bool) -> str:
     """What stands under the title: where the money came from, and how much the whole work got if that is more."""
     if line.type == "withdrawal":
-        return "to your wallet"
+        return "to your wallet" if own else "to this address"
     origin = ""
     if line.type in ("royalty", "fee") and line.from_work_id is not None:
         origin = f"from {work_name(line.from_work_id, titles)}"

@@ -140,16 +140,17 @@ async def _payouts_page(visitor: Visitor, payouts: Payouts, account: str, *, day
             page = await statement(payouts, connection, books, cursor=None, limit=LINES)
             earned = await _earnings(payouts, connection, books, days=days, token=currency)
             titles = await _titles(payouts, books, page)
+        own = visitor.address == account
         return visitor.page(
             "payouts.html",
             account=account,
-            own=visitor.address == account,
+            own=own,
             head=books.head,
             headline=payouts_page.headline(summary),
             tokens=[figures.token for figures in summary.tokens],
             earnings=payouts_page.earnings(earned, titles),
             days=days,
-            rows=payouts_page.rows(page.items, titles),
+            rows=payouts_page.rows(page.items, titles, own=own),
             next=page.next,
         )
     except AppError as error:
@@ -197,7 +198,8 @@ async def lines_part(
     async with payouts.reading(address) as (connection, books):
         page = await statement(payouts, connection, books, cursor=cursor, limit=LINES)
         titles = await _titles(payouts, books, page)
-    return visitor.page("_lines.html", account=address, rows=payouts_page.rows(page.items, titles), next=page.next)
+    rows = payouts_page.rows(page.items, titles, own=visitor.address == address)
+    return visitor.page("_lines.html", account=address, rows=rows, next=page.next)
 
 
 @router.get("/payouts/{address}/check")

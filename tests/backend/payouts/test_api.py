@@ -402,6 +402,22 @@ def test_a_statement_line_says_what_for_from_where_and_how_sure(client: Client, 
     ]
 
 
+def test_the_page_says_whose_wallet_a_withdrawal_went_to(
+    client: Client, tell: Tell, alice: LocalAccount, bob: LocalAccount
+) -> None:
+    story = Story(fee_bps=500)
+    story.register(alice.address)
+    story.paid(1, 10**18)
+    story.take(1, 1, 1, WEIGHT)
+    tell(story)
+    for reader, said in (
+        (client, "this address"),
+        (client.as_(bob), "this address"),
+        (client.as_(alice), "your wallet"),
+    ):
+        assert f"to {said}</span>" in reader.get(f"/payouts/{alice.address}").text
+
+
 def test_V5_a_cursor_from_before_a_reorganisation_is_void(client: Client, tell: Tell, clean_db: DatabaseUrls) -> None:
     tell(simple())
     page = get(client, f"/v1/payouts/{ALICE}/statements", limit=1)
