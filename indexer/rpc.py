@@ -23,10 +23,15 @@ _TOO_LARGE = re.compile(
 )
 _NOT_YET = re.compile(r"BlockOutOfRange|unknown block|header not found|block not found", re.I)
 METHOD_NOT_FOUND = -32601
+EXECUTION_REVERTED = 3
 
 
 class MethodMissing(Fatal):
     """The node does not know a method."""
+
+
+class Reverted(Fatal):
+    """A contract refused a call: asked again about the same block, it refuses again."""
 
 
 class Rpc:
@@ -109,6 +114,8 @@ class Rpc:
         said = f"{self.node} refused {method}: {text}"
         if code == METHOD_NOT_FOUND:
             return MethodMissing(f"{said}. The indexer needs a node that has it: name another in TROUPE_RPC_URL")
+        if method == "eth_call" and (code == EXECUTION_REVERTED or "revert" in text.lower()):
+            return Reverted(said)
         if _NOT_YET.search(text):
             return Retryable(said)
         if method == "eth_getLogs" and _TOO_LARGE.search(text):

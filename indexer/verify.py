@@ -20,11 +20,13 @@ from indexer.db import Connection
 from indexer.deployment import NATIVE, Deployment
 from indexer.errors import Fatal, Retryable
 from indexer.rebuild import raw_logs
-from indexer.rpc import Rpc
+from indexer.rpc import Reverted, Rpc
 from indexer.store import GENESIS_DIGEST, EventWriters, next_digest
 
 CALLS_PER_BATCH = 100
 BLOCKS_PER_RANGE = 500
+UNKNOWN = "nothing of it"
+"""What the chain has where a contract refuses the getter's call."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,42 @@ class Getters:
     def balance(self, address: bytes) -> int:
         return int(self._rpc.call("eth_getBalance", "0x" + address.hex(), self._at), 16)
 
-    def words(self, calls: Sequence[tuple[bytes, str]]) -> Iterator[list[bytes]]:
-        """The words that each call (contract, call data) returns. Raises Fatal for one that returns none."""
+    def token_balance(self, token: bytes, account: bytes) -> int | None:
+        """What an account has of a token; None when there is no token of that address."""
+        try:
+            (words,) = self.words([(token, _call_data("balanceOf(address)", account))])
+        except Fatal:
+            return None
+        return _number(words[0]) if words else None
+
+    def words(self, calls: Sequence[tuple[bytes, str]]) -> Iterator[list[bytes] | None]:
+        """The words that each call (contract, call data) returns, None where the contract refuses the call.
+
+        Raises Fatal for one that returns nothing.
+        """
         for start in range(0, len(calls), CALLS_PER_BATCH):
             some = calls[start : start + CALLS_PER_BATCH]
             requests = [({"to": "0x" + to.hex(), "data": data}, self._at) for to, data in some]
-            for answer, (to, data) in zip(
-                self._rpc.batch([("eth_call", each) for each in requests]), some, strict=True
-            ):
+            for answer, (to, data) in zip(self._answers(requests), some, strict=True):
+                if answer is None:
+                    yield None
+                    continue
                 raw = bytes.fromhex(answer[2:])
                 if not raw or len(raw) % 32:
                     raise Fatal(f"0x{to.hex()} has no getter {data[:10]}: the deployed contract is another version")
                 yield [raw[at : at + 32] for at in range(0, len(raw), 32)]
+
+    def _answers(self, requests: Sequence[tuple[Any, ...]]) -> list[str | None]:
+        try:
+            return self._rpc.batch([("eth_call", each) for each in requests])
+        except Reverted:
+            return [self._answer(each) for each in requests]
+
+    def _answer(self, request: tuple[Any, ...]) -> str | None:
+        try:
+            return str(self._rpc.call("eth_call", *request))
+        except Reverted:
+            return None
 
 
 def _rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
@@ -113,13 +139,20 @@ def _number(word: bytes) -> int:
 
 
 def _answered(
-    connection: Connection, getters: Getters, contract: bytes, getter: str, query: str
+    check: Check, getters: Getters, contract: bytes, getter: str, rows: list[tuple[Any, ...]]
 ) -> Iterator[tuple[tuple[Any, ...], list[bytes]]]:
-    """Each row of a query with the words that a getter returns for it; its arguments are the row's first columns."""
-    rows = _rows(connection, query)
-    arguments = getter.count(",") + 1
+    """Each row with the words that a getter returns for it; its arguments are the row's first columns.
+
+    A row that the contract knows nothing of, so that it refuses the call, is a finding and is left out.
+    """
+    arguments = 0 if getter.endswith("()") else getter.count(",") + 1
     calls = [(contract, _call_data(getter, *row[:arguments])) for row in rows]
-    return zip(rows, getters.words(calls), strict=True)
+    for row, words in zip(rows, getters.words(calls), strict=True):
+        if words is None:
+            asked = f"{getter.partition('(')[0]} of {_show(row[:arguments])}"
+            check.compare(asked, row[arguments:], UNKNOWN)
+        else:
+            yield row, words
 
 
 def check_balances(connection: Connection, getters: Getters, ledger: bytes) -> Check:
@@ -130,12 +163,9 @@ def check_balances(connection: Connection, getters: Getters, ledger: bytes) -> C
     check = Check("ledger's balances")
     surplus = []
     for token, balance in _rows(connection, "SELECT token, balance FROM chain.ledger_balance ORDER BY token"):
-        if token == NATIVE:
-            held = getters.balance(ledger)
-        else:
-            held = _number(next(getters.words([(token, _call_data("balanceOf(address)", ledger))]))[0])
-        check.compare(f"balance of 0x{token.hex()}", balance, min(held, balance))
-        if held > balance:
+        held = getters.balance(ledger) if token == NATIVE else getters.token_balance(token, ledger)
+        check.compare(f"balance of 0x{token.hex()}", balance, UNKNOWN if held is None else min(held, balance))
+        if held is not None and held > balance:
             surplus.append(f"{held - balance} of 0x{token.hex()}")
     if surplus:
         check.note = f"the ledger also holds {', '.join(surplus)}, sent to it without a payment"
@@ -146,12 +176,12 @@ def check_owners(connection: Connection, getters: Getters, registry: bytes) -> C
     """Every work's owner, metadata, label, licence and status."""
     check = Check("works")
     owners = "SELECT work_id, owner FROM chain.work ORDER BY work_id"
-    for (work_id, owner), words in _answered(connection, getters, registry, "ownerOf(uint256)", owners):
+    for (work_id, owner), words in _answered(check, getters, registry, "ownerOf(uint256)", _rows(connection, owners)):
         check.compare(f"owner of work {work_id}", owner, words[0][12:])
     works = (
         "SELECT work_id, content_hash, cid_digest, licence_id, kind, ai_label, status FROM chain.work ORDER BY work_id"
     )
-    for (work_id, *mirror), words in _answered(connection, getters, registry, "workOf(uint64)", works):
+    for (work_id, *mirror), words in _answered(check, getters, registry, "workOf(uint64)", _rows(connection, works)):
         # workOf: contentHash, cidDigest, registeredAt, committedAt, licenceId, kind, aiLabel, status
         chain = (words[0], words[1], *map(_number, words[4:8]))
         check.compare(f"work {work_id}", tuple(mirror), chain)
@@ -162,7 +192,7 @@ def check_splits(connection: Connection, getters: Getters, ledger: bytes) -> Che
     """Every version of every split."""
     check = Check("splits")
     query = "SELECT work_id, version, root, total_weight FROM chain.split ORDER BY work_id, version"
-    for row, words in _answered(connection, getters, ledger, "splitOf(uint64,uint32)", query):
+    for row, words in _answered(check, getters, ledger, "splitOf(uint64,uint32)", _rows(connection, query)):
         work_id, version, root, total = row
         check.compare(f"split {version} of work {work_id}", (root, total), (words[0], _number(words[1])))
     return check
@@ -175,7 +205,8 @@ def check_accounts(connection: Connection, getters: Getters, ledger: bytes) -> C
         "SELECT work_id, token, sum(direct), sum(inherited), max(version) FROM chain.credit"
         " GROUP BY work_id, token ORDER BY work_id, token"
     )
-    for (work_id, token, *mirror), words in _answered(connection, getters, ledger, "accountOf(uint64,address)", query):
+    answers = _answered(check, getters, ledger, "accountOf(uint64,address)", _rows(connection, query))
+    for (work_id, token, *mirror), words in answers:
         check.compare(f"revenue of work {work_id} in 0x{token.hex()}", tuple(mirror), tuple(map(_number, words[:3])))
     return check
 
@@ -187,7 +218,7 @@ def check_accruals(connection: Connection, getters: Getters, ledger: bytes) -> C
         "SELECT work_id, token, version, direct_before, inherited_before FROM chain.version_accrual"
         " ORDER BY work_id, token, version"
     )
-    for row, words in _answered(connection, getters, ledger, "baseOf(uint64,address,uint32)", query):
+    for row, words in _answered(check, getters, ledger, "baseOf(uint64,address,uint32)", _rows(connection, query)):
         work_id, token, version, *mirror = row
         what = f"beginning of version {version} of work {work_id} in 0x{token.hex()}"
         check.compare(what, tuple(mirror), tuple(map(_number, words[:2])))
@@ -198,7 +229,7 @@ def check_settlements(connection: Connection, getters: Getters, ledger: bytes) -
     """What every edge has passed on."""
     check = Check("settled edges")
     query = "SELECT work_id, edge_index, token, amount FROM chain.settled ORDER BY work_id, edge_index, token"
-    for row, words in _answered(connection, getters, ledger, "settledOf(uint64,uint256,address)", query):
+    for row, words in _answered(check, getters, ledger, "settledOf(uint64,uint256,address)", _rows(connection, query)):
         work_id, edge, token, amount = row
         check.compare(f"settled by edge {edge} of work {work_id} in 0x{token.hex()}", amount, _number(words[0]))
     return check
@@ -211,7 +242,8 @@ def check_withdrawals(connection: Connection, getters: Getters, ledger: bytes) -
         "SELECT work_id, version, token, position, amount FROM chain.withdrawn"
         " ORDER BY work_id, version, token, position"
     )
-    for row, words in _answered(connection, getters, ledger, "withdrawnOf(uint64,uint32,address,uint256)", query):
+    answers = _answered(check, getters, ledger, "withdrawnOf(uint64,uint32,address,uint256)", _rows(connection, query))
+    for row, words in answers:
         work_id, version, token, position, amount = row
         what = f"paid to position {position} of version {version} of work {work_id} in 0x{token.hex()}"
         check.compare(what, amount, _number(words[0]))
@@ -221,8 +253,9 @@ def check_withdrawals(connection: Connection, getters: Getters, ledger: bytes) -
 def check_fee(connection: Connection, getters: Getters, ledger: bytes) -> Check:
     """The platform's fee in force."""
     check = Check("platform fee")
-    ((fee,),) = _rows(connection, "SELECT coalesce(fee_bps, 0) FROM chain.policy")
-    check.compare("fee in basis points", fee, _number(next(getters.words([(ledger, _call_data("feeBps()"))]))[0]))
+    query = "SELECT coalesce(fee_bps, 0) FROM chain.policy"
+    for (fee,), words in _answered(check, getters, ledger, "feeBps()", _rows(connection, query)):
+        check.compare("fee in basis points", fee, _number(words[0]))
     return check
 
 
@@ -242,9 +275,12 @@ def check_characters(connection: Connection, getters: Getters, characters: bytes
     """Every character's owner, and until when it is let. What was burned has no getter."""
     check = Check("characters")
     query = LATEST_CHARACTERS
-    for (token_id, owner, _), words in _answered(connection, getters, characters, "ownerOf(uint256)", query):
+    for (token_id, owner, _), words in _answered(
+        check, getters, characters, "ownerOf(uint256)", _rows(connection, query)
+    ):
         check.compare(f"owner of character {token_id}", owner, words[0][12:])
-    for (token_id, _, expires), words in _answered(connection, getters, characters, "userExpires(uint256)", query):
+    answers = _answered(check, getters, characters, "userExpires(uint256)", _rows(connection, query))
+    for (token_id, _, expires), words in answers:
         check.compare(f"end of the use of character {token_id}", expires, _number(words[0]))
     return check
 
@@ -266,7 +302,7 @@ ITEM_BALANCES = """
 def check_items(connection: Connection, getters: Getters, items: bytes) -> Check:
     """What every account has of every item."""
     check = Check("items")
-    answers = _answered(connection, getters, items, "balanceOf(address,uint256)", ITEM_BALANCES)
+    answers = _answered(check, getters, items, "balanceOf(address,uint256)", _rows(connection, ITEM_BALANCES))
     for (account, item, balance), words in answers:
         check.compare(f"item {item} of 0x{account.hex()}", balance, _number(words[0]))
     return check
@@ -279,7 +315,9 @@ def check_subscriptions(connection: Connection, getters: Getters, storefront: by
         "SELECT work_id, subscriber, max(expires_at) FROM chain.storefront_subscribed"
         " JOIN chain.storefront_plan_created USING (plan_id) GROUP BY work_id, subscriber ORDER BY work_id, subscriber"
     )
-    for row, words in _answered(connection, getters, storefront, "subscribedUntil(uint64,address)", query):
+    for row, words in _answered(
+        check, getters, storefront, "subscribedUntil(uint64,address)", _rows(connection, query)
+    ):
         work_id, subscriber, until = row
         check.compare(f"subscription of 0x{subscriber.hex()} to work {work_id}", until, _number(words[0]))
     return check

@@ -20,7 +20,7 @@ from indexer import deployment
 from indexer.chain import Chain
 from indexer.errors import AbiMismatch
 from indexer.rpc import Rpc
-from indexer.verify import verify
+from indexer.verify import UNKNOWN, verify
 from stack import rpc
 from stack.postgres import DatabaseUrls
 from tests.conftest import Deployed
@@ -210,6 +210,29 @@ def test_v1_a_changed_row_is_found_and_named(told: tuple[Contracts, Mirrored], c
         else:
             assert named in differing(connection)
         connection.rollback()
+
+
+@pytest.mark.parametrize(
+    ("change", "told_of"),
+    [
+        ("UPDATE chain.characters_transfer SET token_id = 77 WHERE token_id = 4294967297", "ownerOf of 77"),
+        (
+            "UPDATE chain.revenue_ledger_payment_received SET token = '\\x00000000000000000000000000000000000000ff'",
+            "balance of 0x00000000000000000000000000000000000000ff",
+        ),
+    ],
+)
+def test_what_the_chain_knows_nothing_of_is_a_difference(
+    told: tuple[Contracts, Mirrored], change: str, told_of: str
+) -> None:
+    """A character and a currency that only the mirror has: their getters revert, or there is no contract to ask."""
+    _, mirrored = told
+    chain = Chain(Rpc(mirrored.emitter.url), deployment.load(mirrored.manifest))
+    with psycopg.connect(mirrored.urls.conninfo()) as connection:
+        assert connection.execute(change.encode()).rowcount > 0
+        report = verify(connection, chain, sample=0, rng=random.Random(1), report=lambda _: None)
+        connection.rollback()
+    assert told_of in [each.what for check in report.checks for each in check.findings if each.chain == UNKNOWN]
 
 
 def test_a_difference_ends_with_1_and_is_shown(told: tuple[Contracts, Mirrored]) -> None:
