@@ -55,14 +55,26 @@ def test_wrong_usage_ends_with_2_and_names_the_argument(
 @pytest.mark.parametrize("command", ["run", "status", "verify", "rebuild", "migrate"])
 def test_a_missing_setting_is_named(without_database: Mirrored, command: str) -> None:
     done = without_database.command(command, TROUPE_INDEXER_DATABASE_URL=None)
-    assert "TROUPE_INDEXER_DATABASE_URL: Field required" in sentence(done, 2)
+    assert "TROUPE_INDEXER_DATABASE_URL is not set (the database as role" in sentence(done, 2)
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "status", "told"),
     [
-        ("TROUPE_INDEXER_PORT", "70000", 2, "TROUPE_INDEXER_PORT"),
-        ("TROUPE_INDEXER_DATABASE_URL", "sqlite:///x", 1, "must be PostgreSQL"),
+        (
+            "TROUPE_INDEXER_PORT",
+            "70000",
+            2,
+            "TROUPE_INDEXER_PORT must be less than or equal to 65535, not '70000' (the loopback",
+        ),
+        (
+            "TROUPE_INDEXER_PORT",
+            "eighty",
+            2,
+            "TROUPE_INDEXER_PORT must be a valid integer, not 'eighty' (the",
+        ),
+        ("TROUPE_INDEXER_DATABASE_URL", "sqlite:///x", 2, "TROUPE_INDEXER_DATABASE_URL must begin with postgresql"),
+        ("TROUPE_INDEXER_DATABASE_URL", "secret words", 2, "TROUPE_INDEXER_DATABASE_URL must begin with postgresql"),
         ("TROUPE_RPC_URL", "ws://127.0.0.1", 1, "TROUPE_RPC_URL is no http"),
         ("TROUPE_DEPLOYMENT", "/nowhere.json", 1, "no deployment manifest at /nowhere.json"),
     ],
