@@ -323,7 +323,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
     ) external override {
         if (msg.sender != address(IWorkRegistry(registry).standing())) revert RevenueUnauthorized(msg.sender);
         Work storage work = _known(workId);
-        if (work.status != uint8(IWorkRegistry.Status.DISPUTED)) revert RevenueWorkStatus(workId, work.status);
+        if (!_isDisputed(work.status)) revert RevenueWorkStatus(workId, work.status);
         _settleMany(settles);
         delete _pending[workId];
         _startVersion(workId, work.version + 1, root, treeDigest);
@@ -608,7 +608,7 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
     ) private {
         _checkNotPaused();
         Work memory work = _unfrozen(move.workId);
-        if (work.status == uint8(IWorkRegistry.Status.DISPUTED)) revert RevenueWorkStatus(move.workId, work.status);
+        if (_isDisputed(work.status)) revert RevenueWorkStatus(move.workId, work.status);
         _settleMany(settles);
         bytes32 newRoot = _movedRoot(move, newHash, proof, work);
         bool atOnce = _activatesAtOnce(work.activatedAt, move.activateBy);
@@ -698,6 +698,12 @@ contract RevenueLedger is IRevenueLedger, AccessManaged, EIP712, NoncesKeyed, Re
         if (workId == PLATFORM_WORK) revert RevenuePlatformWork();
         work = _known(workId);
         _checkNotFrozen(workId, work.frozenUntil);
+    }
+
+    function _isDisputed(uint8 status) private pure returns (bool) {
+        return
+            status == uint8(IWorkRegistry.Status.DISPUTED) ||
+            status == uint8(IWorkRegistry.Status.SUSPENDED_DISPUTED);
     }
 
     function _checkNotFrozen(uint64 workId, uint40 frozenUntil) private view {

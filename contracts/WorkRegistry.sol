@@ -198,22 +198,19 @@ contract WorkRegistry is
     // ---------------------------------------------------------------------------------------------- standing's calls
 
     /// @inheritdoc IWorkRegistry
-    function setStanding(uint64 workId, Status status, bytes32 reasonHash) external override {
+    function setStanding(uint64 workId, Status fact, bool holds, bytes32 reasonHash) external override {
         if (msg.sender != address(standing)) revert WorkNotStanding(msg.sender);
-        if (status == Status.REVOKED) revert WorkStatusInvalid(uint8(status));
-        if (status != Status.ACTIVE) _checkActive(workId);
-        else if (_works[workId].status != Status.DISPUTED) return;
-        _setStatus(workId, status, reasonHash);
+        if (fact != Status.DISPUTED && fact != Status.SUSPENDED) revert WorkStatusInvalid(uint8(fact));
+        _setFact(workId, fact, holds, reasonHash);
     }
 
     // ----------------------------------------------------------------------------------------------------- governance
 
     /// @inheritdoc IWorkRegistry
     function setStatus(uint64 workId, Status status, bytes32 reasonHash) external override restricted {
-        // REVOKED is `revoke`, by another role; DISPUTED is a claimant's, and ends by the rules of disputes alone.
-        if (status == Status.REVOKED || status == Status.DISPUTED) revert WorkStatusInvalid(uint8(status));
-        if (_known(workId).status == Status.DISPUTED) revert WorkNotActive(workId, uint8(Status.DISPUTED));
-        _setStatus(workId, status, reasonHash);
+        // REVOKED is `revoke`, by another role; a dispute is a claimant's, and ends by the rules of disputes alone.
+        if (status != Status.ACTIVE && status != Status.SUSPENDED) revert WorkStatusInvalid(uint8(status));
+        _setFact(workId, Status.SUSPENDED, status == Status.SUSPENDED, reasonHash);
     }
 
     /// @inheritdoc IWorkRegistry
@@ -506,10 +503,17 @@ contract WorkRegistry is
         if (sum > MAX_UPSTREAM_BPS) revert WorkUpstreamTooHigh(sum);
     }
 
+    /// @dev A status other than REVOKED is the sum of its facts.
+    function _setFact(uint64 workId, Status fact, bool holds, bytes32 reasonHash) private {
+        uint8 status = uint8(_known(workId).status);
+        if (status == uint8(Status.REVOKED)) revert WorkNotActive(workId, status);
+        if ((status & uint8(fact) != 0) == holds) revert WorkStatusInvalid(status);
+        _setStatus(workId, Status(status ^ uint8(fact)), reasonHash);
+    }
+
     function _setStatus(uint64 workId, Status status, bytes32 reasonHash) private {
         StoredWork storage work = _known(workId);
         if (work.status == Status.REVOKED) revert WorkNotActive(workId, uint8(work.status));
-        if (work.status == status) revert WorkStatusInvalid(uint8(status));
         work.status = status;
         emit WorkStatusChanged(workId, uint8(status), reasonHash, msg.sender);
         ledger.pushStatus(workId, uint8(status));

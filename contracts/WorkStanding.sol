@@ -109,7 +109,7 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
     function suspendForConsent(uint64 workId, bytes32 uid) external override {
         if (!_consents[workId][uid]) revert IWorkRegistry.WorkConsentInvalid(uid);
         if (attestations.isLive(uid)) revert StandingConsentLive(uid);
-        registry.setStanding(workId, IWorkRegistry.Status.SUSPENDED, uid);
+        registry.setStanding(workId, IWorkRegistry.Status.SUSPENDED, true, uid);
     }
 
     // ------------------------------------------------------------------------------------------------------- contests
@@ -131,7 +131,7 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
         Dispute storage dispute = _disputes[workId];
         (dispute.claimant, dispute.rulingUntil, dispute.bond) = (msg.sender, rulingUntil, bond);
         emit WorkContested(workId, msg.sender, committedAt, bond, rulingUntil);
-        registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, 0); // refused unless the work is active, so no dispute is overwritten
+        registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, true, 0); // refused if it is, so no dispute is overwritten
         IERC20(bondToken).safeTransferFrom(msg.sender, address(this), bond);
     }
 
@@ -143,7 +143,7 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
         }
         _end(workId, dispute.claimant, Outcome.ENFORCED);
         registry.ledger().replaceDisputedSplit(workId, dispute.root, dispute.treeDigest, settles);
-        registry.setStanding(workId, IWorkRegistry.Status.ACTIVE, 0);
+        registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, false, 0);
         _pay(workId, dispute.claimant, dispute.bond);
     }
 
@@ -257,7 +257,7 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
     function _endInVain(uint64 workId, Dispute memory dispute, Outcome outcome, address half) private {
         if (_doublings[workId] < MAX_DOUBLINGS) ++_doublings[workId];
         _end(workId, dispute.claimant, outcome);
-        registry.setStanding(workId, IWorkRegistry.Status.ACTIVE, 0);
+        registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, false, 0);
         uint256 amount = half == address(0) ? 0 : dispute.bond / 2;
         _pay(workId, half, amount);
         _pay(workId, address(pool), dispute.bond - amount);

@@ -36,7 +36,7 @@ FIRST_VERSION = 1
 SPLIT_INTERVAL_S = 7 * 24 * 3600
 NATIVE = "0x0000000000000000000000000000000000000000"
 
-ACTIVE, DISPUTED, SUSPENDED, REVOKED = range(4)
+ACTIVE, DISPUTED, SUSPENDED, SUSPENDED_DISPUTED, REVOKED = range(5)
 """A work's status as the registry pushes it; only a revoked work takes no payments."""
 
 
@@ -227,6 +227,10 @@ class Work:
     def split(self) -> Split:
         return self.splits[self.version]
 
+    @property
+    def disputed(self) -> bool:
+        return self.status in (DISPUTED, SUSPENDED_DISPUTED)
+
 
 Key = tuple[int, str]
 """(work, token)"""
@@ -382,7 +386,7 @@ class Ledger:
         target = self._work(work)
         if work == PLATFORM:
             raise InvalidShare("the platform's split changes by vote only")
-        if target.status == DISPUTED or now < target.frozen_until:
+        if target.disputed or now < target.frozen_until:
             raise Frozen(f"work {work} is disputed or frozen")
         current = target.split.leaves if target.pending is None else target.pending
         old = next((leaf for leaf in current if leaf.position == position), None)
@@ -421,7 +425,7 @@ class Ledger:
         The total stays, what is pending is dropped. Raises UnknownWork, NotDisputed.
         """
         target = self._work(work)
-        if target.status != DISPUTED:
+        if not target.disputed:
             raise NotDisputed(f"work {work} is not disputed")
         self.settle_many(settles)
         return self.replace_split(work, leaves=leaves, total_weight=target.split.total_weight, now=now)

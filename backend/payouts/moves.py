@@ -18,7 +18,7 @@ from backend.payouts.reassignment import CannotMove, Move, plan
 from backend.payouts.schemas import ActivateIntent, ReassignIntent, ReassignRequest, Recipient
 from backend.payouts.service import SETTLES_A_TRANSACTION, Payouts, step
 from backend.works.catalogue import splits_of
-from backend.works.rules import Status
+from backend.works.rules import IN_DISPUTE
 from backend.works.splits import Leaf, Share, Splits, SplitTree
 from indexer.models import view
 
@@ -134,7 +134,7 @@ def _movable(session: Session, payouts: Payouts, head: Head, work_id: int) -> Mo
     ).scalar()
     if active is None:
         raise NotFound(f"There is no work {work_id} on chain.", code="work_not_found", work_id=work_id)
-    if session.scalar(select(work.c.status).where(work.c.work_id == work_id)) == Status.DISPUTED:
+    if session.scalar(select(work.c.status).where(work.c.work_id == work_id)) in IN_DISPUTE:
         raise Conflict(f"Work {work_id} is disputed; its shares can't move until that is ruled.", code="work_disputed")
     splits = splits_of(session, payouts.store, work_id)
     return Movable(splits, active + SPLIT_INTERVAL_S)

@@ -41,12 +41,17 @@ class AiLabel(IntEnum):
 
 
 class Status(IntEnum):
-    """A work's standing. REVOKED is final."""
+    """A work's standing: disputed (1) or not, suspended (2) or not, or REVOKED, which is final."""
 
     ACTIVE = 0
     DISPUTED = 1
     SUSPENDED = 2
-    REVOKED = 3
+    SUSPENDED_DISPUTED = 3
+    REVOKED = 4
+
+
+IN_DISPUTE = frozenset({Status.DISPUTED, Status.SUSPENDED_DISPUTED})
+"""While it is ruled who made a work, its shares don't move."""
 
 
 @dataclass(frozen=True, slots=True)

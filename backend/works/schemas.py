@@ -20,7 +20,7 @@ MAX_METADATA_FIELD_BYTES: Final = 262_144
 
 KindName = Literal["other", "story", "song", "video", "game", "character", "event", "world", "image"]
 LabelName = Literal["unspecified", "human", "ai_assisted", "ai_generated"]
-StatusName = Literal["active", "disputed", "suspended", "revoked"]
+StatusName = Literal["active", "disputed", "suspended", "suspended_disputed", "revoked"]
 StageName = Literal["received", "seen", "final"]
 
 Relation = Literal["self", "ancestor", "descendant"]

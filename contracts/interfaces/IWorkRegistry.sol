@@ -22,14 +22,16 @@ interface IWorkRegistry {
     }
 
     /**
-     * @notice A work's standing. ACTIVE becomes DISPUTED by a contest alone and SUSPENDED by a moderator, or by anyone once a
-     * consent it was registered with is gone; DISPUTED becomes ACTIVE when the dispute ends; SUSPENDED becomes ACTIVE by a
-     * moderator; a vote makes any of them REVOKED, which is final.
+     * @notice A work's standing: two facts that neither bring about nor hide each other, or the last word. A claimant
+     * alone has a work disputed, until the dispute ends; a moderator suspends it, or anyone once a consent it was registered
+     * with is gone, until a moderator lets it go on. A vote makes it REVOKED, which is final.
+     * @dev As numbers: 1 for disputed, plus 2 for suspended; 4 is revoked.
      */
     enum Status {
         ACTIVE,
         DISPUTED,
         SUSPENDED,
+        SUSPENDED_DISPUTED,
         REVOKED
     }
 
@@ -288,13 +290,16 @@ interface IWorkRegistry {
     // ----------------------------------------------------------------------------------------------------- governance
 
     /**
-     * @notice Sets an ACTIVE work DISPUTED or SUSPENDED, or a DISPUTED one ACTIVE. Only the contract of the works' standing.
-     * @dev Reverts with WorkNotStanding, WorkNotActive, WorkStatusInvalid (REVOKED).
-     * ACTIVE for a work that isn't disputed changes nothing: it was revoked meanwhile.
+     * @notice Sets whether a work is disputed or suspended. Only the contract of the works' standing.
+     * @dev Reverts with WorkNotStanding, WorkNotActive (revoked), WorkStatusInvalid (another fact, or nothing would change).
+     * @param fact DISPUTED or SUSPENDED.
      */
-    function setStanding(uint64 workId, Status status, bytes32 reasonHash) external;
+    function setStanding(uint64 workId, Status fact, bool holds, bytes32 reasonHash) external;
 
-    /// @notice Sets a work ACTIVE or SUSPENDED. Restricted. Not out of DISPUTED, which its own rules end, nor REVOKED.
+    /**
+     * @notice Suspends a work (SUSPENDED) or lets it go on (ACTIVE), whether it is disputed or not. Restricted.
+     * @dev Reverts with WorkNotActive (revoked), WorkStatusInvalid (another status, or nothing would change).
+     */
     function setStatus(uint64 workId, Status status, bytes32 reasonHash) external;
 
     /// @notice Revokes a work for ever; its content can be registered anew. Restricted.

@@ -12,7 +12,7 @@ import {IWorkRegistry} from "./IWorkRegistry.sol";
  * ended, anyone can suspend the work.
  *
  * Disputes. Who committed to a work's content before its owner did can contest its registration, against a bond. The work
- * is DISPUTED until governance has ruled: its shares don't move, its income and withdrawals go on. A ruling for the claimant
+ * is disputed until governance has ruled, and suspended or not as before: its shares don't move, its income and withdrawals go on. A ruling for the claimant
  * announces a new split, which anyone can put in force NOTICE later, for what the work earns from then on; what it earned
  * before stays its holders', and until it is in force the ruling can be withdrawn.
  *
@@ -119,7 +119,8 @@ interface IWorkStanding {
 
     /**
      * @notice Suspends a work one of whose consents was taken back or has ended. Anyone may call.
-     * @dev Reverts with WorkConsentInvalid (none of this work's), StandingConsentLive, WorkNotActive.
+     * @dev Reverts with WorkConsentInvalid (none of this work's), StandingConsentLive, WorkStatusInvalid (it is suspended),
+     * WorkNotActive (it is revoked).
      */
     function suspendForConsent(uint64 workId, bytes32 uid) external;
 
@@ -127,9 +128,9 @@ interface IWorkStanding {
 
     /**
      * @notice Contests a work's registration as an account that committed to its content before the work's owner did.
-     * @dev Takes `bondOf(workId)` of the bond token. Reverts with WorkUnknown, WorkNotActive, DisputeRepeated,
-     * DisputeNotOlder. For direct callers: a session key must not reach allowances.
-     * @param workId the work, which is ACTIVE.
+     * @dev Takes `bondOf(workId)` of the bond token. Reverts with WorkUnknown, WorkNotActive (revoked),
+     * WorkStatusInvalid (disputed already), DisputeRepeated, DisputeNotOlder. For direct callers: a session key must not reach allowances.
+     * @param workId the work, suspended or not.
      * @param salt of the caller's commitment; not zero.
      */
     function contest(uint64 workId, bytes32 salt) external;

@@ -268,7 +268,7 @@ class Machine:
             return self.refused({"RevenuePaused"}, *call, sender=leaf.account)
         if work == 0:
             return self.refused({"RevenuePlatformWork"}, *call, sender=leaf.account)
-        if at_once and node(after) == node(active) and target.status != 1 and at >= target.frozen_until:
+        if at_once and node(after) == node(active) and not target.disputed and at >= target.frozen_until:
             return self.refused({"RevenueNothingPending"}, *call, sender=leaf.account)
         new = [twin.Leaf(p.position, p.account, p.weight) for p in placed(after)]
         new = [one for one in new if twin._is_below(one.position, leaf.position)]
@@ -341,7 +341,7 @@ class Machine:
 
     def replace_disputed(self) -> None:
         """A ruling's new split, by the contract of standing (here the registry's own account), or by a stranger."""
-        disputed = [work for work, target in self.twin.works.items() if target.status == twin.DISPUTED]
+        disputed = [work for work, target in self.twin.works.items() if target.disputed]
         work = self.dice.choice(disputed or [self.work()])
         if work and not disputed and self.dice.random() < 0.5:
             self.send(self.ledger.pushStatus, work, twin.DISPUTED, sender=self.registry)
@@ -390,7 +390,7 @@ class Machine:
     def push_status(self) -> None:
         work = self.work()
         if work:
-            status = self.dice.choice([0, 0, 0, 0, 1, 1, 2, 2, 3])
+            status = self.dice.choice([0, 0, 0, 0, 1, 1, 2, 3, 4])
             self.send(self.ledger.pushStatus, work, status, sender=self.registry)
             self.twin.set_status(work, status)
 

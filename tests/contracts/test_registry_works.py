@@ -28,6 +28,7 @@ from money import (
     NONE,
     REVOKED,
     SUSPENDED,
+    SUSPENDED_DISPUTED,
     WEEK,
     Leaf,
     counters,
@@ -439,7 +440,7 @@ def test_revoked_is_final(registry, creator, admin):
 def test_set_status_neither_revokes_nor_disputes_nor_repeats(registry, creator, admin):
     """Case 79 for a role: who has all of them can't open a dispute."""
     work = registered(registry, creator)
-    for status in (REVOKED, DISPUTED):
+    for status in (REVOKED, DISPUTED, SUSPENDED_DISPUTED):
         with reverts("WorkStatusInvalid", status):
             registry.setStatus(work, status, NONE, {"from": admin})
     with reverts("WorkStatusInvalid", ACTIVE):

@@ -13,6 +13,7 @@ from money import (
     NONE,
     REVOKED,
     SUSPENDED,
+    SUSPENDED_DISPUTED,
     WEEK,
     Leaf,
     counters,
@@ -103,13 +104,14 @@ def test_the_registry_obeys_its_standing_alone(registry, standing, thief, admin)
     """Case 79: the account with every role is refused like anybody."""
     work = registered(registry, thief)
     for sender in (thief, admin):
-        for wanted in (DISPUTED, SUSPENDED, ACTIVE):
+        for fact in (DISPUTED, SUSPENDED):
             with reverts("WorkNotStanding", sender):
-                registry.setStanding(work, wanted, NONE, {"from": sender})
+                registry.setStanding(work, fact, True, NONE, {"from": sender})
         with reverts("StandingNotRegistry", sender):
             standing.linkConsents(work, content(1), [], {"from": sender})
-    with reverts("WorkStatusInvalid", REVOKED):
-        registry.setStanding.call(work, REVOKED, NONE, {"from": standing})
+    for other in (ACTIVE, SUSPENDED_DISPUTED, REVOKED):
+        with reverts("WorkStatusInvalid", other):
+            registry.setStanding.call(work, other, True, NONE, {"from": standing})
 
 
 # --- consents
@@ -167,7 +169,7 @@ def test_case_24_a_work_without_its_consent_is_suspended_by_anybody(
         "actor": standing,
     }
     assert status(registry, work) == SUSPENDED == plain(books.workOf(work))[3]
-    with reverts("WorkNotActive", work, SUSPENDED):
+    with reverts("WorkStatusInvalid", SUSPENDED):
         standing.suspendForConsent(work, uid, {"from": stranger})
     # A moderator that lets it go on doesn't outvote the person.
     registry.setStatus(work, ACTIVE, NONE, {"from": admin})
@@ -253,13 +255,7 @@ def test_case_81_contest_of_the_same_second_is_not_older(registry, standing, all
         standing.contest(1, SALT, {"from": author})
 
 
-def test_case_81_contest_from_suspended_twice_or_without_a_bond(
-    registry, standing, token, stolen, author, thief, admin, stranger
-):
-    registry.setStatus(stolen, SUSPENDED, NONE, {"from": admin})
-    with reverts("WorkNotActive", stolen, SUSPENDED):
-        standing.contest(stolen, SALT, {"from": author})
-    registry.setStatus(stolen, ACTIVE, NONE, {"from": admin})
+def test_case_81_contest_twice_or_without_a_bond(registry, standing, token, stolen, author, admin):
     token.approve(standing, DISPUTE_BOND - 1, {"from": author})
     with reverts("ERC20InsufficientAllowance", standing, DISPUTE_BOND - 1, DISPUTE_BOND):
         standing.contest(stolen, SALT, {"from": author})
@@ -282,7 +278,7 @@ def test_one_dispute_at_a_time(registry, standing, stolen, author, stranger):
     mine_at(now() + DAY)
     work = registered(registry, stranger, contentHash=content(7))
     standing.contest(work, SALT, {"from": author})
-    with reverts("WorkNotActive", work, DISPUTED):
+    with reverts("WorkStatusInvalid", DISPUTED):
         standing.contest(work, SALT, {"from": stranger})
     assert plain(standing.disputeOf(work))[0] == author
 
@@ -290,7 +286,7 @@ def test_one_dispute_at_a_time(registry, standing, stolen, author, stranger):
 def test_contested_work_keeps_earning_and_paying_and_its_shares_stay(
     registry, books, contested, thief, payer, stranger, admin
 ):
-    """No status, no label of metadata, no derivation, no move of a share; the moderator can't end it either."""
+    """No metadata, no derivation, no move of a share; the moderator can't end it either."""
     leaf = next(placed(only(thief)))
     pay(books, contested, 10_000, payer)
     assert withdraw(books, contested, 1, leaf, payer) == 9_750
@@ -298,11 +294,52 @@ def test_contested_work_keeps_earning_and_paying_and_its_shares_stay(
         reassign(books, contested, leaf, only(stranger))
     with reverts("WorkNotActive", contested, DISPUTED):
         registry.setMetadata(contested, DIGEST, {"from": thief})
-    for wanted in (ACTIVE, SUSPENDED):
-        with reverts("WorkNotActive", contested, DISPUTED):
-            registry.setStatus(contested, wanted, NONE, {"from": admin})
+    with reverts("WorkStatusInvalid", DISPUTED):
+        registry.setStatus(contested, ACTIVE, NONE, {"from": admin})
     with reverts("WorkNotActive", contested, DISPUTED):
         registry.register(params(stranger, parents=[contested], shares=[0]), {"from": stranger})
+
+
+def test_suspension_shields_nobody_from_a_claimant(
+    registry, standing, books, attestations, allowed, author, thief, admin, stranger
+):
+    """The thief takes back a consent of its own and has the work suspended; the author wins it all the same."""
+    registry.commit(commitment(registry, author, content(1), SALT), {"from": author})
+    mine_at(now() + DAY)
+    _, uid = attested(attestations, thief, subject=content(1))
+    work = registered(registry, thief, contentHash=content(1), consents=[uid])
+    attestations.revoke(uid, {"from": thief})
+    standing.suspendForConsent(work, uid, {"from": thief})
+    standing.contest(work, SALT, {"from": author})
+    assert status(registry, work) == SUSPENDED_DISPUTED == plain(books.workOf(work))[3]
+    with reverts("RevenueWorkStatus", work, SUSPENDED_DISPUTED):
+        reassign(books, work, next(placed(only(thief))), only(stranger))
+    announced(standing, work, only(author), admin)
+    mine_at(now() + NOTICE)
+    tx = standing.enforce(work, [], {"from": stranger})
+    assert tx.events["SplitActivated"]["root"] == hexed(node(only(author)).hash)
+    assert status(registry, work) == SUSPENDED == plain(books.workOf(work))[3]
+
+
+def test_dispute_and_suspension_neither_end_nor_hide_each_other(
+    registry, standing, attestations, allowed, author, thief, admin, stranger
+):
+    """Contested first, then suspended: by the moderator, and for a consent that was taken back."""
+    registry.commit(commitment(registry, author, content(1), SALT), {"from": author})
+    mine_at(now() + DAY)
+    _, uid = attested(attestations, stranger, subject=content(1))
+    work = registered(registry, thief, contentHash=content(1), consents=[uid])
+    standing.contest(work, SALT, {"from": author})
+    attestations.revoke(uid, {"from": stranger})
+    tx = standing.suspendForConsent(work, uid, {"from": stranger})
+    assert tx.events["WorkStatusChanged"]["status"] == SUSPENDED_DISPUTED
+    with reverts("WorkStatusInvalid", SUSPENDED_DISPUTED):
+        registry.setStatus(work, SUSPENDED, NONE, {"from": admin})
+    registry.setStatus(work, ACTIVE, NONE, {"from": admin})
+    assert status(registry, work) == DISPUTED
+    registry.setStatus(work, SUSPENDED, NONE, {"from": admin})
+    standing.dismiss(work, {"from": admin})
+    assert status(registry, work) == SUSPENDED
 
 
 # --- ruling

@@ -5,7 +5,6 @@ from brownie import ReentrantReceiver, SignerWallet, TokenBoundAccount
 from eth_utils import keccak
 from kit import DAY, ZERO, mine_after, next_block_at, now, reverts, send_as
 from money import (
-    ACTIVE,
     DISPUTED,
     NATIVE,
     NONE,
@@ -551,7 +550,7 @@ def test_share_of_a_disputed_or_frozen_work_is_not_sold(shop, registry, work, au
     disputed(registry, work)
     with reverts("RevenueWorkStatus", work, DISPUTED):
         fill_with_share(shop, buyer, *args)
-    send_as(registry, registry.setStanding, work, ACTIVE, NONE, sender=registry.standing())
+    send_as(registry, registry.setStanding, work, DISPUTED, False, NONE, sender=registry.standing())
     shop.books.freeze(work, NONE, True, {"from": admin})
     with reverts("RevenueFrozen", work):
         fill_with_share(shop, buyer, *args)

@@ -86,4 +86,4 @@ def commitment(registry: Any, account: Any, content_hash: bytes, salt: bytes, ch
 
 def disputed(registry: Any, work: int) -> None:
     """Mark a work disputed, as its contract of standings does after `contest`."""
-    send_as(registry, registry.setStanding, work, DISPUTED, NONE, sender=registry.standing())
+    send_as(registry, registry.setStanding, work, DISPUTED, True, NONE, sender=registry.standing())

@@ -13,11 +13,12 @@ from fastapi import FastAPI
 from backend.chain import decode_call
 from backend.content.media import TEXT
 from backend.content.service import keep
-from backend.payouts.ledger import NATIVE, SPLIT_INTERVAL_S, Edge, NothingDue, Settle
+from backend.payouts.ledger import NATIVE, REVOKED, SPLIT_INTERVAL_S, Edge, NothingDue, Settle
 from backend.payouts.routes import get_payout_statements_csv
 from backend.payouts.service import Payouts
 from backend.payouts.statements import csv_text
 from backend.rewards.merkle import Node, leaf_split, process
+from backend.works.rules import IN_DISPUTE, Status
 from backend.works.splits import Share
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client
@@ -565,7 +566,7 @@ def test_a_revoked_work_takes_no_payments(client: Client, tell: Tell) -> None:
     story = simple()
     story.next_block()
     story.emit(
-        "WorkStatusChanged", contract="WorkRegistry", work_id=1, status=3, reason_hash=bytes(32), actor=bytes(20)
+        "WorkStatusChanged", contract="WorkRegistry", work_id=1, status=REVOKED, reason_hash=bytes(32), actor=bytes(20)
     )
     tell(story)
     assert pay(client, status=409)["code"] == "work_revoked"
@@ -578,6 +579,17 @@ def move(client: Client, work: int = 1, status: int = 200, **fields: Any) -> Any
     answer = client.post(f"/v1/works/{work}/reassign-intent", json=fields)
     assert answer.status_code == status, answer.text
     return answer.json()
+
+
+@pytest.mark.parametrize("status", sorted(IN_DISPUTE))
+def test_shares_of_a_disputed_work_stand_still(client: Client, tell: Tell, alice: LocalAccount, status: Status) -> None:
+    story = simple()
+    story.next_block()
+    standing = {"status": int(status), "reason_hash": bytes(32), "actor": bytes(20)}
+    story.emit("WorkStatusChanged", contract="WorkRegistry", work_id=1, **standing)
+    tell(story)
+    refusal = move(client.as_(alice), status=409, recipients=[{"account": CAROL, "weight": "250000"}])
+    assert refusal["code"] == "work_disputed"
 
 
 @pytest.mark.feature("O4", via="http")

@@ -76,12 +76,10 @@ class Chain(Live):
         return self.info.address("TimelockController")
 
     def stand(self, work_id: int, status: Status, bad: Status) -> None:
-        """Give an active work the bad status, and any other the active one; disputes are the standing's to set."""
-        new = bad if status == Status.ACTIVE else Status.ACTIVE
-        if Status.DISPUTED in (status, new):
-            self.registry(self.info.address("WorkStanding"), "setStanding", work_id, new, bytes(32))
-        else:
-            self.registry(self.timelock, "setStatus", work_id, new, bytes(32))
+        """Give an active work the bad status, and any other the active one."""
+        active = status == Status.ACTIVE
+        fact = bad if active else status
+        self.registry(self.info.address("WorkStanding"), "setStanding", work_id, fact, active, bytes(32))
 
 
 @pytest.fixture
