@@ -17,6 +17,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
+TARGETS = ("test", "ci", "nightly")
 REPORTS = ROOT / "reports"
 PYTEST = [".venv/app/bin/python", "-m", "pytest", "-q"]
 BOTH_CORES = ["-n", "2", "--dist", "loadfile"]
@@ -30,9 +31,10 @@ SAME_EXAMPLES = ["--hypothesis-seed=0"]
 @dataclass(frozen=True)
 class Suite:
     name: str
+    """One word, as `--only` takes it."""
     command: list[str]
     where: str
-    """test, ci, nightly or bench: the make target that runs it."""
+    """The make target that runs it, one of TARGETS."""
     counts: bool = True
     """True when it is pytest and leaves a JUnit file to count."""
     may_skip: bool = False
@@ -41,26 +43,26 @@ class Suite:
 
 SUITES = [
     Suite("contracts", [*CONTRACTS, *SAME_EXAMPLES], "test"),
-    Suite("backend and indexer", [*QUICK, *SAME_EXAMPLES], "test", may_skip=True),
+    Suite("backend", [*QUICK, *SAME_EXAMPLES], "test", may_skip=True),
     Suite("lint", ["make", "lint"], "ci", counts=False),
     Suite("types", ["make", "types"], "ci", counts=False),
     Suite("audit", ["make", "audit"], "ci", counts=False),
     Suite(
-        "contracts, longer",
+        "contracts-longer",
         # Governor, storefront and sessions run their three histories in `make test` alone: some later seeds end red
         # (docs/nightly.md).
         [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful and not governor and not storefront and not session"],
         "ci",
         env={"TROUPE_STATEFUL_EXAMPLES": "200"},
     ),
-    Suite("faults and slow tests", [*PYTEST, "-m", "slow and not nightly"], "ci"),
+    Suite("slow", [*PYTEST, "-m", "slow and not nightly"], "ci"),
     Suite("kubo", [*PYTEST, "-m", "kubo", "tests/backend/content"], "ci"),
     Suite("pages", [*PYTEST, "-m", "browser", "tests/web"], "ci"),
     Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),
     Suite("nightly", [*PYTEST, "-m", "nightly"], "nightly"),
-    Suite("planted breaks", [".venv/app/bin/python", "-m", "scripts.plant"], "nightly", counts=False),
-    Suite("contracts, new examples", CONTRACTS, "nightly"),
-    Suite("backend and indexer, new examples", QUICK, "nightly"),
+    Suite("planted", [".venv/app/bin/python", "-m", "scripts.plant"], "nightly", counts=False),
+    Suite("contracts-new", CONTRACTS, "nightly"),
+    Suite("backend-new", QUICK, "nightly"),
 ]
 
 
@@ -97,7 +99,7 @@ def counted(report: Path) -> tuple[int, int, int]:
 
 def run(suite: Suite, extra: Iterable[str] = ()) -> Outcome:
     REPORTS.mkdir(exist_ok=True)
-    report = REPORTS / f"{suite.name.replace(' ', '-').replace(',', '')}.xml"
+    report = REPORTS / f"{suite.name}.xml"
     report.unlink(missing_ok=True)
     command = [*suite.command, *extra]
     if suite.counts:
@@ -130,17 +132,22 @@ def benchmarks() -> int:
     return worst
 
 
+def names(where: str) -> str:
+    return ", ".join(suite.name for suite in SUITES if suite.where == where)
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("where", choices=["test", "ci", "nightly", "bench"])
-    arguments.add_argument("--only", help="the name of one suite")
+    arguments.add_argument("where", choices=[*TARGETS, "bench"])
+    arguments.add_argument(
+        "--only", metavar="SUITE", help="; ".join(f"of {where}: {names(where)}" for where in TARGETS)
+    )
     options = arguments.parse_args()
     if options.where == "bench":
         return benchmarks()
     chosen = [s for s in SUITES if s.where == options.where and options.only in (None, s.name)]
     if not chosen:
-        names = ", ".join(s.name for s in SUITES if s.where == options.where)
-        print(f"no suite {options.only!r} in {options.where}: there is {names}", file=sys.stderr)
+        print(f"no suite {options.only!r} in {options.where}: there is {names(options.where)}", file=sys.stderr)
         return 2
     outcomes = [run(suite) for suite in chosen]
     print(summary(outcomes), flush=True)
