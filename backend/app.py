@@ -40,6 +40,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.governance.routes",
     "backend.works.routes",
     "backend.works.licence_routes",
+    "backend.shop.routes",
     "backend.content.routes",
     "backend.payouts.routes",
     "backend.rewards.routes",
@@ -53,6 +54,10 @@ TAGS = [
     {"name": "engagement", "description": "What people do with works, accepted once."},
     {"name": "feed", "description": "What to watch next, why, and the off switch."},
     {"name": "works", "description": "Drafts and their registration; works, provenance, splits, licences."},
+    {
+        "name": "shop",
+        "description": "What works sell: copies, tickets, rentals, subscriptions; who has access.",
+    },
     {"name": "content", "description": "Files by their IPFS content id, checked block by block."},
     {
         "name": "payouts",

@@ -8,40 +8,13 @@ which PostgreSQL hands down to the events' indexes; for works that come from a j
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Column, Index, Integer, Table
 
-from indexer.db import Uint256
+from indexer import shop_views
 from indexer.models import SCHEMA, event, view_metadata
-
-BYTES = LargeBinary()
-NUMBER = Uint256()
-SMALL = BigInteger()
-FLAG = Boolean()
-TEXT = Text()
-
-
-@dataclass(frozen=True)
-class View:
-    """A view of schema `chain`: its columns in order with their types, and its query."""
-
-    name: str
-    columns: Mapping[str, TypeEngine[Any]]
-    query: str
-
-
-def _latest(table: str, key: str, value: str, column: str) -> str:
-    """A lateral join for the last event of `table` about `key`; an index in LOOKUPS carries it."""
-    return (
-        f"LEFT JOIN LATERAL (SELECT e.{column} FROM chain.{table} e WHERE e.{key} = {value}"
-        f" ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1) {table} ON true"
-    )
-
+from indexer.view import BYTES, FLAG, NUMBER, SMALL, TEXT, View, latest
 
 WORK = View(
     "work",
@@ -72,10 +45,10 @@ WORK = View(
            coalesce(work_registry_work_status_changed.status, 0) AS status,
            r.block_number, r.block_time, r.tx_hash
     FROM chain.work_registry_work_registered r
-    {_latest("work_registry_transfer", "token_id", "r.work_id", "to_")}
-    {_latest("work_registry_metadata_changed", "work_id", "r.work_id", "cid_digest")}
-    {_latest("work_registry_ai_label_changed", "work_id", "r.work_id", "label")}
-    {_latest("work_registry_work_status_changed", "work_id", "r.work_id", "status")}
+    {latest("work_registry_transfer", "token_id", "r.work_id", "to_")}
+    {latest("work_registry_metadata_changed", "work_id", "r.work_id", "cid_digest")}
+    {latest("work_registry_ai_label_changed", "work_id", "r.work_id", "label")}
+    {latest("work_registry_work_status_changed", "work_id", "r.work_id", "status")}
     """,
 )
 
@@ -284,6 +257,7 @@ VIEWS = (
     WITHDRAWN,
     LEDGER_BALANCE,
     POLICY,
+    *shop_views.VIEWS,
 )
 """In an order in which they can be created."""
 
@@ -326,6 +300,7 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("RewardDistributor", "RewardClaimed", ("account", "token")),
     ("RewardDistributor", "RootProposed", ("token",)),
     ("RewardDistributor", "RootFinalized", ("token",)),
+    *shop_views.LOOKUPS,
 )
 """(contract, event, columns): what is looked up by these columns, in the order of time."""
 

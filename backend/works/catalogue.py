@@ -89,10 +89,10 @@ def find_work(session: Session, work_id: int) -> RowMapping:
 
 def show_works(session: Session, store: ContentStore, head: Head, rows: Sequence[RowMapping]) -> list[WorkOut]:
     """Works as they are answered: the chain's facts, and what their metadata files say."""
-    described = _described(session, store, [row["cid_digest"] for row in rows])
+    said = described(session, store, [row["cid_digest"] for row in rows])
     parents = _parents(session, [int(row["work_id"]) for row in rows])
     return [
-        _show_work(row, described.get(row["cid_digest"], _NOTHING), parents.get(int(row["work_id"]), []), head)
+        _show_work(row, said.get(row["cid_digest"], _NOTHING), parents.get(int(row["work_id"]), []), head)
         for row in rows
     ]
 
@@ -132,7 +132,7 @@ def _facts(row: RowMapping, head: Head) -> dict[str, Any]:
     }
 
 
-def _described(session: Session, store: ContentStore, digests: Sequence[bytes]) -> dict[bytes, Described]:
+def described(session: Session, store: ContentStore, digests: Sequence[bytes]) -> dict[bytes, Described]:
     """What the metadata files with these digests say; those that are not kept here are left out."""
     kept = session.scalars(select(Content.sha256).where(Content.sha256.in_(digests))).all()
     found: dict[bytes, Described] = {}
