@@ -3,7 +3,7 @@
 Three canonical JSON files (sorted keys, no spaces, ASCII) are pinned for each epoch. They name each other by sha256:
 
     troupe-log/1      the events that count, under pseudonyms that hold for this epoch alone
-    troupe-scores/1   what the log does not say (works' creators, clusters, trust, pairs that don't count); the scores
+    troupe-scores/1   what the log does not say (works' creators, clusters, who is verified); the scores
     troupe-rewards/1  for each token: budget, rewards, and the cumulative leaves; its sha256 is `treeDigest` on chain
 
 From the first two anyone computes the scores again, from the third and the one before it the rewards and the root.
@@ -24,7 +24,6 @@ from eth_utils.crypto import keccak
 from backend.rewards.engine import (
     VOICE_ONE,
     Allocation,
-    Interaction,
     Rule,
     Score,
     Signal,
@@ -142,13 +141,6 @@ def _document(data: bytes, file_format: str) -> dict[str, Any]:
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-class Pair(NamedTuple):
-    """A viewer and a work."""
-
-    viewer: bytes
-    work_id: int
-
-
 @dataclass(frozen=True)
 class Inputs:
     """What the scores depend on besides the log."""
@@ -159,19 +151,17 @@ class Inputs:
     """Creators that belong together, by `engine.clusters`; others are clusters of their own."""
     verified: frozenset[bytes]
     """Pseudonyms of verified persons: each has one voice, all others have none."""
-    excluded: frozenset[Pair]
-    """Pairs that don't count because viewer and work belong together (own work, linked accounts). The service leaves
-    such events out of the log instead, because a pair named here tells whose the pseudonym is."""
     rule: Rule = field(default_factory=Rule)
 
 
 def score_log(events: Iterable[Signal], inputs: Inputs) -> dict[bytes, Score]:
-    """The scores of a log by creator."""
-    views: list[Interaction] = [
-        view for view in combine(events) if Pair(view.viewer, view.work_id) not in inputs.excluded
-    ]
+    """The scores of a log by creator.
+
+    What people do with works of their own (or of accounts linked to them) is not in the log: a list here of such pairs
+    would tell whose the pseudonyms are.
+    """
     return score(
-        views,
+        combine(events),
         creator_of=inputs.creators,
         trust=dict.fromkeys(inputs.verified, VOICE_ONE),
         cluster_of=inputs.clusters,
@@ -197,7 +187,6 @@ def scores_file(
                 for account, cluster in sorted(inputs.clusters.items())
             ],
             "verified": sorted(viewer.hex() for viewer in inputs.verified),
-            "excluded": sorted([pair.viewer.hex(), pair.work_id] for pair in inputs.excluded),
             "scores": [
                 {
                     "creator": to_checksum_address(creator),
@@ -230,7 +219,6 @@ def read_scores(data: bytes) -> ScoresFile:
             creators={_whole(work): _address(creator) for work, creator in document["creators"]},
             clusters={_address(account): _address(cluster) for account, cluster in document["clusters"]},
             verified=frozenset(map(bytes.fromhex, document["verified"])),
-            excluded=frozenset(Pair(bytes.fromhex(viewer), _whole(work)) for viewer, work in document["excluded"]),
             rule=Rule(**document["rule"]),
         )
         read = ScoresFile(

@@ -151,7 +151,6 @@ def score(
         creators=creators,
         clusters={creator: clusters[creator] for creator in set(creators.values()) if creator in clusters},
         verified=frozenset(person.tag for person in people.values() if person.verified),
-        excluded=frozenset(),
     )
     scores = epochs.score_log(events, inputs)
     tree = epochs.log_tree(chain.chain_id, epoch, events)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from backend.rewards import epochs, recompute
 from backend.rewards.engine import Rule, Signal
-from backend.rewards.epochs import Budget, Claimed, Inputs, InvalidFile, Pair, Rewards, Stream, allowance, budget
+from backend.rewards.epochs import Budget, Claimed, Inputs, InvalidFile, Rewards, Stream, allowance, budget
 from backend.rewards.merkle import process
 
 CHAIN, DISTRIBUTOR, TOKEN = 31337, b"\xd1" * 20, b"\x70" * 20
@@ -52,7 +52,6 @@ class Published:
             creators=creators,
             clusters={CREATORS[1]: CREATORS[0], CREATORS[0]: CREATORS[0]},
             verified=frozenset(viewer(n, number) for n in range(15)),
-            excluded=frozenset({Pair(viewer(3, number), 4)}),
             rule=Rule(cluster_cap_bps=3_000),
         )
         log = self.keep(epochs.log_file(CHAIN, number, events))
