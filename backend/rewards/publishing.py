@@ -47,8 +47,10 @@ class Checks:
         return GO
 
     def propose(self, session: Session, intent: OutboxIntent, node: Node) -> Verdict:
-        """Go when no root is pending, the active one is the one ours adds to, and the bond can be taken."""
+        """Go when the attempt counts, no root is pending, the active one is what ours adds to, the bond is there."""
         row = session.scalars(select(RewardRoot).where(RewardRoot.outbox_key == intent.key)).one()
+        if row.void is not None:
+            return Verdict(Answer.REFUSE, "given_up", row.void)
         base = session.get(RewardRoot, row.previous_id) if row.previous_id else None
         expected = base.root if base and base.root else NO_ROOT
         active, pending = self._roots(node, row.token)

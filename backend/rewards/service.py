@@ -284,6 +284,33 @@ def void_what_failed(session: Session, token: bytes) -> RewardRoot | None:
     return row
 
 
+def count_what_was_mined(session: Session, token: bytes) -> RewardRoot | None:
+    """Let an attempt count that was given up and that the chain has taken after all, in place of the later one.
+
+    A development chain that was killed comes back before a block that was final, and a transaction that had reverted
+    there is sent again. Without this its root would be taken for a stranger's, and the stream would stand still.
+    """
+    proposals = streams.proposals(session, token)
+    if not proposals or proposals[-1].status == "rejected":
+        return None
+    row = session.scalars(
+        select(RewardRoot).where(
+            RewardRoot.tree_sha256 == proposals[-1].tree_digest,
+            RewardRoot.token == token,
+            RewardRoot.void != WITHDRAWN,  # which none is that counts: then it is NULL
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    for later in planned(session, token):
+        if later.epoch == row.epoch:
+            later.void = f"attempt {row.attempt} was mined after all"
+    row.void = None
+    log.warning("rewards.mined_after_all", epoch=row.epoch, token=token.hex(), attempt=row.attempt)
+    session.flush()
+    return row
+
+
 def next_to_plan(session: Session, token: bytes) -> int | None:
     """The first scored epoch that has no root in this stream yet, and was not withdrawn from it."""
     done = select(RewardRoot.epoch).where(

@@ -81,6 +81,7 @@ def _publish(
     unit: Unit, store: ContentStore, chain: ChainInfo, token: bytes, *, operator: bytes, now: datetime
 ) -> bool:
     def finalize(session: Session) -> bool:
+        service.count_what_was_mined(session, token)
         return service.finalize(session, chain, token, operator=operator) is not None
 
     def plan(session: Session) -> bool:

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.orm import Session
 
+from backend import node
 from backend.chain import NATIVE, ChainInfo, decode_call
 from backend.consent import service as consent
 from backend.consent.purposes import Purpose
@@ -28,7 +29,9 @@ from backend.models.sender import OutboxIntent
 from backend.rewards import epochs, recompute, service, tasks
 from backend.rewards.engine import Signal
 from backend.rewards.merkle import Node, leaf_reward, process
+from backend.rewards.publishing import kinds
 from backend.rewards.terms import Terms
+from backend.sender.policy import Answer
 from backend.sender.states import State
 from backend.settings import Settings
 from tests.backend.conftest import Client, Clock
@@ -167,9 +170,11 @@ class World:
         assert found is not None
         return found
 
-    def proposed(self, epoch: int, contract_epoch: int, *, window: int = 2 * 86_400) -> RewardRoot:
-        """The chain takes the epoch's root."""
-        row = self.root(epoch)
+    def proposed(
+        self, epoch: int, contract_epoch: int, *, window: int = 2 * 86_400, row: RewardRoot | None = None
+    ) -> RewardRoot:
+        """The chain takes the epoch's root: that of its last attempt, unless it is another's `row`."""
+        row = row or self.root(epoch)
         self.log(
             "RewardDistributor", "RootProposed", time=GENESIS_TIME + (contract_epoch - 1) * WEEK + 60,
             token=TRP, epoch=contract_epoch, root=row.root, total=row.total, tree_digest=row.tree_sha256,
@@ -545,6 +550,34 @@ def test_a_proposal_that_never_reached_the_chain_is_planned_anew(watched: World)
     assert len(watched.queued(service.PROPOSE)) == 2
     shown = [root["status"] for root in watched.get("/v1/rewards/epochs/1")["epoch"]["roots"]]
     assert shown == ["not_published", "publishing"]
+
+
+def test_v6_a_proposal_that_was_given_up_and_is_mined_after_all_counts_in_place_of_the_next(watched: World) -> None:
+    """A killed development chain comes back before the block in which the first reverted; sent again, it succeeds."""
+    watched.tick()
+    with watched.unit() as session:
+        intent = session.scalars(select(OutboxIntent).where(OutboxIntent.kind == service.PROPOSE)).one()
+        intent.state, intent.code, intent.detail = State.FAILED, "reverted", "0x"
+    watched.tick()
+    first, second = sorted(watched.rows(RewardRoot), key=lambda row: row.attempt)
+    assert first.tree_sha256 != second.tree_sha256
+    watched.proposed(1, 2, row=first)
+    watched.tick()
+    shown = [root["status"] for root in watched.get("/v1/rewards/epochs/1")["epoch"]["roots"]]
+    assert shown == ["pending", "not_published"]
+    (intent,) = (each for each in watched.queued(service.PROPOSE) if each.key == second.outbox_key)
+    with watched.unit() as session, node.Node("http://127.0.0.1:1") as nowhere:
+        verdict = kinds(watched.chain)[service.PROPOSE].check(session, intent, nowhere)
+    assert verdict == (Answer.REFUSE, "given_up", "attempt 1 was mined after all")
+    watched.block(time=GENESIS_TIME + WEEK + 60 + 2 * 86_400)
+    watched.tick()
+    assert len(watched.queued(service.FINALIZE)) == 1
+    watched.finalized(first, 2)
+    watched.watches("viewer-0", 1, 2, epoch=2)
+    watched.pays("viewer-0", 6, time=GENESIS_TIME + WEEK + 120)
+    watched.to_epoch(3)
+    watched.tick()
+    assert watched.root(2).previous_id == first.id
 
 
 def test_it_gives_up_after_five_attempts(watched: World) -> None:
