@@ -49,9 +49,7 @@ SUITES = [
     Suite("audit", ["make", "audit"], "ci", counts=False),
     Suite(
         "contracts-longer",
-        # Governor, storefront and sessions run their three histories in `make test` alone: some later seeds end red
-        # (docs/nightly.md).
-        [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful and not governor and not storefront and not session"],
+        [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful"],
         "ci",
         env={"TROUPE_STATEFUL_EXAMPLES": "200"},
     ),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from eth_abi import encode
 from eth_utils import keccak, to_checksum_address
-from kit import domain, sign
+from kit import Refused, domain, sign
 
 NONE = b"\0" * 32
 NEVER = 0
@@ -99,10 +99,6 @@ def signed_revocation(
 
 
 # --- the model
-
-
-class Refused(Exception):
-    """The model's refusal; the text is the name of the contract's error."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import kit
 from eth_utils import keccak
-from kit import DAY, ZERO, domain, sign
+from kit import DAY, ZERO, Refused, domain, sign
 from money import NONE, SUSPENDED, hexed
 from works import CID
 
@@ -174,10 +174,6 @@ class FoldedCharacters:
 
     def PlatformSet(self, platformId: bytes, key: str) -> None:
         self.platforms[platformId] = key
-
-
-class Refused(Exception):
-    """The model's refusal; the text is the name of the contract's error."""
 
 
 @dataclass

@@ -18,6 +18,7 @@ from brownie import (
     WorkRegistry,
     WorkStanding,
 )
+from histories import Reached
 from kit import DAY, TRP, now
 from money import DIGEST
 from shop import deployed
@@ -31,6 +32,12 @@ DISPUTE_BOND = 1_000 * TRP
 @pytest.fixture(autouse=True)
 def isolation(fn_isolation):
     """Each test finds the chain as its module's fixtures left it."""
+
+
+@pytest.fixture(scope="module")
+def reached():
+    """What the module's random histories reached; its last test makes the demands."""
+    return Reached()
 
 
 @pytest.fixture(scope="session")

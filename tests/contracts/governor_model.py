@@ -18,10 +18,7 @@ from governorkit import (
     THRESHOLD,
     TIMELOCK,
 )
-
-
-class Refused(Exception):
-    """The model's refusal; the text is the name of the contract's error."""
+from kit import Refused
 
 
 @dataclass
@@ -129,8 +126,8 @@ class GovernorModel:
         self.expect(number, now, SUCCEEDED).eta = now + TIMELOCK
 
     def execute(self, number: int, now: int) -> None:
-        proposal = self.expect(number, now, SUCCEEDED, QUEUED)
-        if not proposal.eta or now < proposal.eta:
+        proposal = self.expect(number, now, QUEUED)
+        if now < proposal.eta:
             raise Refused("TimelockUnexpectedOperationState")
         if proposal.amount > self.treasury:
             raise Refused("ERC20InsufficientBalance")

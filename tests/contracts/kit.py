@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,12 +58,44 @@ def reverts(error: str, *args: Any) -> Iterator[None]:
     """The block's transaction or call must revert with this custom error and, if given, exactly these arguments."""
     with pytest.raises(VirtualMachineError) as caught:
         yield
-    message = caught.value.revert_msg or str(caught.value)
-    name, _, given = message.partition(":")
-    assert name.strip() == error, f"reverted with {message!r} instead of {error}"
+    name, given = _ended_with(caught.value)
+    assert name == error, f"reverted with {name!r} instead of {error}"
     if args:
         expected = ", ".join(_plain(value) for value in args)
-        assert given.strip().lower() == expected, f"{error} carries {given.strip()}, not {expected}"
+        assert given.lower() == expected, f"{error} carries {given}, not {expected}"
+
+
+def _ended_with(error: VirtualMachineError) -> tuple[str, str]:
+    """Name and arguments of the custom error."""
+    name, _, given = (error.revert_msg or str(error)).partition(":")
+    return name.strip(), given.strip()
+
+
+def outcome(call: Callable[..., Any], *args: Any) -> str | None:
+    """Name of the error that a transaction or call ends with; None if it goes through."""
+    try:
+        call(*args)
+    except VirtualMachineError as error:
+        return _ended_with(error)[0]
+    return None
+
+
+class Refused(Exception):
+    """A model's refusal: the contract must end with the custom error of this name."""
+
+
+def both(on_model: Callable[[int], Any], on_chain: Callable[[], Any], time: int | None = None) -> str | None:
+    """Do the same in a model and on the chain, at one time. Both must end alike: the error's name, None without one."""
+    at = now() + 1 if time is None else time
+    next_block_at(at)
+    expected = None
+    try:
+        on_model(at)
+    except Refused as refused:
+        expected = str(refused)
+    found = outcome(on_chain)
+    assert found == expected, f"the contract ended with {found}, the model with {expected}"
+    return expected
 
 
 def now() -> int:

@@ -1,8 +1,10 @@
-"""RewardDistributor in exact integers: what every call must do, or the error it must end with. Pure Python."""
+"""RewardDistributor in exact integers: what every call must do, or the error it must end with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from kit import Refused
 
 DAY = 86_400
 EPOCH = 7 * DAY
@@ -10,10 +12,6 @@ MAX_EPOCHS, MAX_EPOCH_BPS, MAX_ACCOUNT_BPS, MAX_ALLOWANCES = 4, 500, 500, 8
 ZERO = "0x" + "00" * 20
 POOL = "pool"
 """Stands for the bond token's stream where bonds that are lost go."""
-
-
-class Revert(Exception):
-    """The contract must revert with the custom error of this name."""
 
 
 @dataclass
@@ -98,7 +96,7 @@ class RewardModel:
 
     def fund(self, token: str, account: str, amount: int) -> None:
         if amount == 0:
-            raise Revert("RewardZeroAmount")
+            raise Refused("RewardZeroAmount")
         self.stream(token).counted += amount
         self._move(token, account, -amount)
 
@@ -106,7 +104,7 @@ class RewardModel:
         present = self.caps(token, now)
         least = max(-(-present[1] // 2), 1)
         if not least <= account_cap <= epoch_cap * MAX_ACCOUNT_BPS // 10_000:
-            raise Revert("RewardCapInvalid")
+            raise Refused("RewardCapInvalid")
         stream = self.stream(token)
         first = present[1] == 0
         stream.caps = (epoch_cap, account_cap) if first else present
@@ -120,17 +118,17 @@ class RewardModel:
     def propose(self, token: str, publisher: str, root: bytes, total: int, leaves: dict[str, int], now: int) -> None:
         stream, epoch = self.stream(token), self.epoch(now)
         if stream.pending:
-            raise Revert("RewardPending")
+            raise Refused("RewardPending")
         if epoch <= stream.epoch:
-            raise Revert("RewardEpochTaken")
+            raise Refused("RewardEpochTaken")
         if self.caps(token, now)[0] == 0:
-            raise Revert("RewardCapsUnset")
+            raise Refused("RewardCapsUnset")
         if total < stream.total:
-            raise Revert("RewardTotalDecreased")
+            raise Refused("RewardTotalDecreased")
         if total - stream.claimed > self.funded(token):
-            raise Revert("RewardUnderfunded")
+            raise Refused("RewardUnderfunded")
         if total - stream.total > self.allowed_increase(token, now):
-            raise Revert("RewardEpochCapExceeded")
+            raise Refused("RewardEpochCapExceeded")
         stream.pending = Pending(
             root=root,
             total=total,
@@ -146,9 +144,9 @@ class RewardModel:
     def finalize(self, token: str, now: int) -> None:
         stream, pending = self._pending(token)
         if pending.challenger:
-            raise Revert("RewardChallenged")
+            raise Refused("RewardChallenged")
         if now < pending.finalizable_at:
-            raise Revert("RewardWindowOpen")
+            raise Refused("RewardWindowOpen")
         stream.root, stream.total, stream.epoch = pending.root, pending.total, pending.epoch
         stream.leaves, stream.pending = pending.leaves, None
         if not pending.contested:
@@ -158,9 +156,9 @@ class RewardModel:
     def challenge(self, token: str, challenger: str, now: int) -> None:
         _, pending = self._pending(token)
         if pending.challenger:
-            raise Revert("RewardChallenged")
+            raise Refused("RewardChallenged")
         if now >= pending.finalizable_at:
-            raise Revert("RewardWindowClosed")
+            raise Refused("RewardWindowClosed")
         pending.challenger, pending.contested = challenger, True
         pending.ruling_until = now + self.resolve_period
         self._post(challenger, pending.challenger_bond)
@@ -168,7 +166,7 @@ class RewardModel:
     def resolve(self, token: str, uphold: bool, now: int) -> None:
         stream, pending = self._challenged(token)
         if now >= pending.ruling_until:
-            raise Revert("RewardRulingClosed")
+            raise Refused("RewardRulingClosed")
         if uphold:
             winner = None if pending.challenger == pending.publisher else pending.challenger
             self._reject(stream, pending, winner)
@@ -183,7 +181,7 @@ class RewardModel:
     def expire(self, token: str, now: int) -> None:
         stream, pending = self._challenged(token)
         if now < pending.ruling_until:
-            raise Revert("RewardRulingOpen")
+            raise Refused("RewardRulingOpen")
         loss = min(pending.publisher_bond, pending.challenger_bond)
         self._settle(pending.publisher, pending.publisher_bond - loss)
         self._settle(pending.challenger, pending.challenger_bond - loss)
@@ -211,17 +209,17 @@ class RewardModel:
     def claim(self, token: str, account: str, cumulative: int, now: int) -> int:
         stream = self.stream(token)
         if stream.leaves.get(account) != cumulative:
-            raise Revert("RewardInvalidProof")
+            raise Refused("RewardInvalidProof")
         entry = stream.accounts.setdefault(account, Account())
         due = cumulative - entry.claimed
         if due <= 0:
-            raise Revert("RewardNothingDue")
+            raise Refused("RewardNothingDue")
         left = self.allowance(token, account, now)
         paid = min(due, left)
         if paid == 0:
-            raise Revert("RewardAccountCapExceeded")
+            raise Refused("RewardAccountCapExceeded")
         if stream.claimed + paid > stream.total:
-            raise Revert("RewardTotalExceeded")
+            raise Refused("RewardTotalExceeded")
         stream.claimed += paid
         entry.claimed, entry.left, entry.epoch = entry.claimed + paid, left - paid, self.epoch(now)
         self._move(token, account, paid)
@@ -232,13 +230,13 @@ class RewardModel:
     def _pending(self, token: str) -> tuple[Stream, Pending]:
         stream = self.stream(token)
         if stream.pending is None:
-            raise Revert("RewardNoPending")
+            raise Refused("RewardNoPending")
         return stream, stream.pending
 
     def _challenged(self, token: str) -> tuple[Stream, Pending]:
         stream, pending = self._pending(token)
         if pending.challenger is None:
-            raise Revert("RewardNotChallenged")
+            raise Refused("RewardNotChallenged")
         return stream, pending
 
     def _reject(self, stream: Stream, pending: Pending, winner: str | None) -> None:

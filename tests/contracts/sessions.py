@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from eth_utils import keccak, to_canonical_address, to_checksum_address
-from kit import domain, sign
+from kit import Refused, domain, sign
 
 NAME = "Troupe SessionForwarder"
 FOR_EVER = 2**48 - 1
@@ -126,10 +126,6 @@ def signed_grant(
 
 
 # --- the model
-
-
-class Refused(Exception):
-    """The model's refusal; the text is the name of the contract's error."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from brownie import web3
 from eth_utils import keccak
-from kit import DAY, ZERO, next_block_at, now
+from kit import DAY, ZERO, mine_at, next_block_at, now
 from money import NATIVE, NONE, SUSPENDED, hexed, keyed, plain
 from shop import (
     CHARACTER,
@@ -107,7 +107,7 @@ class ShopMachine:
         self.keys = {str(accounts[index]): keyed(index).key for index in range(1, 6)}
         self.tokens = [NATIVE, str(shop.usd)]
         self.model, self.orders, self.done = Model(), [], []
-        self.counted: dict[str, int] = defaultdict(int)
+        self.counted: dict[tuple[str, str], int] = defaultdict(int)
         contracts = [shop.store, shop.items, shop.characters, shop.registry, shop.books]
         self.names = {
             hexed(keccak(text=f"{entry['name']}({','.join(i['type'] for i in entry['inputs'])})")[:4]): entry["name"]
@@ -146,8 +146,9 @@ class ShopMachine:
     def attempt(self, errors: set[str], function: Any, *args: Any, sender: str, value: int = 0) -> Any:
         """It must be refused by one of these errors, or done if there are none. Returns the receipt if it was done."""
         self.now += 1
-        self.counted["refused" if errors else "done"] += 1
-        self.done.append(f"{function._name.partition('.')[2]} {args} by {sender} with {value}: {errors or 'done'}")
+        name = function._name.partition(".")[2]
+        self.counted[name, "refused" if errors else "done"] += 1
+        self.done.append(f"{name} {args} by {sender} with {value}: {errors or 'done'}")
         request = {
             **{"from": sender, "to": function._address, "data": function.encode_input(*args), "value": value},
             **{"gas": 5_000_000, "gasPrice": 0},
@@ -488,7 +489,9 @@ class ShopMachine:
         return int(web3.provider.make_request("eth_call", [{"to": token, "data": data}, "latest"])["result"], 16)
 
     def check(self) -> None:
-        """Everything that can be asked for."""
+        """Everything that can be asked for, at the machine's time: the last step may have been a wait."""
+        self.now += 1
+        mine_at(self.now)
         shop, model = self.shop, self.model
         for token in self.tokens:
             for work in (0, *model.owners):
