@@ -4,7 +4,7 @@ BROWNIE := python3 scripts/brownie.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test ci nightly lint types audit fmt migrate bench features abi lock kubo
+.PHONY: help setup demo dev console test ci nightly lint types audit fmt migrate bench features abi lock kubo
 
 ##@ Use
 help: ## Show this help
@@ -18,6 +18,9 @@ demo: setup ## Run the whole creator story on real parts, then keep the stack ru
 
 dev: setup ## Start the stack: database, chain, indexer, API, workers (ARGS=--reset: from nothing)
 	@./troupe dev $(ARGS)
+
+console: setup ## Brownie's console on the chain of `make dev`: tip, buy, vote by name (docs/console.md)
+	@./troupe console
 
 migrate: setup ## Bring the databases to this version
 	@./troupe migrate

@@ -106,6 +106,17 @@ def demo(
 
 
 @app.command()
+def console(state: StateOption = None) -> None:
+    """Open Brownie's console on the running stack's chain; help() there lists what one can do (docs/console.md)."""
+    from stack.shell import console as opened
+    from stack.target import target
+
+    with _said_in_words():
+        status = opened(target(state))
+    raise typer.Exit(status)
+
+
+@app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="The part: postgres, anvil, contracts, indexer, api, worker, ...")],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,

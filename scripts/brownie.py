@@ -77,6 +77,15 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit status. Ctrl-C reaches Brownie as well, which knows what to do about it: the console goes on."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
 def main(argv: list[str]) -> int:
     python = ROOT / ".venv" / "chain" / "bin" / "python"
     if not python.exists():
@@ -91,7 +100,7 @@ def main(argv: list[str]) -> int:
             NETWORKS.format(port=free_port(), rpc_url=rpc_url, chain_id=os.environ.get("TROUPE_CHAIN_ID", "31337"))
         )
         command = [str(python.parent / "brownie"), *argv]
-        return subprocess.run(command, cwd=ROOT, env=environment(home)).returncode
+        return ended(subprocess.Popen(command, cwd=ROOT, env=environment(home)))
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

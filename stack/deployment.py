@@ -18,6 +18,7 @@ from stack.processes import Command, free_port, running
 
 CACHE = ROOT / ".tools" / "cache"
 DEPLOY_TIMEOUT_S = 300
+BROWNIE = (sys.executable, str(ROOT / "scripts" / "brownie.py"))
 
 
 def sources() -> list[Path]:
@@ -50,7 +51,7 @@ def deployable() -> bool:
 
 def command() -> Command:
     """What deploys the contracts to the chain at TROUPE_RPC_URL and writes the manifest to TROUPE_DEPLOYMENT."""
-    return [sys.executable, str(ROOT / "scripts" / "brownie.py"), "run", "deploy/main", "--network", "troupe"]
+    return [*BROWNIE, "run", "deploy/main", "--network", "troupe"]
 
 
 def environment(rpc_url: str, manifest: Path) -> dict[str, str]:

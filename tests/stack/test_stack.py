@@ -84,10 +84,11 @@ class Dev:
         self.process.send_signal(how)
         return self.process.wait(60)
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(ROOT / "troupe"), *arguments],
             env=environment(self.state, self.ports),
+            input=typed,
             capture_output=True,
             text=True,
             timeout=60,
@@ -259,6 +260,12 @@ def test_doctor_finds_a_role_that_somebody_else_was_given(running_dev: Dev) -> N
         rpc.call(url, "evm_revert", snapshot)
     assert finding["level"] == "fail"
     assert "has role PUBLISHER and should not" in finding["detail"]
+
+
+def test_the_console_is_attached_to_the_chain_of_the_stack(running_dev: Dev) -> None:
+    ended = running_dev.run("console", typed="works()\n")
+    assert ended.returncode == 0
+    assert "there are no works yet; register(...) makes one" in ended.stdout
 
 
 def test_doctor_finds_an_old_database(running_dev: Dev) -> None:
