@@ -3,8 +3,8 @@
     python -m bench.indexer [--blocks 600] [--events 200] [--rounds 3] [--blocks-followed 50]
 
 A chain of blocks full of ERC-721 transfers is mirrored from its first block: raw logs, typed rows, headers, digest,
-with durable commits. In the same rounds, over the same ranges, the floors: eth_getLogs alone, and with its JSON parsed
-and every log decoded. Then the time from a block to its rows being visible, by polling.
+with durable commits, owners read from a view over an index that is made within the time. In the same rounds, over the
+same blocks, the floors of bench/floor.py. Then the time from a block to its rows being visible.
 
 Prints one JSON object a line: bench, metric, value, unit, reference (what `ratio` is against), ratio.
 """
@@ -14,30 +14,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from indexer import deployment
-from indexer.chain import Chain, parse_logs
-from indexer.rpc import Rpc
-from indexer.store import EventWriters
 from stack.anvil import Anvil
 from stack.postgres import DatabaseUrls, Postgres, clone, drop, ensure_database
 from stack.processes import free_port, running
-from tests.indexer.support import Emitter, account, record
+from tests.indexer.support import CONTRACTS, Emitter, account, record
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS_PER_RANGE = 25
-RSS_LIMIT_MB = 200
+TOKENS, PEOPLE = 20_000, 1_000
+RSS_LIMIT_MB = 140
+FIRST_REQUEST_S = 0.8
 
 
 def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
@@ -52,52 +50,38 @@ def build_chain(emitter: Emitter, blocks: int, events: int) -> None:
         transfers = []
         for _ in range(events):
             number += 1
-            token = number % 20_000 + 1
+            token = number % TOKENS + 1
             transfers.append(
-                record("WorkRegistry", "Transfer", account(number % 1000), account((number * 7) % 1000), token)
+                record("WorkRegistry", "Transfer", account(number % PEOPLE), account((number * 7) % PEOPLE), token)
             )
         emitter.mine(transfers)
 
 
-def timed(work: Callable[[], int]) -> float:
-    """Events a second of `work`, which returns how many it handled."""
-    started = time.perf_counter()
-    count = work()
-    return count / (time.perf_counter() - started)
+def floor(url: str, address: str, blocks: range) -> tuple[float, float]:
+    """Seconds for the node's answers alone, and with JSON and decoding (bench/floor.py), in a process of its own."""
+    command = [sys.executable, "-m", "bench.floor", url, address, blocks[0], blocks[-1], BLOCKS_PER_RANGE]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    return found["alone_s"], found["decoded_s"]
 
 
-class Floor:
-    """What the node gives when nothing is kept."""
-
-    def __init__(self, url: str, manifest: Path) -> None:
-        self.chain = Chain(Rpc(url), deployment.load(manifest))
-        self.first = self.chain.deployment.start_block
-        self.head = self.chain.head()[0].number
-        self.headers = {header.number: header for header in self.chain.headers(self.first, self.head)}
-        self.writers = EventWriters(self.chain.deployment)
-
-    def answers(self) -> Any:
-        for start in range(self.first, self.head + 1, BLOCKS_PER_RANGE):
-            end = min(self.head, start + BLOCKS_PER_RANGE - 1)
-            wanted = {"fromBlock": hex(start), "toBlock": hex(end), "address": self.chain.filter.addresses}
-            yield wanted
-
-    def bytes_alone(self, events: int) -> int:
-        """eth_getLogs, its answer read and dropped; `events` is how many it holds."""
-        for wanted in self.answers():
-            self.chain.rpc.read("eth_getLogs", wanted)
-        return events
-
-    def decoded(self) -> int:
-        """eth_getLogs with JSON parsed and every log decoded."""
-        times = {number: header.time for number, header in self.headers.items()}
-        count = 0
-        for wanted in self.answers():
-            raw = self.chain.rpc.call("eth_getLogs", wanted)
-            logs = parse_logs(raw, self.headers, self.chain.filter, self.chain.rpc.node)
-            for writer, found in self.writers.group(logs):
-                count += len(writer.decode(found, times))
-        return count
+def first_request(urls: DatabaseUrls, manifest: Path) -> float:
+    """Seconds from the start of the process to its first call of the node."""
+    with socket.create_server(("127.0.0.1", 0)) as node:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "indexer", "run"],
+            env=environment(urls, f"http://127.0.0.1:{node.getsockname()[1]}", manifest),
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        )
+        node.settimeout(30)
+        asked, _ = node.accept()
+        elapsed = time.perf_counter() - started
+        asked.close()
+        process.kill()
+        process.wait()
+    return elapsed
 
 
 def environment(urls: DatabaseUrls, url: str, manifest: Path) -> dict[str, str]:
@@ -127,6 +111,19 @@ def mirror(urls: DatabaseUrls, url: str, manifest: Path) -> tuple[float, float, 
         row = connection.execute("SELECT count(*) FROM chain.work_registry_transfer").fetchone()
         assert row
     return at["caught up"] - started, at["caught up"] - at["started"], usage.ru_maxrss / 1024, int(row[0])
+
+
+def check_owners(urls: DatabaseUrls, events: int) -> None:
+    """The latest owner of every token must be what the chain was built with."""
+    latest = {number % TOKENS + 1: account((number * 7) % PEOPLE) for number in range(1, events + 1)}
+    with psycopg.connect(urls.conninfo()) as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT ON (token_id) token_id::int, to_ FROM chain.work_registry_transfer"
+            " ORDER BY token_id, block_number DESC, log_index DESC"
+        )
+        found = {token: "0x" + owner.hex() for token, owner in rows}
+    if found != latest:
+        raise SystemExit("the mirror has other owners than the chain")
 
 
 def delays(urls: DatabaseUrls, emitter: Emitter, manifest: Path, blocks: int) -> list[float]:
@@ -192,25 +189,31 @@ def main() -> None:
 
 def measure(emitter: Emitter, manifest: Path, template: DatabaseUrls, options: argparse.Namespace) -> None:
     events = options.blocks * options.events
-    floor = Floor(emitter.url, manifest)
-    alone, decoded, with_boot, without_boot, memory = [], [], [], [], []
+    blocks = range(emitter.start, emitter.height() + 1)
+    alone, decoded, with_boot, without_boot, memory, starts = [], [], [], [], [], []
     for number in range(options.rounds):
-        alone.append(timed(lambda: floor.bytes_alone(events)))
-        decoded.append(timed(floor.decoded))
+        alone_s, decoded_s = floor(emitter.url, CONTRACTS["WorkRegistry"], blocks)
+        alone.append(events / alone_s)
+        decoded.append(events / decoded_s)
         urls = clone(template, f"round{number}")
         total_s, own_s, rss_mb, rows = mirror(urls, emitter.url, manifest)
         if rows != events:
             raise SystemExit(f"{rows} of {events} events are in the mirror")
+        check_owners(urls, events)
         with_boot.append(events / total_s)
         without_boot.append(events / own_s)
         memory.append(rss_mb)
+        starts.append(first_request(urls, manifest))
         drop(urls)
     bare, floor_rate, whole, own = map(statistics.median, (alone, decoded, with_boot, without_boot))
+    ratio = statistics.median(one / other for one, other in zip(without_boot, decoded, strict=True))
     figure("getlogs_alone", bare, "events/s")
     figure("getlogs_json_decode", floor_rate, "events/s", "getlogs_alone", floor_rate / bare)
-    figure("end_to_end", own, "events/s", "getlogs_json_decode", own / floor_rate)
+    figure("end_to_end", own, "events/s", "getlogs_json_decode in the same round, limit 0.35", ratio)
     figure("end_to_end_of_getlogs", own, "events/s", "getlogs_alone", own / bare)
     figure("end_to_end_with_start", whole, "events/s", "getlogs_json_decode", whole / floor_rate)
+    start = statistics.median(starts)
+    figure("first_request", start, "s", f"limit {FIRST_REQUEST_S} s", start / FIRST_REQUEST_S)
     figure("peak_memory", max(memory), "MB", f"limit {RSS_LIMIT_MB} MB", max(memory) / RSS_LIMIT_MB)
     urls = clone(template, "followed")
     emitter.start = emitter.height() + 1

@@ -6,21 +6,20 @@ them, straight from the words of topics and data; events with dynamic types go t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eth_abi.codec import ABIDecoder
-from eth_abi.decoding import StringDecoder
-from eth_abi.registry import ABIRegistry
-from eth_abi.registry import registry as default_registry
-from eth_utils.crypto import keccak
+import orjson
 
 from indexer.errors import AbiMismatch
+from indexer.keccak import keccak
+
+if TYPE_CHECKING:
+    from eth_abi.codec import ABIDecoder
 
 FOLDER = Path(__file__).parent / "abi"
 
@@ -78,7 +77,7 @@ class Event:
     @property
     def topic(self) -> bytes:
         """The keccak of the signature, which is the log's first topic."""
-        return bytes(keccak(text=self.signature))
+        return bytes(keccak(self.signature.encode()))
 
     @property
     def table_name(self) -> str:
@@ -179,7 +178,7 @@ def load(folder: Path = FOLDER) -> dict[str, list[Event]]:
     """The events of each contract that has an ABI in `folder` (`<Contract>.json`, a JSON list)."""
     found = {}
     for path in sorted(folder.glob("*.json")):
-        abi = json.loads(path.read_bytes())
+        abi = orjson.loads(path.read_bytes())
         found[path.stem] = parse_events(path.stem, abi)
     return found
 
@@ -292,7 +291,7 @@ def compile_decoder(event: Event) -> Decode:
 
     def dynamic(data: bytes, *position: Any) -> tuple[Any, ...]:
         try:
-            return CODEC.decode(types, data)
+            return codec().decode(types, data)
         except Exception as error:  # eth_abi raises many kinds, each means that the data has another form
             number, index, tx, address, words = position
             raise mismatch(event, Log(number, index, tx, address, words, data), str(error)) from error
@@ -308,21 +307,24 @@ def compile_decoder(event: Event) -> Decode:
     return decode
 
 
-class _LenientString(StringDecoder):
-    """A string that is not UTF-8 is no reason to stop: anyone can put one into an event. The raw log keeps it."""
+@cache
+def codec() -> ABIDecoder:
+    """eth_abi's decoder, imported when the first event with a dynamic type needs it.
 
-    def __init__(self) -> None:
-        super().__init__("replace")  # type: ignore[no-untyped-call]
+    A string that is not UTF-8 is no reason to stop: anyone can put one into an event. The raw log keeps it.
+    """
+    from eth_abi.codec import ABIDecoder  # noqa: PLC0415
+    from eth_abi.decoding import StringDecoder  # noqa: PLC0415
+    from eth_abi.registry import registry as default_registry  # noqa: PLC0415
 
+    class LenientString(StringDecoder):
+        def __init__(self) -> None:
+            super().__init__("replace")  # type: ignore[no-untyped-call]
 
-def _codec() -> ABIDecoder:
-    registry: ABIRegistry = default_registry.copy()  # type: ignore[no-untyped-call]
+    registry = default_registry.copy()  # type: ignore[no-untyped-call]
     registry.unregister_decoder("string")
-    registry.register_decoder("string", _LenientString, label="string")
+    registry.register_decoder("string", LenientString, label="string")
     return ABIDecoder(registry)
-
-
-CODEC = _codec()
 
 
 def string_bytes(event: Event, data: bytes, name: str) -> bytes:
@@ -335,7 +337,7 @@ def string_bytes(event: Event, data: bytes, name: str) -> bytes:
     if types.get(name) != "string":
         raise LookupError(f"{event.contract}.{event.signature} has no string {name} in its data")
     at = list(types).index(name)
-    found: bytes = CODEC.decode(list((types | {name: "bytes"}).values()), data)[at]
+    found: bytes = codec().decode(list((types | {name: "bytes"}).values()), data)[at]
     return found
 
 

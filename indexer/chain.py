@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from eth_utils.crypto import keccak
 
 from indexer import abi
 from indexer.abi import Log
 from indexer.deployment import Deployment, Finality
 from indexer.errors import Fatal, Retryable, WrongChain
+from indexer.keccak import keccak
 from indexer.rpc import MethodMissing, Rpc
 
 INT4, INT8 = 2**31, 2**63
@@ -121,20 +120,22 @@ def parse_logs(raw: Any, headers: Mapping[int, Header], which: Filter, node: str
     """
     if not isinstance(raw, list):
         raise Retryable(f"{node} answered eth_getLogs with no list")
-    hashes = {number: "0x" + header.hash.hex() for number, header in headers.items()}
+    numbers = {"0x" + header.hash.hex(): (number, hex(number)) for number, header in headers.items()}
     by_hex = which.by_hex
     from_hex = bytes.fromhex
+    make: Callable[[type[Log], tuple[Any, ...]], Log] = tuple.__new__  # a third of the time of Log(...)
     logs = []
     before = (-1, -1)
     try:
         for entry in raw:
-            number = int(entry["blockNumber"], 16)
-            index = int(entry["logIndex"], 16)
-            if entry["blockHash"] != hashes.get(number) or entry.get("removed"):
+            number, in_hex = numbers.get(entry["blockHash"], NOWHERE)
+            if entry["blockNumber"] != in_hex or entry.get("removed"):
                 raise Retryable(f"{node} sent a log of another block than asked for: the chain changed meanwhile")
-            if (number, index) <= before:
+            index = int(entry["logIndex"], 16)
+            at = (number, index)
+            if at <= before:
                 raise Retryable(f"{node} sent logs out of order or twice")
-            before = (number, index)
+            before = at
             address = by_hex.get(entry["address"]) or by_hex.get(entry["address"].lower())
             if address is None:
                 raise Retryable(f"{node} sent a log of a contract that was not asked for")
@@ -143,10 +144,14 @@ def parse_logs(raw: Any, headers: Mapping[int, Header], which: Filter, node: str
             tx_hash = from_hex(entry["transactionHash"][2:])
             if len(words) != 32 * len(topics) or len(topics) > 4 or len(tx_hash) != 32 or not 0 <= index < INT4:
                 raise Retryable(f"{node} sent a log of a wrong form")
-            logs.append(Log(number, index, tx_hash, address, words, from_hex(entry["data"][2:])))
+            logs.append(make(Log, (number, index, tx_hash, address, words, from_hex(entry["data"][2:]))))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Retryable(f"{node} sent a log of a wrong form") from error
     return logs
+
+
+NOWHERE = (-1, "")
+"""Number, and number in hex, of a block that was not asked for."""
 
 
 class Chain:
@@ -184,7 +189,7 @@ class Chain:
                     f"{contract.name} is not deployed at 0x{contract.address.hex()}: deploy the contracts again, or"
                     " name the right manifest in TROUPE_DEPLOYMENT"
                 )
-            if contract.code_hash is not None and keccak(hexstr=code) != contract.code_hash:
+            if contract.code_hash is not None and keccak(bytes.fromhex(code[2:])) != contract.code_hash:
                 raise Fatal(
                     f"The code at 0x{contract.address.hex()} is not the {contract.name} of the manifest: deploy again,"
                     " or name the right manifest in TROUPE_DEPLOYMENT"
@@ -234,7 +239,7 @@ class Chain:
         by_number = {header.number: header for header in headers}
         logs = parse_logs(raw, by_number, self.filter, self.rpc.node)
         self._check_blooms(logs, by_number)
-        with_logs = {log.block_number for log in logs}
+        with_logs = {log[0] for log in logs}
         suspects = [
             header for header in headers if header.number not in with_logs and self.filter.may_hold_known(header.bloom)
         ]
@@ -282,7 +287,7 @@ class Chain:
 
     def _check_blooms(self, logs: Iterable[Log], headers: Mapping[int, Header]) -> None:
         """Every log's address must be in its block's bloom. Raises Retryable for one that cannot be of that block."""
-        for number, address in {(log.block_number, log.address) for log in logs}:
+        for number, address in {(log[0], log[3]) for log in logs}:
             if not self.filter.holds(headers[number].bloom, address):
                 raise Retryable(f"{self.rpc.node} sent a log that block {number}'s bloom excludes")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from eth_utils.address import is_address, is_checksum_address, to_canonical_address
-
 from indexer import abi
 from indexer.errors import Fatal
+from indexer.keccak import is_checksummed
 from indexer.settings import DEVELOPMENT_CHAIN_ID
 
 NATIVE = bytes(20)
@@ -98,9 +98,9 @@ class _Manifest:
     def address(self, source: Any, where: str) -> bytes:
         value = self.get(source, "address", str, where)
         mixed = value[2:] not in (value[2:].lower(), value[2:].upper())
-        if not is_address(value) or (mixed and not is_checksum_address(value)):
+        if not re.fullmatch("0x[0-9a-fA-F]{40}", value) or (mixed and not is_checksummed(value)):
             raise self.wrong(f"has no address at {where}address")
-        return bytes(to_canonical_address(value))
+        return bytes.fromhex(value[2:])
 
     def hash(self, source: Any, key: str, where: str = "") -> bytes:
         value = self.get(source, key, str, where)

@@ -6,46 +6,36 @@ There are no step-by-step migrations: the mirror can always be made again, from 
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable, SetTableComment
 
-from indexer import models, views
-from indexer.db import Connection, connect
+from indexer import schema, views
+from indexer.connection import Connection, connect
 from indexer.errors import Fatal, StaleMirror
 
 WRITER = "troupe_indexer"
 READER = "troupe_backend"
 REMEDY = "run `python -m indexer rebuild`"
 
-_dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-
-
-def _table(table: Table) -> list[str]:
-    return [str(CreateTable(table).compile(dialect=_dialect)), str(SetTableComment(table).compile(dialect=_dialect))]
-
 
 def core_statements() -> list[str]:
     """DDL of the mirror's own tables."""
-    events = set(models.event_tables())
-    statements = [line for table in models.metadata.sorted_tables if table not in events for line in _table(table)]
+    statements = [line for table in schema.CORE for line in table.ddl()]
     # the empty blocks above finality, which are removed when they become final
     return [*statements, "CREATE INDEX ix_block_empty ON chain.block (number) WHERE log_count = 0"]
 
 
 def event_statements() -> list[str]:
     """DDL of the event tables."""
-    return [line for table in models.event_tables() for line in _table(table)]
+    return [line for table in schema.events().values() for line in table.ddl()]
 
 
 def view_statements() -> list[str]:
     """DDL of the views and of the indexes behind them, which can be made anew at any time."""
-    indexes = [str(CreateIndex(index).compile(dialect=_dialect)) for index in views.indexes()]
-    return [*indexes, *(f"CREATE VIEW chain.{view.name} AS {view.query}" for view in views.VIEWS)]
+    return [*views.indexes().values(), *(f"CREATE VIEW chain.{view.name} AS {view.query}" for view in views.VIEWS)]
 
 
 class Fingerprint(NamedTuple):
@@ -60,6 +50,7 @@ class Fingerprint(NamedTuple):
         return ".".join(self)
 
 
+@cache
 def expected() -> Fingerprint:
     """The fingerprint of this code and its ABIs."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from indexer.chain import Header
-from indexer.db import Connection
+from indexer.connection import Connection
 
 CHANNEL = "chain"
 PAYLOAD_LIMIT = 7900

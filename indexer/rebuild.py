@@ -7,16 +7,14 @@ from itertools import islice
 
 import psycopg
 
-from indexer import faults, migrate, models
+from indexer import faults, migrate, schema
 from indexer.abi import Log
-from indexer.db import WRITER_LOCK, Connection, connect
+from indexer.connection import WRITER_LOCK, Connection, connect
 from indexer.deployment import Deployment
 from indexer.errors import Fatal
 from indexer.store import EventWriters, write_events
 
-CORE = frozenset(table.name for table in models.metadata.sorted_tables) - frozenset(
-    table.name for table in models.event_tables()
-)
+CORE = frozenset(table.name for table in schema.CORE)
 LOGS_PER_PASS = 20_000
 
 

@@ -4,39 +4,50 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-import structlog
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+import orjson
 
 from indexer.deployment import Deployment
 from indexer.sync import Progress as SyncProgress
 
+if TYPE_CHECKING:  # a log file needs no bar, and rich takes longer to import than the indexer's whole start
+    from rich.progress import Progress, TaskID
+
 LOG_EVERY_S = 5.0
 
 
-def _logger(interactive: bool) -> structlog.stdlib.BoundLogger:
-    renderer = structlog.dev.ConsoleRenderer() if interactive else structlog.processors.JSONRenderer()
-    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(0),
-    )
-    return logger
+class Log:
+    """Lines about what happens: JSON for programs, plain for a terminal."""
+
+    def __init__(self, *, interactive: bool) -> None:
+        self._interactive = interactive
+
+    def info(self, event: str, **values: Any) -> None:
+        self._write("info", event, values)
+
+    def warning(self, event: str, **values: Any) -> None:
+        self._write("warning", event, values)
+
+    def _write(self, level: str, event: str, values: dict[str, Any]) -> None:
+        at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        if self._interactive:
+            said = "  ".join(f"{name}={value}" for name, value in values.items())
+            print(f"{at[11:19]}  {event:<16}  {said}", file=sys.stderr, flush=True)  # noqa: T201
+        else:
+            line = values | {"event": event, "level": level, "timestamp": at}
+            print(orjson.dumps(line).decode(), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Reporter:
     """Follows the sync's progress; `step` is called after every step, wait and look that changed something."""
 
-    def __init__(self, deployment: Deployment, console: Console) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._console = console
-        self._log = _logger(console.is_terminal)
+        self._interactive = sys.stderr.isatty()
+        self._log = Log(interactive=self._interactive)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._began = time.monotonic()
@@ -86,7 +97,7 @@ class Reporter:
             return
         if progress.chain_head is None or self._was_caught_up:
             return
-        if self._console.is_terminal:
+        if self._interactive:
             self._show(progress, cursor.start_block, cursor.head_number, progress.chain_head)
         elif time.monotonic() - self._logged > LOG_EVERY_S:
             self._logged = time.monotonic()
@@ -99,13 +110,16 @@ class Reporter:
 
     def _show(self, progress: SyncProgress, start: int, head: int, chain_head: int) -> None:
         if self._bar is None:
+            from rich.console import Console  # noqa: PLC0415
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
             self._bar = Progress(
                 TextColumn("[bold]Mirroring"),
                 BarColumn(),
                 TextColumn("block {task.fields[head]:,} of {task.fields[chain_head]:,}"),
                 TextColumn("[cyan]{task.fields[rate]:,} events/s"),
                 TimeRemainingColumn(),
-                console=self._console,
+                console=Console(stderr=True),
                 transient=True,
             )
             self._bar.start()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import ssl
+import weakref
+from base64 import b64encode
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import orjson
-import urllib3
-from urllib3.util import Timeout, parse_url
 
 from indexer.errors import Fatal, RangeTooLarge, Retryable
 
@@ -42,30 +45,35 @@ class Rpc:
 
     def __init__(self, url: str, *, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         try:
-            parsed = parse_url(url)
-        except urllib3.exceptions.LocationParseError:
-            parsed = None
-        if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host:
+            parsed = urlsplit(url)
+            port = parsed.port
+        except ValueError:
+            raise Fatal("TROUPE_RPC_URL is no http(s) URL of a node") from None
+        if parsed.scheme not in ("http", "https") or not parsed.hostname:
             raise Fatal("TROUPE_RPC_URL is no http(s) URL of a node")
         self.url = url
-        self.node: str = parsed.netloc or parsed.host
-        self._path = parsed.request_uri
-        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "troupe-indexer"}
-        if parsed.auth:
-            headers |= urllib3.make_headers(basic_auth=parsed.auth)
-        self._pool = urllib3.connection_from_url(
-            url,
-            maxsize=1,
-            headers=headers,
-            retries=False,
-            timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s),
-        )
+        self.node = parsed.hostname + (f":{port}" if port else "")
+        self._path = (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else "")
+        self._headers = {"content-type": "application/json", "user-agent": "troupe-indexer"}
+        if parsed.username is not None:
+            login = f"{unquote(parsed.username)}:{unquote(parsed.password or '')}"
+            self._headers["authorization"] = "Basic " + b64encode(login.encode()).decode()
+        self._read_timeout_s = read_timeout_s
+        self._connection: http.client.HTTPConnection
+        if parsed.scheme == "https":
+            context = ssl.create_default_context()
+            self._connection = http.client.HTTPSConnection(
+                parsed.hostname, port, timeout=CONNECT_TIMEOUT_S, context=context
+            )
+        else:
+            self._connection = http.client.HTTPConnection(parsed.hostname, port, timeout=CONNECT_TIMEOUT_S)
+        weakref.finalize(self, self._connection.close)
         self._ids = count(1)
         self.bytes_read = 0
         """Size of the last answer."""
 
     def close(self) -> None:
-        self._pool.close()
+        self._connection.close()
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of one call."""
@@ -131,38 +139,57 @@ class Rpc:
 
     def _exchange(self, body: Any) -> bytes:
         try:
-            response = self._pool.urlopen(
-                "POST", self._path, body=orjson.dumps(body), preload_content=False, redirect=False
-            )
-            try:
-                content = response.read(MAX_REPLY_BYTES + 1)
-            finally:
-                response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
+            status, headers, content = self._send(orjson.dumps(body))
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
             raise Retryable(f"{self.node} does not answer: {_reason(error)}") from error
         self.bytes_read = len(content)
         if len(content) > MAX_REPLY_BYTES:
-            self._pool.close()
+            self.close()
             raise RangeTooLarge(f"{self.node} answered with more than {MAX_REPLY_BYTES:,} bytes")
-        if response.status in (401, 403):
-            raise Fatal(f"{self.node} refuses us (HTTP {response.status}): check the key in TROUPE_RPC_URL")
-        if response.status == 413:
+        if status in (401, 403):
+            raise Fatal(f"{self.node} refuses us (HTTP {status}): check the key in TROUPE_RPC_URL")
+        if status == 413:
             raise RangeTooLarge(f"{self.node} refuses the size (HTTP 413)")
-        if response.status == 429 or response.status >= 500:
-            raise Retryable(
-                f"{self.node} is busy (HTTP {response.status})", after_s=_seconds(response.headers.get("retry-after"))
-            )
+        if status == 429 or status >= 500:
+            raise Retryable(f"{self.node} is busy (HTTP {status})", after_s=_seconds(headers.get("retry-after")))
+        if headers.get("content-encoding", "identity") != "identity":
+            raise Retryable(f"{self.node} packed its answer, which it was not asked to")
         return content
+
+    def _send(self, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """Status, headers and content. A kept connection that the node has closed meanwhile is opened anew, once."""
+        kept = self._connection.sock is not None
+        while True:
+            try:
+                if self._connection.sock is None:
+                    self._connection.connect()
+                    connected: Any = self._connection.sock
+                    connected.settimeout(self._read_timeout_s)
+                self._connection.request("POST", self._path, body, self._headers)
+                response = self._connection.getresponse()
+            except (ConnectionError, http.client.RemoteDisconnected):
+                self.close()
+                if not kept:
+                    raise
+                kept = False
+                continue
+            if response.length is not None and response.length > MAX_REPLY_BYTES:
+                self.close()
+                raise RangeTooLarge(f"{self.node} announced more than {MAX_REPLY_BYTES:,} bytes")
+            # an announced length is read whole, or IncompleteRead is raised; read(limit) would take less for the end
+            content = response.read() if response.length is not None else response.read(MAX_REPLY_BYTES + 1)
+            return response.status, response.headers, content
 
 
 def _request(number: int, method: str, params: Sequence[Any]) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
-def _reason(error: urllib3.exceptions.HTTPError) -> str:
-    if isinstance(error, urllib3.exceptions.TimeoutError):
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
         return "it took too long"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
+    if isinstance(error, ConnectionRefusedError):
         return "no connection"
     return type(error).__name__
 

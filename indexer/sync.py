@@ -8,18 +8,17 @@ Invariants:
 
 from __future__ import annotations
 
-import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from indexer import faults
 from indexer.chain import Chain, Header, Segment, finality_text
 from indexer.deployment import Deployment
-from indexer.errors import BelowFinality, Fatal, IndexerError, RangeTooLarge, Retryable, WrongChain
+from indexer.errors import BelowFinality, IndexerError, Retryable, WrongChain
+from indexer.fetch import Prefetcher, RangeSize
 from indexer.rpc import Rpc
 from indexer.settings import IndexerSettings
 from indexer.store import Cursor, Store
@@ -27,88 +26,11 @@ from indexer.store import Cursor, Store
 BACKFILL_FROM = 32
 """With more final blocks than this to go, they are asked for in ranges, ahead of the writing."""
 BLOCKS_PER_STEP = 64
-FIRST_RANGE = 16
-MAX_RANGE = 10_000
-PREFETCHED = 2
-TARGET_S = 2.0
+RANGES_AHEAD = 2
+"""How many answers of the aimed-at size may wait to be written."""
 BACKOFF_S = (0.1, 30.0)
 DEVELOPMENT_POLL_S = 0.05
 POLL_S = 1.0
-
-
-class RangeSize:
-    """How many blocks to ask for at once: half as many again while answers are small and quick, fewer when not."""
-
-    def __init__(self, target_bytes: int) -> None:
-        self.blocks = FIRST_RANGE
-        self._target_bytes = target_bytes
-
-    def answered(self, blocks: int, size: int, seconds: float) -> None:
-        """An answer for `blocks` blocks came: aim at the target size and time, growing by half at most."""
-        load = max(size / self._target_bytes, seconds / TARGET_S, 0.01)
-        self.blocks = max(1, min(MAX_RANGE, int(self.blocks * 1.5) + 1, int(blocks / load)))
-
-    def refused(self, blocks: int) -> None:
-        """The node will not answer for `blocks` blocks."""
-        self.blocks = max(1, blocks // 2)
-
-
-class Prefetcher:
-    """Segments of a range of blocks, fetched by a thread with a connection of its own while others are written."""
-
-    def __init__(self, chain: Chain, first: int, last: int, size: RangeSize) -> None:
-        self._chain = chain
-        self._size = size
-        self._queue: queue.Queue[Segment | IndexerError | None] = queue.Queue(PREFETCHED)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(first, last), name="prefetch", daemon=True)
-
-    def __enter__(self) -> Iterator[Segment]:
-        self._thread.start()
-        return self._segments()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.02)  # a thread that waits to put sees the stop afterwards
-            except queue.Empty:
-                continue
-        self._chain.rpc.close()
-
-    def _segments(self) -> Iterator[Segment]:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, IndexerError):
-                raise item
-            yield item
-
-    def _run(self, first: int, last: int) -> None:
-        try:
-            while first <= last and not self._stop.is_set():
-                segment = self._fetch(first, last)
-                self._queue.put(segment)
-                first = segment.last.number + 1
-            self._queue.put(None)
-        except IndexerError as error:
-            self._queue.put(error)
-        except Exception as error:  # the reader must not wait for ever, whatever it was
-            self._queue.put(Fatal(f"The prefetching thread failed: {error!r}"))
-
-    def _fetch(self, first: int, last: int) -> Segment:
-        while True:
-            until = min(last, first + self._size.blocks - 1)
-            started = time.monotonic()
-            try:
-                segment = self._chain.segment_by_range(first, until)
-            except RangeTooLarge:
-                if until == first:
-                    return self._chain.segment_by_hash(first, first)
-                self._size.refused(until - first + 1)
-                continue
-            self._size.answered(until - first + 1, segment.answer_bytes, time.monotonic() - started)
-            return segment
 
 
 @dataclass
@@ -253,6 +175,7 @@ class Sync:
         """The mirror is at the head: at most the mark of finality moves."""
         self.progress.last_progress = time.monotonic()
         if not self.progress.caught_up:
+            self._store.index()
             self.progress.caught_up = True
             self._on_step(self.progress)
         reached = min(final, cursor.head_number)
@@ -274,7 +197,9 @@ class Sync:
     def _backfill(self, cursor: Cursor, final: int) -> None:
         """Mirror the final blocks above the cursor, a range at a time."""
         chain = Chain(Rpc(self.settings.rpc_url), self.deployment)
-        with Prefetcher(chain, cursor.head_number + 1, final, self._size) as segments:
+        with Prefetcher(
+            chain, cursor.head_number + 1, final, self._size, self.settings.indexer_range_bytes * RANGES_AHEAD
+        ) as segments:
             for segment in segments:
                 faults.point("after fetch")
                 if segment.first.parent != cursor.head_hash:

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from eth_utils.crypto import keccak
-
-from indexer import models
+from indexer import schema
 from indexer.abi import Log
 from indexer.chain import Chain
-from indexer.db import Connection
+from indexer.connection import Connection
 from indexer.deployment import NATIVE, Deployment
 from indexer.errors import Fatal, Retryable
+from indexer.keccak import keccak
 from indexer.rebuild import raw_logs
 from indexer.rpc import Reverted, Rpc
 from indexer.store import GENESIS_DIGEST, EventWriters, next_digest
@@ -75,7 +74,7 @@ def _show(value: Any) -> str:
 def _call_data(signature: str, *words: int | bytes) -> str:
     """Call data of a function whose arguments are single words."""
     packed = b"".join(word.rjust(32, b"\0") if isinstance(word, bytes) else word.to_bytes(32) for word in words)
-    return "0x" + (keccak(text=signature)[:4] + packed).hex()
+    return "0x" + (keccak(signature.encode())[:4] + packed).hex()
 
 
 class Getters:
@@ -348,7 +347,7 @@ def check_rows(connection: Connection, deployment: Deployment) -> Check:
     hashes: dict[int, bytes] = dict(
         connection.execute("SELECT number, hash FROM chain.block WHERE log_count > 0").fetchall()
     )
-    expected: dict[str, int] = {table.name: 0 for table in models.event_tables()}
+    expected: dict[str, int] = {table.name: 0 for table in schema.events().values()}
     digest = GENESIS_DIGEST
     pending: list[Log] = []
     with connection.transaction():
@@ -360,7 +359,7 @@ def check_rows(connection: Connection, deployment: Deployment) -> Check:
                     pending = []
                 pending.append(log)
             for writer, found in writers.group(some):
-                table = models.event(writer.event.contract, writer.event.name)
+                table = schema.events()[writer.event.contract, writer.event.name]
                 expected[table.name] += len(found)
                 if missing := [log for log in found if log.block_number not in times]:
                     check.compare(f"block {missing[0].block_number}", "none", "a block with logs")

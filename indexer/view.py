@@ -1,29 +1,24 @@
-"""What a view of schema `chain` is made of: its columns' types, and joins that several views share."""
+"""What a view of schema `chain` is made of: its columns' kinds, and joins that several views share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, LargeBinary, Text
-from sqlalchemy.types import TypeEngine
-
-from indexer.db import Uint256
-
-BYTES = LargeBinary()
-NUMBER = Uint256()
-SMALL = BigInteger()
-FLAG = Boolean()
-TEXT = Text()
+BYTES = "bytea"
+NUMBER = "numeric"
+SMALL = "int8"
+INDEX = "int4"
+FLAG = "bool"
+TEXT = "text"
 
 
 @dataclass(frozen=True)
 class View:
-    """A view of schema `chain`: its columns in order with their types, and its query."""
+    """A view of schema `chain`: its columns in order with their kinds (`schema.SQL_TYPES`), and its query."""
 
     name: str
-    columns: Mapping[str, TypeEngine[Any]]
+    columns: Mapping[str, str]
     query: str
 
 

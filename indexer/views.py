@@ -8,13 +8,8 @@ which PostgreSQL hands down to the events' indexes; for works that come from a j
 
 from __future__ import annotations
 
-from functools import cache
-
-from sqlalchemy import Column, Index, Integer, Table
-
-from indexer import shop_views
-from indexer.models import SCHEMA, event, view_metadata
-from indexer.view import BYTES, FLAG, NUMBER, SMALL, TEXT, View, latest
+from indexer import schema, shop_views
+from indexer.view import BYTES, FLAG, INDEX, NUMBER, SMALL, TEXT, View, latest
 
 WORK = View(
     "work",
@@ -116,7 +111,7 @@ SPLIT = View(
         "total_weight": NUMBER,
         "tree_digest": BYTES,
         "block_number": SMALL,
-        "log_index": Integer(),
+        "log_index": INDEX,
         "block_time": SMALL,
     },
     """
@@ -133,7 +128,7 @@ CREDIT = View(
         "token": BYTES,
         "version": SMALL,
         "block_number": SMALL,
-        "log_index": Integer(),
+        "log_index": INDEX,
         "block_time": SMALL,
         "direct": NUMBER,
         "inherited": NUMBER,
@@ -262,15 +257,6 @@ VIEWS = (
 """In an order in which they can be created."""
 
 
-@cache
-def tables() -> dict[str, Table]:
-    """Each view as a table of `view_metadata`, to select from; nothing creates these as tables."""
-    return {
-        each.name: Table(each.name, view_metadata, *(Column(name, kind) for name, kind in each.columns.items()))
-        for each in VIEWS
-    }
-
-
 LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("WorkRegistry", "WorkRegistered", ("work_id",)),
     ("WorkRegistry", "WorkRegistered", ("owner",)),
@@ -305,14 +291,12 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 """(contract, event, columns): what is looked up by these columns, in the order of time."""
 
 
-def indexes() -> list[Index]:
-    """The indexes behind LOOKUPS, each ending with the row's position in the chain."""
-    found = []
-    for contract, name, columns in LOOKUPS:
-        table = event(contract, name)
-        by = [table.c[column] for column in (*columns, "block_number", "log_index")]
-        found.append(Index(f"ix_{table.name}_{'_'.join(columns)}", *by))
+def indexes() -> dict[str, str]:
+    """Name -> DDL of the indexes behind LOOKUPS, each ending with the row's position in the chain."""
+    found = {}
+    for contract, event, columns in LOOKUPS:
+        table = schema.events()[contract, event].name
+        name = f"ix_{table}_{'_'.join(columns)}"
+        by = ", ".join((*columns, "block_number", "log_index"))
+        found[name] = f"CREATE INDEX {name} ON {schema.SCHEMA}.{table} ({by})"
     return found
-
-
-__all__ = ["SCHEMA", "VIEWS", "View", "indexes", "tables"]

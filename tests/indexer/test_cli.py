@@ -243,6 +243,7 @@ def test_is_not_ready_without_progress(mirrored: Mirrored, tmp_path: Path) -> No
         eventually(lambda: get(port, "/ready")[0] == 200, "the indexer is ready")
     try:
         eventually(lambda: get(port, "/ready")[0] == 503, "the indexer is not ready any more")
+        eventually(lambda: json.loads(get(port, "/ready")[1])["last_error"] is not None, "it says why")
         said = json.loads(get(port, "/ready")[1])
         assert said["reason"].startswith("no progress")
         assert "does not answer" in said["last_error"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from indexer import deployment, models
+from indexer import deployment, models, views
 from indexer.deployment import Finality
 from indexer.errors import BelowFinality, Fatal, Retryable, WrongChain
 from indexer.rpc import Rpc
@@ -75,6 +75,25 @@ def test_v5_small_ranges_meet_without_a_gap(mirrored: Mirrored) -> None:
     sync = mirrored.catch_up(indexer_range_bytes=10_000)
     assert sync.progress.steps > 5
     assert mirrored.difference() is None
+
+
+def test_the_indexes_of_the_views_are_made_at_the_head_and_stay(mirrored: Mirrored) -> None:
+    """The first backfill goes without them; a process that was killed before they were made makes them at its next."""
+
+    def present() -> set[str]:
+        with psycopg.connect(mirrored.urls.conninfo()) as connection:
+            rows = connection.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'chain'").fetchall()
+        return {name for (name,) in rows} & views.indexes().keys()
+
+    assert present() == views.indexes().keys()  # as `migrate` made them
+    mirrored.emitter.mine(*([random_record(random.Random(2))] for _ in range(3)))
+    sync = mirrored.sync()
+    assert sync.advance()
+    assert present() == set()
+    sync.close()
+    for _ in range(2):
+        mirrored.catch_up()
+        assert present() == views.indexes().keys()
 
 
 def test_an_event_that_no_abi_has_stays_in_the_raw_log(mirrored: Mirrored) -> None:

@@ -1,0 +1,131 @@
+"""Fetching ranges of final blocks ahead of the writing: how many blocks at once, and how much may wait in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+
+from indexer.chain import Chain, Segment
+from indexer.errors import Fatal, IndexerError, RangeTooLarge
+
+FIRST_RANGE = 16
+MAX_RANGE = 10_000
+TARGET_S = 2.0
+
+
+class RangeSize:
+    """How many blocks to ask for at once: half as many again while answers are small and quick, fewer when not."""
+
+    def __init__(self, target_bytes: int) -> None:
+        self.blocks = FIRST_RANGE
+        self._target_bytes = target_bytes
+
+    def answered(self, blocks: int, size: int, seconds: float) -> None:
+        """An answer for `blocks` blocks came: aim at the target size and time, growing by half at most."""
+        load = max(size / self._target_bytes, seconds / TARGET_S, 0.01)
+        self.blocks = max(1, min(MAX_RANGE, int(self.blocks * 1.5) + 1, int(blocks / load)))
+
+    def refused(self, blocks: int) -> None:
+        """The node will not answer for `blocks` blocks."""
+        self.blocks = max(1, blocks // 2)
+
+
+class Ahead:
+    """What was fetched and is not written yet: a queue bounded by the bytes of the answers it came from.
+
+    One answer always fits, however large, so that a large one cannot stop the work.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held = 0
+        self._items: deque[Segment | IndexerError | None] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held
+
+    def put(self, item: Segment | IndexerError | None) -> bool:
+        """Wait for room and add an item; an error or None ends the queue. Returns whether anybody still reads it."""
+        size = item.answer_bytes if isinstance(item, Segment) else 0
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._held or self._held + size <= self._limit)
+            if not self._closed:
+                self._held += size
+                self._items.append(item)
+                self._changed.notify_all()
+            return not self._closed
+
+    def close(self) -> None:
+        """Nobody reads any more: whoever waits to put goes on at once."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[Segment]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._items)
+                item = self._items.popleft()
+                if isinstance(item, Segment):
+                    self._held -= item.answer_bytes
+                    self._changed.notify_all()
+            if item is None:
+                return
+            if isinstance(item, IndexerError):
+                raise item
+            yield item
+
+
+class Prefetcher:
+    """Segments of a range of blocks, fetched by a thread with a connection of its own while others are written."""
+
+    def __init__(self, chain: Chain, first: int, last: int, size: RangeSize, limit_bytes: int) -> None:
+        self._chain = chain
+        self._size = size
+        self._ahead = Ahead(limit_bytes)
+        self._thread = threading.Thread(target=self._run, args=(first, last), name="prefetch", daemon=True)
+
+    def __enter__(self) -> Iterator[Segment]:
+        self._thread.start()
+        return iter(self._ahead)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ahead.close()
+        self._thread.join()
+        self._chain.rpc.close()
+
+    def _run(self, first: int, last: int) -> None:
+        try:
+            while first <= last:
+                segment = self._fetch(first, last)
+                if not self._ahead.put(segment):
+                    return
+                first = segment.last.number + 1
+            self._ahead.put(None)
+        except IndexerError as error:
+            self._ahead.put(error)
+        except Exception as error:  # the reader must not wait for ever, whatever it was
+            self._ahead.put(Fatal(f"The prefetching thread failed: {error!r}"))
+
+    def _fetch(self, first: int, last: int) -> Segment:
+        while True:
+            until = min(last, first + self._size.blocks - 1)
+            started = time.monotonic()
+            try:
+                segment = self._chain.segment_by_range(first, until)
+            except RangeTooLarge:
+                if until == first:
+                    return self._chain.segment_by_hash(first, first)
+                self._size.refused(until - first + 1)
+                continue
+            self._size.answered(until - first + 1, segment.answer_bytes, time.monotonic() - started)
+            return segment
