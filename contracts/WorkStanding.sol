@@ -61,10 +61,16 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
     /// @inheritdoc IWorkStanding
     address public immutable override bondToken;
 
+    /// @dev What earlier disputes about a work left: since when who won the latest had committed, and how often none won.
+    struct History {
+        uint48 wonSince;
+        uint8 doublings;
+    }
+
     uint128 private _bond;
     mapping(uint64 workId => Dispute) private _disputes;
-    mapping(uint64 workId => uint8 count) private _doublings;
-    mapping(uint64 workId => mapping(address claimant => bool)) private _contested;
+    mapping(uint64 workId => History) private _histories;
+    mapping(uint64 workId => mapping(address claimant => bool)) private _dismissed;
     mapping(uint64 workId => mapping(bytes32 uid => bool linked)) private _consents;
 
     // --------------------------------------------------------------------------------------------------- construction
@@ -115,23 +121,21 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
     // ------------------------------------------------------------------------------------------------------- contests
 
     /// @inheritdoc IWorkStanding
-    function contest(uint64 workId, bytes32 salt) external override nonReentrant {
-        if (_contested[workId][msg.sender]) revert DisputeRepeated(workId, msg.sender);
-        IWorkRegistry.Work memory work = registry.workOf(workId);
-        uint48 committedAt = salt == 0
-            ? 0 // as at registration: anyone could have made a commitment without a salt
-            : registry.committedAt(
-                keccak256(abi.encode(block.chainid, registry, msg.sender, work.contentHash, salt))
-            );
-        if (committedAt == 0 || committedAt >= work.committedAt) revert DisputeNotOlder(committedAt, work.committedAt);
-
+    function contest(uint64 workId, bytes32 salt, uint128 maxBond) external override nonReentrant {
+        if (_dismissed[workId][msg.sender]) revert DisputeRepeated(workId, msg.sender);
+        uint48 committedAt = _olderCommitment(workId, salt);
         uint128 bond = bondOf(workId);
+        if (bond > maxBond) revert DisputeBondAboveMax(bond, maxBond);
+        Dispute memory superseded = _disputes[workId];
+        if (superseded.claimant != address(0)) _supersede(workId, superseded);
+
         uint48 rulingUntil = uint48(block.timestamp) + RULING_PERIOD;
-        _contested[workId][msg.sender] = true;
         Dispute storage dispute = _disputes[workId];
-        (dispute.claimant, dispute.rulingUntil, dispute.bond) = (msg.sender, rulingUntil, bond);
+        (dispute.claimant, dispute.rulingUntil) = (msg.sender, rulingUntil);
+        (dispute.bond, dispute.committedAt) = (bond, committedAt);
         emit WorkContested(workId, msg.sender, committedAt, bond, rulingUntil);
-        registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, true, 0); // refused if it is, so no dispute is overwritten
+        if (superseded.claimant == address(0)) registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, true, 0);
+        else _forfeit(workId, superseded.bond, superseded.claimant);
         IERC20(bondToken).safeTransferFrom(msg.sender, address(this), bond);
     }
 
@@ -141,6 +145,7 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
         if (dispute.enforceableAt == 0 || block.timestamp < dispute.enforceableAt) {
             revert DisputeNotYet(dispute.enforceableAt);
         }
+        _histories[workId].wonSince = dispute.committedAt;
         _end(workId, dispute.claimant, Outcome.ENFORCED);
         registry.ledger().replaceDisputedSplit(workId, dispute.root, dispute.treeDigest, settles);
         registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, false, 0);
@@ -166,12 +171,13 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
     /// @inheritdoc IWorkStanding
     function uphold(
         uint64 workId,
+        address claimant,
         bytes32 root,
         bytes32 treeDigest,
         IRevenueLedger.LeafProof calldata leaf
     ) external override restricted {
+        _claimOf(workId, claimant);
         Dispute storage dispute = _disputes[workId];
-        address claimant = _known(workId).claimant;
         if (block.timestamp >= dispute.rulingUntil) revert DisputeRulingClosed(dispute.rulingUntil);
         (bytes32 provenRoot, uint256 provenTotal) = MerkleSum.process({
             proof: leaf.proof,
@@ -188,16 +194,17 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
     }
 
     /// @inheritdoc IWorkStanding
-    function dismiss(uint64 workId) external override restricted nonReentrant {
-        Dispute memory dispute = _known(workId);
+    function dismiss(uint64 workId, address claimant) external override restricted nonReentrant {
+        Dispute memory dispute = _claimOf(workId, claimant);
         if (dispute.enforceableAt == 0 && block.timestamp >= dispute.rulingUntil) {
             revert DisputeRulingClosed(dispute.rulingUntil);
         }
         // Then the claimant wasn't wrong, and `close` is the way.
         if (_isRevoked(workId)) revert IWorkRegistry.WorkNotActive(workId, uint8(IWorkRegistry.Status.REVOKED));
+        _dismissed[workId][claimant] = true;
         address owner = IERC721(address(registry)).ownerOf(workId);
         // Who contested what it owns now gets nothing for it.
-        _endInVain(workId, dispute, Outcome.DISMISSED, owner == dispute.claimant ? address(0) : owner);
+        _endInVain(workId, dispute, Outcome.DISMISSED, owner == claimant ? address(0) : owner);
     }
 
     /// @inheritdoc IWorkStanding
@@ -219,12 +226,17 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
 
     /// @inheritdoc IWorkStanding
     function bondOf(uint64 workId) public view override returns (uint128) {
-        return _bond << _doublings[workId];
+        return _bond << _histories[workId].doublings;
     }
 
     /// @inheritdoc IWorkStanding
-    function hasContested(uint64 workId, address claimant) external view override returns (bool) {
-        return _contested[workId][claimant];
+    function barOf(uint64 workId) public view override returns (uint48) {
+        return _barOf(workId, registry.workOf(workId).committedAt);
+    }
+
+    /// @inheritdoc IWorkStanding
+    function wasDismissed(uint64 workId, address claimant) external view override returns (bool) {
+        return _dismissed[workId][claimant];
     }
 
     // ------------------------------------------------------------------------------------------------------ internals
@@ -237,6 +249,33 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
             attestations.isValid(uid, LIKENESS_CONSENT, attester, contentHash) ||
             attestations.isValid(uid, VOICE_CONSENT, attester, contentHash) ||
             attestations.isValid(uid, DATA_CONSENT, attester, contentHash);
+    }
+
+    /// @dev When the caller committed to the work's content, if that is below the bar.
+    function _olderCommitment(uint64 workId, bytes32 salt) private view returns (uint48 committedAt) {
+        IWorkRegistry.Work memory work = registry.workOf(workId);
+        if (work.status == IWorkRegistry.Status.REVOKED) revert IWorkRegistry.WorkNotActive(workId, uint8(work.status));
+        if (salt != 0) {
+            // As at registration: anyone could have made a commitment without a salt.
+            committedAt = registry.committedAt(
+                keccak256(abi.encode(block.chainid, registry, msg.sender, work.contentHash, salt))
+            );
+        }
+        uint48 bar = _barOf(workId, work.committedAt);
+        if (committedAt == 0 || committedAt >= bar) revert DisputeNotOlder(committedAt, bar);
+    }
+
+    /// @dev The oldest of what counts now: the running claim, else the winner's, else the registration's commitment.
+    function _barOf(uint64 workId, uint48 registration) private view returns (uint48) {
+        uint48 running = _disputes[workId].committedAt;
+        if (running != 0) return running;
+        uint48 won = _histories[workId].wonSince;
+        return won == 0 ? registration : won;
+    }
+
+    function _claimOf(uint64 workId, address claimant) private view returns (Dispute memory dispute) {
+        dispute = _known(workId);
+        if (dispute.claimant != claimant) revert DisputeNotClaimant(workId, dispute.claimant);
     }
 
     function _known(uint64 workId) private view returns (Dispute memory dispute) {
@@ -253,14 +292,28 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
         emit DisputeClosed(workId, claimant, uint8(outcome));
     }
 
-    /// @dev The work is as it was. `half` gets half of the bond, or nothing if zero; the pool gets the rest.
+    /// @dev Makes room for an older claim, while nothing has been ruled. The bond doesn't double: else the registrant could
+    /// make the author's dear by claims of its own.
+    function _supersede(uint64 workId, Dispute memory dispute) private {
+        if (dispute.enforceableAt != 0) revert DisputeNotYet(dispute.enforceableAt);
+        if (block.timestamp >= dispute.rulingUntil) revert DisputeRulingClosed(dispute.rulingUntil);
+        _end(workId, dispute.claimant, Outcome.SUPERSEDED);
+    }
+
+    /// @dev The work is as it was; of the bond as in `_forfeit`.
     function _endInVain(uint64 workId, Dispute memory dispute, Outcome outcome, address half) private {
-        if (_doublings[workId] < MAX_DOUBLINGS) ++_doublings[workId];
+        History storage history = _histories[workId];
+        if (history.doublings < MAX_DOUBLINGS) ++history.doublings;
         _end(workId, dispute.claimant, outcome);
         registry.setStanding(workId, IWorkRegistry.Status.DISPUTED, false, 0);
-        uint256 amount = half == address(0) ? 0 : dispute.bond / 2;
+        _forfeit(workId, dispute.bond, half);
+    }
+
+    /// @dev `half` gets half of a bond, or nothing if zero; the pool gets the rest.
+    function _forfeit(uint64 workId, uint256 bond, address half) private {
+        uint256 amount = half == address(0) ? 0 : bond / 2;
         _pay(workId, half, amount);
-        _pay(workId, address(pool), dispute.bond - amount);
+        _pay(workId, address(pool), bond - amount);
         pool.sync(bondToken);
     }
 

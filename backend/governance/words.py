@@ -41,10 +41,12 @@ _KNOWN: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
         f"Ask for {a['newQuorumNumerator']}% of all tokens for a decision to count"
     ),
     ("WorkStanding", "uphold"): lambda a: (
-        f"Rule that work {a['workId']} was registered by the wrong account: its later income is divided anew, by a tree"
-        f" with the digest 0x{a['treeDigest'].hex()}, 14 days after"
+        f"Rule that {a['claimant']} was right to contest work {a['workId']}: its later income is divided anew, by a"
+        f" tree with the digest 0x{a['treeDigest'].hex()}, 14 days after"
     ),
-    ("WorkStanding", "dismiss"): lambda a: f"Rule that work {a['workId']} was rightly registered: its dispute ends",
+    ("WorkStanding", "dismiss"): lambda a: (
+        f"Rule that {a['claimant']} was wrong to contest work {a['workId']}: the dispute ends"
+    ),
     ("WorkRegistry", "signal"): lambda a: f"Signal 0x{a['topic'].hex()}: advice, nothing else changes",
 }
 

@@ -20,8 +20,13 @@ import {IWorkRegistry} from "./IWorkRegistry.sol";
  * leave by the rules below alone; no role can send one anywhere else:
  *
  * put in force, or the work was revoked: all of it to the claimant. Dismissed: half to the work's owner, the rest to
- * the reward pool; all of it to the pool if the owner is the claimant. No ruling in time: half to the claimant, the rest to
- * the pool. A dispute that comes to nothing doubles the work's next bond, three times at most.
+ * the reward pool; all of it to the pool if the owner is the claimant. No ruling in time, or superseded: half to the
+ * claimant, the rest to the pool. A dispute that was dismissed or got no ruling doubles the work's next bond, three times
+ * at most.
+ *
+ * Who committed earliest is heard: until there is a ruling, an older commitment supersedes the claim that runs, with all
+ * the time for a ruling. So nobody keeps an author waiting by claims of accounts of its own. After a ruling that came in
+ * force, the winner's commitment is what a claim must be older than. A claim can be made again unless it was dismissed.
  */
 interface IWorkStanding {
     // ------------------------------------------------------------------------------------------------ types, events
@@ -32,7 +37,8 @@ interface IWorkStanding {
         ENFORCED,
         DISMISSED,
         EXPIRED,
-        REVOKED
+        REVOKED,
+        SUPERSEDED
     }
 
     /**
@@ -40,6 +46,7 @@ interface IWorkStanding {
      * @param rulingUntil governance rules before this time.
      * @param enforceableAt from this time on the announced split can be put in force; 0 without a ruling.
      * @param bond what the claimant posted.
+     * @param committedAt when the claimant had committed to the content.
      * @param root root of the announced split.
      * @param treeDigest sha256 of its published tree file.
      */
@@ -48,6 +55,7 @@ interface IWorkStanding {
         uint48 rulingUntil;
         uint48 enforceableAt;
         uint128 bond;
+        uint48 committedAt;
         bytes32 root;
         bytes32 treeDigest;
     }
@@ -92,9 +100,13 @@ interface IWorkStanding {
     error StandingTooManyConsents(uint256 count);
     /// @notice The consent stands, so there is no reason to suspend the work.
     error StandingConsentLive(bytes32 uid);
-    /// @notice The claimant has no commitment with this salt that is older than the work's own.
-    error DisputeNotOlder(uint48 committedAt, uint48 workCommittedAt);
-    /// @notice The claimant has contested this work before.
+    /// @notice The claimant has no commitment with this salt that is older than `bar`, see barOf.
+    error DisputeNotOlder(uint48 committedAt, uint48 bar);
+    /// @notice The bond is higher than the claimant wants to post.
+    error DisputeBondAboveMax(uint128 bond, uint128 maxBond);
+    /// @notice The dispute that runs is another claimant's.
+    error DisputeNotClaimant(uint64 workId, address claimant);
+    /// @notice The claimant's claim to this work was dismissed before.
     error DisputeRepeated(uint64 workId, address claimant);
     /// @notice No dispute about the work is open.
     error DisputeUnknown(uint64 workId);
@@ -127,19 +139,25 @@ interface IWorkStanding {
     // ------------------------------------------------------------------------------------------------------ contests
 
     /**
-     * @notice Contests a work's registration as an account that committed to its content before the work's owner did.
-     * @dev Takes `bondOf(workId)` of the bond token. Reverts with WorkUnknown, WorkNotActive (revoked),
-     * WorkStatusInvalid (disputed already), DisputeRepeated, DisputeNotOlder. For direct callers: a session key must not reach allowances.
+     * @notice Contests a work's registration as an account that committed to its content before the work's owner did, and
+     * before whoever contests it now: that one's claim is superseded.
+     * @dev Takes `bondOf(workId)` of the bond token. Reverts with WorkUnknown, WorkNotActive (revoked), DisputeRepeated,
+     * DisputeNotOlder, DisputeBondAboveMax; over a dispute that runs with DisputeNotYet (a ruling is to be enforced or
+     * dismissed first) and DisputeRulingClosed (its time has passed: `close` it). For direct callers: a session key must not
+     * reach allowances.
      * @param workId the work, suspended or not.
      * @param salt of the caller's commitment; not zero.
+     * @param maxBond most that the caller wants to post: disputes that come to nothing meanwhile double the bond.
      */
-    function contest(uint64 workId, bytes32 salt) external;
+    function contest(uint64 workId, bytes32 salt, uint128 maxBond) external;
 
     /**
      * @notice Puts the announced split in force, for later income. Anyone may call, from `enforceableAt` on.
      * @dev Reverts with DisputeUnknown, DisputeNotYet, RevenueWorkStatus (revoked meanwhile).
-     * @param settles edges that are settled first: what derivations owe the work until then goes to its former holders.
-     * Anyone can settle them before, too.
+     * @param settles edges that are settled first: what those derivations owe the work by then goes to its former holders.
+     * What neither this list nor anybody before settled goes to the new ones, as with every new version of a split: a work
+     * knows its parents and not its derivations, so no list can be made here. Who holds a share can settle all of them
+     * (`RevenueLedger.settleMany`) at any time of the NOTICE.
      */
     function enforce(uint64 workId, IRevenueLedger.SettleArg[] calldata settles) external;
 
@@ -153,11 +171,13 @@ interface IWorkStanding {
 
     /**
      * @notice Rules for the claimant and announces the work's new split; again, to announce another. Restricted.
-     * @dev Reverts with DisputeUnknown, DisputeRulingClosed, DisputeInvalidSplit.
+     * @dev Reverts with DisputeUnknown, DisputeNotClaimant, DisputeRulingClosed, DisputeInvalidSplit.
+     * @param claimant whose claim was voted on: none that took its place meanwhile.
      * @param leaf any leaf of the tree, as a proof that the root can be claimed from.
      */
     function uphold(
         uint64 workId,
+        address claimant,
         bytes32 root,
         bytes32 treeDigest,
         IRevenueLedger.LeafProof calldata leaf
@@ -165,10 +185,11 @@ interface IWorkStanding {
 
     /**
      * @notice Rules against the claimant, or withdraws a ruling for it that isn't in force yet. Restricted.
-     * @dev Reverts with DisputeUnknown, DisputeRulingClosed (no ruling, and too late for one), WorkNotActive (revoked:
-     * then the bond goes back by `close`).
+     * @dev Reverts with DisputeUnknown, DisputeNotClaimant, DisputeRulingClosed (no ruling, and too late for one),
+     * WorkNotActive (revoked: then the bond goes back by `close`).
+     * @param claimant whose claim was voted on: none that took its place meanwhile.
      */
-    function dismiss(uint64 workId) external;
+    function dismiss(uint64 workId, address claimant) external;
 
     /// @notice Sets the least bond of later disputes. Restricted. Reverts with DisputeBondInvalid.
     function setBond(uint128 newBond) external;
@@ -196,6 +217,10 @@ interface IWorkStanding {
     /// @notice What contesting a work takes now.
     function bondOf(uint64 workId) external view returns (uint128);
 
-    /// @notice Whether an account has contested a work.
-    function hasContested(uint64 workId, address claimant) external view returns (bool);
+    /// @notice What a commitment must be older than to contest a work now: that of the claimant whose dispute runs, else of
+    /// who won the latest one, else the work's own. Reverts with WorkUnknown.
+    function barOf(uint64 workId) external view returns (uint48);
+
+    /// @notice Whether an account's claim to a work was dismissed; it has no other.
+    function wasDismissed(uint64 workId, address claimant) external view returns (bool);
 }

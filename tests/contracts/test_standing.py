@@ -33,9 +33,10 @@ from works import commitment, content, licensed, params, registered
 pytestmark = pytest.mark.feature("P2", via="chain")
 
 RULING_PERIOD, NOTICE = 30 * DAY, 14 * DAY
-ENFORCED, DISMISSED, EXPIRED, WITH_REVOCATION = range(1, 5)
+ENFORCED, DISMISSED, EXPIRED, WITH_REVOCATION, SUPERSEDED = range(1, 6)
 SALT = b"\5" * 32
 TOTAL = 1_000_000
+ANY_BOND = 2**128 - 1
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def stolen(registry, allowed, author, thief):
 
 @pytest.fixture
 def contested(standing, stolen, author):
-    standing.contest(stolen, SALT, {"from": author})
+    standing.contest(stolen, SALT, ANY_BOND, {"from": author})
     return stolen
 
 
@@ -78,8 +79,18 @@ def only(account):
     return Leaf(str(account), TOTAL)
 
 
+def ruling(standing, work, split):
+    """What `uphold` takes, for whoever contests the work now."""
+    claimant = plain(standing.disputeOf(work))[0]
+    return work, claimant, node(split).hash, DIGEST, witness(next(placed(split)))
+
+
 def announced(standing, work, split, admin):
-    return standing.uphold(work, node(split).hash, DIGEST, witness(next(placed(split))), {"from": admin})
+    return standing.uphold(*ruling(standing, work, split), {"from": admin})
+
+
+def dismissed(standing, work, admin):
+    return standing.dismiss(work, plain(standing.disputeOf(work))[0], {"from": admin})
 
 
 def status(registry, work):
@@ -187,18 +198,19 @@ def test_case_21_who_committed_before_a_front_runner_contests_and_wins(
     registry, standing, books, token, stolen, author, thief, admin, payer, stranger
 ):
     """Status at once, later income after ruling and notice; what came before stays where it was credited."""
-    tx = standing.contest(stolen, SALT, {"from": author})
+    tx = standing.contest(stolen, SALT, ANY_BOND, {"from": author})
     until = tx.timestamp + RULING_PERIOD
+    since = registry.committedAt(commitment(registry, author, content(1), SALT))
     assert dict(tx.events["WorkContested"]) == {
         "workId": stolen,
         "claimant": author,
-        "committedAt": registry.committedAt(commitment(registry, author, content(1), SALT)),
+        "committedAt": since,
         "bond": DISPUTE_BOND,
         "rulingUntil": until,
     }
     assert status(registry, stolen) == DISPUTED == plain(books.workOf(stolen))[3]
     zero = hexed(NONE)
-    assert plain(standing.disputeOf(stolen)) == (author, until, 0, DISPUTE_BOND, zero, zero)
+    assert plain(standing.disputeOf(stolen)) == (author, until, 0, DISPUTE_BOND, since, zero, zero)
     assert token.balanceOf(standing) == DISPUTE_BOND
     pay(books, stolen, 10_000, payer)
 
@@ -236,13 +248,13 @@ def test_case_81_contest_needs_an_older_commitment(registry, standing, allowed, 
     work = registered(registry, author, contentHash=content(1), salt=SALT)
     since = plain(registry.workOf(work))[3]
     with reverts("DisputeNotOlder", registry.committedAt(commitment(registry, thief, content(1), SALT)), since):
-        standing.contest(work, SALT, {"from": thief})
+        standing.contest(work, SALT, ANY_BOND, {"from": thief})
     # No commitment under this salt, another's commitment, one without a salt, the author's own.
     for claimant, salt in ((thief, DIGEST), (stranger, SALT), (stranger, NONE)):
         with reverts("DisputeNotOlder", 0, since):
-            standing.contest(work, salt, {"from": claimant})
+            standing.contest(work, salt, ANY_BOND, {"from": claimant})
     with reverts("DisputeNotOlder", since, since):
-        standing.contest(work, SALT, {"from": author})
+        standing.contest(work, SALT, ANY_BOND, {"from": author})
 
 
 def test_case_81_contest_of_the_same_second_is_not_older(registry, standing, allowed, author, thief):
@@ -252,35 +264,138 @@ def test_case_81_contest_of_the_same_second_is_not_older(registry, standing, all
         registry.commit(commitment(registry, author, content(1), SALT), options | {"from": author})
         registry.register(params(thief, contentHash=content(1)), options | {"from": thief})
     with reverts("DisputeNotOlder", at, at):
-        standing.contest(1, SALT, {"from": author})
+        standing.contest(1, SALT, ANY_BOND, {"from": author})
 
 
 def test_case_81_contest_twice_or_without_a_bond(registry, standing, token, stolen, author, admin):
     token.approve(standing, DISPUTE_BOND - 1, {"from": author})
     with reverts("ERC20InsufficientAllowance", standing, DISPUTE_BOND - 1, DISPUTE_BOND):
-        standing.contest(stolen, SALT, {"from": author})
-    assert (status(registry, stolen), standing.hasContested(stolen, author)) == (ACTIVE, False)
+        standing.contest(stolen, SALT, ANY_BOND, {"from": author})
+    assert status(registry, stolen) == ACTIVE
     token.approve(standing, 2**256 - 1, {"from": author})
-    standing.contest(stolen, SALT, {"from": author})
+    tx = standing.contest(stolen, SALT, ANY_BOND, {"from": author})
+    since = tx.events["WorkContested"]["committedAt"]
+    with reverts("DisputeNotOlder", since, since):
+        standing.contest(stolen, SALT, ANY_BOND, {"from": author})
+    dismissed(standing, stolen, admin)
+    assert standing.wasDismissed(stolen, author)
     with reverts("DisputeRepeated", stolen, author):
-        standing.contest(stolen, SALT, {"from": author})
-    standing.dismiss(stolen, {"from": admin})
-    with reverts("DisputeRepeated", stolen, author):
-        standing.contest(stolen, SALT, {"from": author})
+        standing.contest(stolen, SALT, ANY_BOND, {"from": author})
     with reverts("WorkUnknown", 9):
-        standing.contest(9, SALT, {"from": author})
+        standing.contest(9, SALT, ANY_BOND, {"from": author})
 
 
-def test_one_dispute_at_a_time(registry, standing, stolen, author, stranger):
-    """A second claimant waits: bond and claimant of the first are not overwritten."""
-    registry.commit(commitment(registry, stranger, content(7), SALT), {"from": stranger})
-    registry.commit(commitment(registry, author, content(7), SALT), {"from": author})
-    mine_at(now() + DAY)
-    work = registered(registry, stranger, contentHash=content(7))
-    standing.contest(work, SALT, {"from": author})
-    with reverts("WorkStatusInvalid", DISPUTED):
-        standing.contest(work, SALT, {"from": stranger})
-    assert plain(standing.disputeOf(work))[0] == author
+@pytest.fixture
+def claimed(registry, allowed, accounts, thief):
+    """A work that three accounts committed to, a day apart, before the thief did and registered it."""
+    claimants = accounts[2:5]
+    for person in (*claimants, thief):
+        registry.commit(commitment(registry, person, content(1), SALT), {"from": person})
+        mine_at(now() + DAY)
+    return registered(registry, thief, contentHash=content(1), salt=SALT), claimants
+
+
+def test_no_bond_above_what_the_claimant_said(standing, claimed, admin):
+    """Another's dispute that is dismissed while a claim is on its way doubles what that costs."""
+    work, (first, second, _) = claimed
+    standing.contest(work, SALT, DISPUTE_BOND, {"from": second})
+    dismissed(standing, work, admin)
+    with reverts("DisputeBondAboveMax", 2 * DISPUTE_BOND, DISPUTE_BOND):
+        standing.contest(work, SALT, DISPUTE_BOND, {"from": first})
+    standing.contest(work, SALT, 2 * DISPUTE_BOND, {"from": first})
+
+
+def test_claims_of_the_registrants_own_accounts_keep_no_author_waiting(
+    registry, standing, token, pool, claimed, admin, stranger
+):
+    """An older commitment takes a running dispute over at once, for one bond, with all the time for a ruling."""
+    work, (author, sock, _) = claimed
+    standing.contest(work, SALT, ANY_BOND, {"from": sock})
+    mine_at(now() + RULING_PERIOD - DAY)
+    before = token.balanceOf(sock), pool.fundedOf(token)
+    tx = standing.contest(work, SALT, ANY_BOND, {"from": author})
+    assert dict(tx.events["DisputeClosed"]) == {"workId": work, "claimant": sock, "outcome": SUPERSEDED}
+    assert settled_bonds(tx) == {str(sock): DISPUTE_BOND // 2, str(pool): DISPUTE_BOND // 2}
+    after = token.balanceOf(sock), pool.fundedOf(token)
+    assert [new - old for new, old in zip(after, before, strict=True)] == [DISPUTE_BOND // 2] * 2
+    assert plain(standing.disputeOf(work))[:4] == (author, tx.timestamp + RULING_PERIOD, 0, DISPUTE_BOND)
+    assert (status(registry, work), token.balanceOf(standing)) == (DISPUTED, DISPUTE_BOND)
+    announced(standing, work, only(author), admin)
+    mine_at(now() + NOTICE)
+    tx = standing.enforce(work, [], {"from": stranger})
+    assert settled_bonds(tx) == {str(author): DISPUTE_BOND}
+
+
+def test_no_younger_claim_supersedes(standing, claimed):
+    work, (_, second, third) = claimed
+    since = standing.contest(work, SALT, ANY_BOND, {"from": second}).events["WorkContested"]["committedAt"]
+    assert standing.barOf(work) == since
+    with reverts("DisputeNotOlder", since + DAY, since):
+        standing.contest(work, SALT, ANY_BOND, {"from": third})
+    assert plain(standing.disputeOf(work))[0] == second
+
+
+def test_a_superseded_claim_can_be_made_again(standing, claimed, admin):
+    work, (first, second, _) = claimed
+    standing.contest(work, SALT, ANY_BOND, {"from": second})
+    standing.contest(work, SALT, ANY_BOND, {"from": first})
+    dismissed(standing, work, admin)
+    standing.contest(work, SALT, ANY_BOND, {"from": second})
+    assert plain(standing.disputeOf(work))[0] == second
+
+
+def test_no_ruling_is_superseded_nor_its_time_stretched(standing, claimed, admin, stranger):
+    """What was announced comes in force or is dismissed; after the time for a ruling the dispute is closed first."""
+    work, (first, second, third) = claimed
+    until = standing.contest(work, SALT, ANY_BOND, {"from": third}).timestamp + RULING_PERIOD
+    mine_at(until)
+    with reverts("DisputeRulingClosed", until):
+        standing.contest(work, SALT, ANY_BOND, {"from": second})
+    standing.close(work, {"from": stranger})
+    standing.contest(work, SALT, ANY_BOND, {"from": second})
+    due = announced(standing, work, only(second), admin).timestamp + NOTICE
+    with reverts("DisputeNotYet", due):
+        standing.contest(work, SALT, ANY_BOND, {"from": first})
+    mine_at(due)
+    standing.enforce(work, [], {"from": stranger})
+    standing.contest(work, SALT, ANY_BOND, {"from": first})
+
+
+def test_a_vote_on_one_claim_rules_on_no_other(standing, claimed, admin):
+    """A vote takes days, in which an older claim may have taken the place of the one that was voted on."""
+    work, (first, second, _) = claimed
+    standing.contest(work, SALT, ANY_BOND, {"from": second})
+    voted = ruling(standing, work, only(second))
+    standing.contest(work, SALT, ANY_BOND, {"from": first})
+    with reverts("DisputeNotClaimant", work, first):
+        standing.uphold(*voted, {"from": admin})
+    with reverts("DisputeNotClaimant", work, first):
+        standing.dismiss(work, second, {"from": admin})
+    assert plain(standing.disputeOf(work))[::2][:2] == (first, 0)
+
+
+def test_a_claim_that_nobody_ruled_on_can_be_made_again(standing, claimed, admin, stranger):
+    """A community that slept takes nobody's right; the next bond is double."""
+    work, (author, *_) = claimed
+    until = standing.contest(work, SALT, ANY_BOND, {"from": author}).timestamp + RULING_PERIOD
+    mine_at(until)
+    standing.close(work, {"from": stranger})
+    standing.contest(work, SALT, 2 * DISPUTE_BOND, {"from": author})
+    announced(standing, work, only(author), admin)
+
+
+def test_after_a_ruling_a_claim_must_be_older_than_the_winners(standing, claimed, thief, admin, stranger):
+    """Who committed after the winner, but before the thief, is too late; who committed before the winner isn't."""
+    work, (first, author, sock) = claimed
+    since = standing.contest(work, SALT, ANY_BOND, {"from": author}).events["WorkContested"]["committedAt"]
+    announced(standing, work, only(author), admin)
+    mine_at(now() + NOTICE)
+    standing.enforce(work, [], {"from": stranger})
+    assert standing.barOf(work) == since
+    for late, behind in ((sock, DAY), (author, 0)):
+        with reverts("DisputeNotOlder", since + behind, since):
+            standing.contest(work, SALT, ANY_BOND, {"from": late})
+    standing.contest(work, SALT, ANY_BOND, {"from": first})
 
 
 def test_contested_work_keeps_earning_and_paying_and_its_shares_stay(
@@ -310,7 +425,7 @@ def test_suspension_shields_nobody_from_a_claimant(
     work = registered(registry, thief, contentHash=content(1), consents=[uid])
     attestations.revoke(uid, {"from": thief})
     standing.suspendForConsent(work, uid, {"from": thief})
-    standing.contest(work, SALT, {"from": author})
+    standing.contest(work, SALT, ANY_BOND, {"from": author})
     assert status(registry, work) == SUSPENDED_DISPUTED == plain(books.workOf(work))[3]
     with reverts("RevenueWorkStatus", work, SUSPENDED_DISPUTED):
         reassign(books, work, next(placed(only(thief))), only(stranger))
@@ -329,7 +444,7 @@ def test_dispute_and_suspension_neither_end_nor_hide_each_other(
     mine_at(now() + DAY)
     _, uid = attested(attestations, stranger, subject=content(1))
     work = registered(registry, thief, contentHash=content(1), consents=[uid])
-    standing.contest(work, SALT, {"from": author})
+    standing.contest(work, SALT, ANY_BOND, {"from": author})
     attestations.revoke(uid, {"from": stranger})
     tx = standing.suspendForConsent(work, uid, {"from": stranger})
     assert tx.events["WorkStatusChanged"]["status"] == SUSPENDED_DISPUTED
@@ -338,7 +453,7 @@ def test_dispute_and_suspension_neither_end_nor_hide_each_other(
     registry.setStatus(work, ACTIVE, NONE, {"from": admin})
     assert status(registry, work) == DISPUTED
     registry.setStatus(work, SUSPENDED, NONE, {"from": admin})
-    standing.dismiss(work, {"from": admin})
+    dismissed(standing, work, admin)
     assert status(registry, work) == SUSPENDED
 
 
@@ -349,8 +464,8 @@ def test_only_governance_rules(standing, contested, author, thief, stranger):
     """Case 49 for this contract: neither side, nor a stranger."""
     split = only(author)
     calls = {
-        "uphold": (contested, node(split).hash, DIGEST, witness(next(placed(split)))),
-        "dismiss": (contested,),
+        "uphold": ruling(standing, contested, split),
+        "dismiss": (contested, author),
         "setBond": (TRP,),
     }
     for name, args in calls.items():
@@ -374,15 +489,15 @@ def test_case_79_governance_alone_opens_no_dispute(registry, standing, books, th
     work = registered(registry, thief)
     split = only(admin)
     for call, args in (
-        (standing.uphold, (work, node(split).hash, DIGEST, witness(next(placed(split))))),
-        (standing.dismiss, (work,)),
+        (standing.uphold, ruling(standing, work, split)),
+        (standing.dismiss, (work, NATIVE)),
         (standing.enforce, (work, [])),
         (standing.close, (work,)),
     ):
         with reverts("DisputeUnknown", work):
             call(*args, {"from": admin})
     with reverts("DisputeNotOlder", 0, plain(registry.workOf(work))[3]):
-        standing.contest(work, SALT, {"from": admin})
+        standing.contest(work, SALT, ANY_BOND, {"from": admin})
 
 
 def test_case_68_no_role_replaces_the_split_of_an_undisputed_work(books, registry, standing, thief, admin):
@@ -435,7 +550,7 @@ def test_case_74_announced_split_has_the_works_total_and_can_be_claimed_from(sta
     ):
         proven = witness(next(placed(split)))
         with reverts("DisputeInvalidSplit"):
-            standing.uphold(contested, root or node(split).hash, DIGEST, proven, {"from": admin})
+            standing.uphold(contested, author, root or node(split).hash, DIGEST, proven, {"from": admin})
 
 
 def test_case_74_a_new_split_drops_the_gathered_moves(
@@ -445,7 +560,7 @@ def test_case_74_a_new_split_drops_the_gathered_moves(
     leaf = next(placed(only(thief)))
     reassign(books, stolen, leaf, only(stranger))
     assert plain(books.pendingOf(stolen))[0] == hexed(node(only(stranger)).hash)
-    standing.contest(stolen, SALT, {"from": author})
+    standing.contest(stolen, SALT, ANY_BOND, {"from": author})
     announced(standing, stolen, only(author), admin)
     mine_at(now() + NOTICE)
     standing.enforce(stolen, [], {"from": author})
@@ -470,7 +585,7 @@ def test_royalties_until_then_are_settled_for_the_former_holders(
     mine_at(now() + DAY)
     work = registered(registry, thief, contentHash=content(1), licenceId=terms)
     child = registered(registry, stranger, parents=[work], shares=[1_000])
-    standing.contest(work, SALT, {"from": author})
+    standing.contest(work, SALT, ANY_BOND, {"from": author})
     pay(books, child, 100_000, payer)
     announced(standing, work, only(author), admin)
     mine_at(now() + NOTICE)
@@ -491,7 +606,7 @@ def test_royalties_until_then_are_settled_for_the_former_holders(
 def test_a_dismissed_claim_costs_the_bond(standing, registry, token, pool, contested, author, thief, admin):
     """Half to the work's owner, whose shares were held, the rest to the reward stream of the token."""
     before = token.balanceOf(thief), pool.fundedOf(token)
-    tx = standing.dismiss(contested, {"from": admin})
+    tx = dismissed(standing, contested, admin)
     assert dict(tx.events["DisputeClosed"]) == {"workId": contested, "claimant": author, "outcome": DISMISSED}
     assert settled_bonds(tx) == {str(thief): DISPUTE_BOND // 2, str(pool): DISPUTE_BOND // 2}
     after = token.balanceOf(thief), pool.fundedOf(token)
@@ -499,13 +614,13 @@ def test_a_dismissed_claim_costs_the_bond(standing, registry, token, pool, conte
     assert (token.balanceOf(standing), status(registry, contested)) == (0, ACTIVE)
     assert plain(standing.disputeOf(contested))[0] == "0x" + "00" * 20
     with reverts("DisputeUnknown", contested):
-        standing.dismiss(contested, {"from": admin})
+        dismissed(standing, contested, admin)
 
 
 def test_who_contests_its_own_work_gets_nothing_back(standing, registry, token, pool, contested, author, thief, admin):
     """The claimant that bought the token meanwhile isn't its own victim."""
     registry.transferFrom(thief, author, contested, {"from": thief})
-    tx = standing.dismiss(contested, {"from": admin})
+    tx = dismissed(standing, contested, admin)
     assert settled_bonds(tx) == {str(pool): DISPUTE_BOND}
     assert pool.fundedOf(token) == DISPUTE_BOND
 
@@ -514,7 +629,7 @@ def test_a_ruling_can_be_withdrawn_until_it_is_in_force(standing, contested, aut
     """Two weeks of notice are longer than a vote: what was announced can be voted down."""
     announced(standing, contested, only(author), admin)
     mine_at(now() + RULING_PERIOD)
-    standing.dismiss(contested, {"from": admin})
+    dismissed(standing, contested, admin)
     with reverts("DisputeUnknown", contested):
         standing.enforce(contested, [], {"from": author})
 
@@ -529,8 +644,8 @@ def test_a_dispute_without_a_ruling_ends_and_costs_half(
     mine_at(until)
     split = only(author)
     for call, args in (
-        (standing.uphold, (contested, node(split).hash, DIGEST, witness(next(placed(split))))),
-        (standing.dismiss, (contested,)),
+        (standing.uphold, ruling(standing, contested, split)),
+        (standing.dismiss, (contested, author)),
     ):
         with reverts("DisputeRulingClosed", until):
             call(*args, {"from": admin})
@@ -558,11 +673,13 @@ def test_revocation_ends_a_dispute_and_returns_the_bond(
     with reverts("RevenueWorkStatus", contested, REVOKED):
         standing.enforce(contested, [], {"from": author})
     with reverts("WorkNotActive", contested, REVOKED):
-        standing.dismiss(contested, {"from": admin})
+        dismissed(standing, contested, admin)
     tx = standing.close(contested, {"from": stranger})
     assert dict(tx.events["DisputeClosed"])["outcome"] == WITH_REVOCATION
     assert settled_bonds(tx) == {str(author): DISPUTE_BOND}
     assert status(registry, contested) == REVOKED
+    with reverts("WorkNotActive", contested, REVOKED):
+        standing.contest(contested, SALT, ANY_BOND, {"from": author})
     anew = registered(registry, author, contentHash=content(1), salt=SALT)
     assert registry.idOf(content(1)) == anew
 
@@ -577,8 +694,8 @@ def test_disputes_that_come_to_nothing_double_the_bond(registry, standing, token
     other = registered(registry, claimants[5])
     posted = []
     for claimant in claimants[:5]:
-        posted.append(standing.contest(work, SALT, {"from": claimant}).events["WorkContested"]["bond"])
-        standing.dismiss(work, {"from": admin})
+        posted.append(standing.contest(work, SALT, ANY_BOND, {"from": claimant}).events["WorkContested"]["bond"])
+        dismissed(standing, work, admin)
     assert posted == [DISPUTE_BOND * factor for factor in (1, 2, 4, 8, 8)]
     assert standing.bondOf(work) == 8 * standing.bondOf(other)
     assert pool.fundedOf(token) == sum(posted) // 2
@@ -602,38 +719,47 @@ def test_bonds_leave_to_nobody_else(standing, token, contested, admin, stranger)
         and entry["stateMutability"] != "view"
         and any(argument["type"] == "address" for argument in entry["inputs"])
     }
-    assert takes_address == {"setAuthority"}
+    assert takes_address == {"setAuthority", "uphold", "dismiss"}  # the latter two only compare it with the claimant
     assert token.allowance(standing, admin) == token.allowance(standing, stranger) == 0
 
 
 def test_events_alone_rebuild_the_disputes(registry, standing, stolen, allowed, author, thief, admin, stranger):
-    """Case 60 for this contract: what is open, its bond, its ruling, and each work's doublings."""
+    """Case 60 for this contract: what is open, its bond, its ruling, each work's doublings and who won it."""
     registry.commit(commitment(registry, stranger, content(5), SALT), {"from": stranger})
+    mine_at(now() + DAY)
     registry.commit(commitment(registry, author, content(5), SALT), {"from": author})
     mine_at(now() + DAY)
     second = registered(registry, thief, contentHash=content(5))
-    standing.contest(stolen, SALT, {"from": author})
-    standing.contest(second, SALT, {"from": stranger})
-    standing.dismiss(second, {"from": admin})
-    standing.contest(second, SALT, {"from": author})
-    announced(standing, second, only(author), admin)
-    base, disputes, doublings = 0, {}, {}
+    standing.contest(stolen, SALT, ANY_BOND, {"from": author})
+    standing.contest(second, SALT, ANY_BOND, {"from": author})
+    standing.contest(second, SALT, ANY_BOND, {"from": stranger})
+    dismissed(standing, second, admin)
+    standing.contest(second, SALT, ANY_BOND, {"from": author})
+    for work in (second, stolen):
+        announced(standing, work, only(author), admin)
+    mine_at(now() + NOTICE)
+    standing.enforce(second, [], {"from": stranger})
+    nothing = [NATIVE, 0, 0, 0, 0, NONE, NONE]
+    base, disputes, doublings, won = 0, {}, {}, {}
     for event, args, _ in logs_of(standing):
         work = args.get("workId")
         if event == "DisputeBondChanged":
             base = args["newBond"]
         elif event == "WorkContested":
-            disputes[work] = [args["claimant"], args["rulingUntil"], 0, args["bond"], NONE, NONE]
+            disputes[work] = [args["claimant"], args["rulingUntil"], 0, args["bond"], args["committedAt"], NONE, NONE]
         elif event == "SplitAnnounced":
             disputes[work][2] = args["enforceableAt"]
-            disputes[work][4:] = [args["root"], args["treeDigest"]]
+            disputes[work][5:] = [args["root"], args["treeDigest"]]
         elif event == "DisputeClosed":
-            del disputes[work]
+            closed = disputes.pop(work)
             doublings[work] = doublings.get(work, 0) + (args["outcome"] in (DISMISSED, EXPIRED))
-    assert set(disputes) == {stolen, second}
-    for work, facts in disputes.items():
-        assert plain(standing.disputeOf(work)) == plain(tuple(facts))
-        assert standing.bondOf(work) == base << min(doublings.get(work, 0), 3)
+            if args["outcome"] == ENFORCED:
+                won[work] = closed[4]
+    assert (set(disputes), set(won), doublings) == ({stolen}, {second}, {second: 1})
+    for work in (stolen, second):
+        assert plain(standing.disputeOf(work)) == plain(tuple(disputes.get(work, nothing)))
+        assert standing.bondOf(work) == base << doublings.get(work, 0)
+        assert standing.barOf(work) == (disputes[work][4] if work in disputes else won[work])
 
 
 def test_gas_of_disputes(registry, standing, contested, token, author, thief, admin, stranger):
@@ -641,11 +767,11 @@ def test_gas_of_disputes(registry, standing, contested, token, author, thief, ad
     registry.commit(commitment(registry, author, content(2), SALT), {"from": author})
     mine_at(now() + DAY)
     work = registered(registry, thief, contentHash=content(2))
-    within_budget("WorkStanding.contest", standing.contest(work, SALT, {"from": author}).gas_used)
+    within_budget("WorkStanding.contest", standing.contest(work, SALT, ANY_BOND, {"from": author}).gas_used)
     within_budget("WorkStanding.uphold", announced(standing, work, only(author), admin).gas_used)
     mine_at(now() + NOTICE)
     within_budget("WorkStanding.enforce", standing.enforce(work, [], {"from": stranger}).gas_used)
-    within_budget("WorkStanding.dismiss", standing.dismiss(contested, {"from": admin}).gas_used)
+    within_budget("WorkStanding.dismiss", dismissed(standing, contested, admin).gas_used)
 
 
 def test_code_fits(standing, registry):
