@@ -41,6 +41,8 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.works.routes",
     "backend.works.licence_routes",
     "backend.shop.routes",
+    "backend.shop.intent_routes",
+    "backend.shop.order_routes",
     "backend.content.routes",
     "backend.payouts.routes",
     "backend.rewards.routes",

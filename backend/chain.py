@@ -33,6 +33,9 @@ _ERC20 = (
     ("transfer", "nonpayable", ("to address", "value uint256"), "bool"),
 )
 
+# ERC-1271
+_CONTRACT_WALLET = (("isValidSignature", "view", ("hash bytes32", "signature bytes"), "bytes4"),)
+
 _PANICS = {0x01: "an assertion failed", 0x11: "an overflow", 0x12: "a division by zero", 0x32: "an index out of range"}
 
 
@@ -147,7 +150,10 @@ class Abi:
             raise LookupError(f"{self.contract} has no single function {name}: give its signature") from None
 
 
-def _erc20_entry(line: tuple[str, str, tuple[str, ...], str]) -> dict[str, Any]:
+_STANDARD = {"ERC20": _ERC20, "ERC1271": _CONTRACT_WALLET}
+
+
+def _entry(line: tuple[str, str, tuple[str, ...], str]) -> dict[str, Any]:
     name, mutability, inputs, output = line
     return {
         "type": "function",
@@ -160,9 +166,9 @@ def _erc20_entry(line: tuple[str, str, tuple[str, ...], str]) -> dict[str, Any]:
 
 @cache
 def abi(contract: str) -> Abi:
-    """The committed ABI of a contract, or of any `ERC20`. Raises LookupError when there is none."""
-    if contract == "ERC20":
-        return Abi(contract, map(_erc20_entry, _ERC20))
+    """The committed ABI of a contract, or of any `ERC20` or `ERC1271`. Raises LookupError when there is none."""
+    if contract in _STANDARD:
+        return Abi(contract, map(_entry, _STANDARD[contract]))
     path = ABI_FOLDER / f"{contract}.json"
     if not path.is_file():
         raise LookupError(f"no ABI of {contract} is committed in indexer/abi: run `make abi`")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.chain import NATIVE, ChainInfo, decode_result, encode_call
+from backend.allowances import approve_first
+from backend.chain import NATIVE, ChainInfo
 from backend.errors import Conflict, Invalid, NotFound
 from backend.intents import Intent, call_intent
 from backend.mirror import Head
-from backend.node import Node, NodeRefused, NodeUnreachable
+from backend.node import Node
 from backend.payouts.ledger import MAX_COUNTER, PLATFORM, fee_of
 from backend.payouts.schemas import PaymentIntent, PaymentKind, PaymentRequest
 from backend.web.format import exact
@@ -28,7 +29,7 @@ def payment_intent(
         Invalid: the currency is not allowed, or the amount is zero or beyond what the ledger can count.
     """
     _check_work(session, request.work_id)
-    _check_token(session, chain, request.token)
+    check_token(session, chain, request.token)
     if not 0 < request.amount <= MAX_COUNTER:
         raise Invalid(f"A payment is 1 to {MAX_COUNTER} base units, not {request.amount}.", code="amount_out_of_range")
     fee_bps = session.scalar(select(view("policy").c.fee_bps)) or 0
@@ -52,7 +53,8 @@ def _check_work(session: Session, work_id: int) -> None:
         raise Conflict(f"Work {work_id} is revoked and takes no payments.", code="work_revoked", work_id=work_id)
 
 
-def _check_token(session: Session, chain: ChainInfo, token: str) -> None:
+def check_token(session: Session, chain: ChainInfo, token: str) -> None:
+    """Raise Invalid unless works can be paid in a token."""
     if token == NATIVE:
         return
     allowed = event("RevenueLedger", "TokenAllowed")
@@ -91,23 +93,13 @@ def _intents(chain: ChainInfo, node: Node, request: PaymentRequest, payer: str |
         [request.work_id, request.token, request.amount, kind, ref],
         description=f"Pay {what} to {to}",
     )
-    if payer is not None and _allowance(chain, node, request.token, payer) >= request.amount:
-        return [pay]
-    approve = call_intent(
+    approve = approve_first(
         chain,
-        "ERC20",
-        "approve",
-        [chain.address("RevenueLedger"), request.amount],
-        to=request.token,
+        node,
+        token=request.token,
+        spender="RevenueLedger",
+        payer=payer,
+        amount=request.amount,
         description=f"Let the ledger take {what} from you",
     )
-    return [approve, pay]
-
-
-def _allowance(chain: ChainInfo, node: Node, token: str, payer: str) -> int:
-    """What the ledger may take from the payer; 0 when the node can't say, for an approval more does no harm."""
-    call = encode_call("ERC20", "allowance", [payer, chain.address("RevenueLedger")])
-    try:
-        return int(decode_result("ERC20", "allowance", node.call(token, call)))
-    except (NodeUnreachable, NodeRefused, ValueError):
-        return 0
+    return [*approve, pay]

@@ -34,7 +34,8 @@ def _line(value: str) -> str:
     return clean(value)
 
 
-def _lines(value: str) -> str:
+def lines(value: str) -> str:
+    """Text of several lines that can be shown, without blanks around it. Raises ValueError."""
     value = value.replace("\r\n", "\n")
     if not printable(value, lines=True):
         raise ValueError("it holds characters that can't be shown (controls, direction overrides)")
@@ -70,7 +71,7 @@ class DraftIn(Schema):
     """What an author says of a work: the form field `metadata`."""
 
     title: Title
-    description: Annotated[str, AfterValidator(_lines), Field(max_length=10_000)] = ""
+    description: Annotated[str, AfterValidator(lines), Field(max_length=10_000)] = ""
     kind: KindName
     licence_id: int = Field(
         0, strict=True, ge=0, le=2**32 - 1, description="Licence for derivations of the work; 0: none may be made"
@@ -266,7 +267,7 @@ class TermsIn(Schema):
     """Licence terms. All of them bind from the creation on, and never change."""
 
     title: Title
-    text: Annotated[str, AfterValidator(_lines), Field(max_length=100_000)] = Field(
+    text: Annotated[str, AfterValidator(lines), Field(max_length=100_000)] = Field(
         "", description="The full terms in words; pinned with the rest under `terms_hash`"
     )
     min_share_bps: int = Field(0, strict=True, ge=0, le=MAX_UPSTREAM_BPS)

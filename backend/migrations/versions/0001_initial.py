@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_bb0ec323"
+revision = "0001_de7c51ca"
 down_revision = None
 
 
@@ -179,6 +179,37 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index(op.f("ix_sign_in_nonce_expires_at"), "sign_in_nonce", ["expires_at"], unique=False, schema="app")
+    op.create_table(
+        "signed_order",
+        sa.Column("order_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("number", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("seller", sa.LargeBinary(), nullable=False),
+        sa.Column("collection", sa.Text(), nullable=False),
+        sa.Column("token_id", Uint256(), nullable=False),
+        sa.Column("amount", Uint256(), nullable=False),
+        sa.Column("token", sa.LargeBinary(), nullable=False),
+        sa.Column("price", Uint256(), nullable=False),
+        sa.Column("taker", sa.LargeBinary(), nullable=False),
+        sa.Column("counter", Uint256(), nullable=False),
+        sa.Column("salt", Uint256(), nullable=False),
+        sa.Column("deadline", sa.BigInteger(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("octet_length(order_hash) = 32", name=op.f("ck_signed_order_hash_length")),
+        sa.PrimaryKeyConstraint("order_hash", name=op.f("pk_signed_order")),
+        sa.UniqueConstraint("number", name=op.f("uq_signed_order_number")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_signed_order_collection_token_id_number"),
+        "signed_order",
+        ["collection", "token_id", "number"],
+        unique=False,
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_signed_order_seller_number"), "signed_order", ["seller", "number"], unique=False, schema="app"
+    )
     op.create_table(
         "split_progress",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -396,6 +427,7 @@ def downgrade() -> None:
     op.drop_table("auth_session", schema="app")
     op.drop_table("split_root", schema="app")
     op.drop_table("split_progress", schema="app")
+    op.drop_table("signed_order", schema="app")
     op.drop_table("sign_in_nonce", schema="app")
     op.drop_table("sender_account", schema="app")
     op.drop_table("reward_epoch", schema="app")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 
 from backend.chain import NATIVE, encode_call
 from tests.backend.conftest import Client
@@ -23,6 +24,7 @@ class Market(Live):
     """The chain with its mirror and the API; everybody has coins and dollars."""
 
     client: Client = field(kw_only=True)
+    signed_in: dict[str, Client] = field(default_factory=dict)
 
     def at(self, sender: LocalAccount, contract: str, function: str, *args: Any, value: int = 0) -> dict[str, Any]:
         """Call a contract itself. Raises Reverted."""
@@ -98,3 +100,59 @@ class Market(Live):
     def approve_shop(self, person: LocalAccount, contract: str) -> None:
         """Let the storefront move a person's tokens of a contract."""
         self.at(person, contract, "setApprovalForAll", self.info.address("Storefront"), True)
+
+    # through the API
+
+    def ask_for(self, who: LocalAccount | None, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
+        """What the API answers to a POST of somebody, or of nobody; with `status` 4xx the problem's code is there."""
+        client = self.client if who is None else self.as_(who)
+        answer = client.post(path, json=body)
+        assert answer.status_code == status, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def as_(self, who: LocalAccount) -> Client:
+        """The API as somebody who is signed in, once."""
+        if who.address not in self.signed_in:
+            self.signed_in[who.address] = self.client.as_(who)
+        return self.signed_in[who.address]
+
+    def do(self, who: LocalAccount, path: str, **body: Any) -> dict[str, Any]:
+        """Ask for an intent as somebody, sign all of it, mirror; the answer."""
+        answer = self.ask_for(who, path, **body)
+        for intent in answer["intents"]:
+            self.sign(who.address, intent)
+        self.sync()
+        return answer
+
+    def pays_as_said(
+        self, who: LocalAccount, path: str, *, work: int, kind: int, seller: str | None = None, **body: Any
+    ) -> dict[str, Any]:
+        """As `do`; and ledger, platform and seller got to the unit what the answer said, under this kind."""
+        answer = self.ask_for(who, path, **body)
+        said = {name: int(amount) for name, amount in answer["pays"].items()}
+        *first, sale = answer["intents"]
+        for intent in first:
+            self.sign(who.address, intent)
+        token = NATIVE if int(sale["value"]) else self.usd
+        before = self.balance(seller, token) if seller else 0
+        receipt = self.sign(who.address, sale)
+        paid = self.payments(receipt)
+        if said["to_work"] + said["fee"]:
+            assert paid == [(work, token.lower(), said["to_work"] + said["fee"], said["fee"], kind)]
+        else:
+            assert paid == []
+        assert seller is None or self.balance(seller, token) - before == said["to_seller"]
+        assert said["total"] == said["to_work"] + said["fee"] + said["to_seller"]
+        self.sync()
+        return answer
+
+    def payments(self, receipt: dict[str, Any]) -> list[tuple[int, str, int, int, int]]:
+        """(work, token, amount, fee, kind) of a transaction's payments to the ledger."""
+        topic = "0x" + keccak(text="PaymentReceived(uint64,address,address,uint256,uint256,uint8,bytes32)").hex()
+        found = []
+        for log in receipt["logs"]:
+            if log["topics"][0] == topic:
+                words = [int(log["data"][2 + 64 * i : 66 + 64 * i], 16) for i in range(3)]
+                found.append((int(log["topics"][1], 16), "0x" + log["topics"][2][26:], *words))
+        return found  # type: ignore[return-value]
