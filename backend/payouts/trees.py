@@ -6,9 +6,7 @@ again by the task. Sync, because the content store is: async callers go through 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
-from threading import Lock
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select
@@ -19,6 +17,7 @@ from backend.content.store import ContentStore
 from backend.models.payouts import SplitLeaf, SplitProgress, SplitRoot
 from backend.rewards.merkle import Node
 from backend.works.catalogue import splits_of
+from backend.works.known_trees import RecentTrees
 from backend.works.splits import SplitTree
 from indexer.models import block, event
 
@@ -93,10 +92,8 @@ class TreeCache:
     A tree never changes, but more of it may become known: one that lacks a leaf that is asked for is built again.
     """
 
-    def __init__(self, size: int = 512) -> None:
-        self._size = size
-        self._trees: OrderedDict[bytes, SplitTree] = OrderedDict()
-        self._lock = Lock()
+    def __init__(self) -> None:
+        self._trees = RecentTrees()
 
     def find(self, session: Session, wanted: Iterable[Wanted], store: ContentStore) -> dict[tuple[int, int], SplitTree]:
         """Trees by (work, version) that hold all leaves wanted of them; one that can't be had is left out."""
@@ -110,22 +107,12 @@ class TreeCache:
             tree = splits[work].versions.get(version)
             if tree is not None and _fits(tree, asked[work, version]):
                 found[work, version] = tree
-                self._put(tree)
+                self._trees.put(tree.root.hash, tree)
         return found
 
     def _get(self, leaves: list[Wanted]) -> SplitTree | None:
-        with self._lock:
-            tree = self._trees.get(leaves[0].root)
-            if tree is None or not _fits(tree, leaves):
-                return None
-            self._trees.move_to_end(tree.root.hash)
-            return tree
-
-    def _put(self, tree: SplitTree) -> None:
-        with self._lock:
-            self._trees[tree.root.hash] = tree
-            while len(self._trees) > self._size:
-                self._trees.popitem(last=False)
+        tree = self._trees.get(leaves[0].root)
+        return tree if tree is not None and _fits(tree, leaves) else None
 
 
 def _fits(tree: SplitTree, leaves: list[Wanted]) -> bool:
@@ -150,6 +137,8 @@ def _keep(session: Session, root: bytes, tree: SplitTree | None) -> None:
     ).first()
     if changed is None:
         return  # it was whole already
+    if session.scalar(select(func.count()).where(SplitLeaf.root == root)) == len(leaves):
+        return  # what is known of a tree only grows
     session.execute(delete(SplitLeaf).where(SplitLeaf.root == root))
     if leaves:
         session.execute(

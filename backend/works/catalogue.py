@@ -18,6 +18,7 @@ from backend.errors import NotFound
 from backend.mirror import Head
 from backend.models.content import Content
 from backend.rewards.merkle import Node
+from backend.works.known_trees import KnownTrees
 from backend.works.metadata import MAX_BYTES, Described, describe
 from backend.works.rules import Kind, Status
 from backend.works.schemas import (
@@ -261,6 +262,9 @@ def _activated(row: RowMapping) -> Activated:
     )
 
 
+_trees = KnownTrees()
+
+
 def splits_of(session: Session, store: ContentStore, work_id: int) -> Splits:
     """All split versions of a work, and what is pending, rebuilt from its events and the tree files that are kept here.
 
@@ -273,6 +277,7 @@ def splits_of(session: Session, store: ContentStore, work_id: int) -> Splits:
         split_events(session, work_id),
         lambda digest: content.read_by_sha256(session, store, digest, MAX_TREE_FILE_BYTES),
         sole_holder=None if creator is None else to_checksum_address(creator),
+        known=_trees.get,
     )
 
 

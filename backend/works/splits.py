@@ -26,6 +26,10 @@ DEFAULT_TOTAL_WEIGHT: Final = 1_000_000
 """Weight of a new work's only leaf: fine enough to give parts away in millionths."""
 MAX_WEIGHT: Final = 2**256 - 1
 MAX_TREE_FILE_BYTES: Final = 16 * 1024 * 1024
+MAX_LEAVES: Final = 2**18
+"""Leaves up to which a file of any size is taken into a tree; more than the largest file has."""
+SMALL_FILE_LEAVES: Final = 4_096
+"""A file of so many leaves always is: more than one request of ours gives a share to."""
 
 
 class InvalidSplit(ValueError):
@@ -131,6 +135,20 @@ class SplitTree:
             split._nodes.update(zip(above, level, strict=True))
         split._holders.update(zip(above, (share.account for share in shares), strict=True))
         return split
+
+    @property
+    def size(self) -> int:
+        """How many nodes it keeps in memory; none for what is no tree."""
+        return len(self._nodes)
+
+    def takes(self, below: SplitTree) -> bool:
+        """Whether the tree of another file may be put into this one.
+
+        Each move names a file, and many may name the same large one: without a bound, leaves that cost their holder one
+        transaction each would take the memory of whoever rebuilds the split.
+        """
+        leaves = len(below._holders)
+        return leaves <= SMALL_FILE_LEAVES or len(self._holders) + leaves <= MAX_LEAVES
 
     def copy(self) -> SplitTree:
         """An independent tree of the same state."""
@@ -241,21 +259,31 @@ class Splits:
 FindFile = Callable[[bytes], bytes | None]
 """The tree file of a digest, or None when it isn't kept here."""
 
+Known = Callable[[bytes, Callable[[], SplitTree | None]], SplitTree | None]
+"""The tree of a digest's file: remembered, or else read by the function that is given."""
 
-def fold(events: Iterable[Reassigned | Activated], find_file: FindFile, sole_holder: str | None = None) -> Splits:
+
+def fold(
+    events: Iterable[Reassigned | Activated],
+    find_file: FindFile,
+    sole_holder: str | None = None,
+    known: Known = lambda _, read: read(),
+) -> Splits:
     """Rebuild a work's splits from its events in chain order.
 
     `sole_holder` (the account that registered the work) stands in for the first file when that isn't known and the root
     says that the account holds everything. Nothing found is taken on trust: each tree's root is compared with the
-    event's. Whatever holders publish or hide, a tree that can't be rebuilt is None. Raises InvalidSplit for a move that
-    the contract would have refused: the events are not those of a chain.
+    event's. Whatever holders publish or hide, a tree that can't be rebuilt is None, and a file for which a tree has no
+    room (`SplitTree.takes`) counts as one that wasn't published. Raises InvalidSplit for a move that the contract would
+    have refused: the events are not those of a chain.
     """
-    splits, files = Splits(), _TreeFiles(find_file)
+    splits, files = Splits(), _TreeFiles(find_file, known)
     for event in events:
         if isinstance(event, Reassigned):
             tree = splits.pending or _copy(splits.movable)
             if tree is not None:
-                tree.replace(event, files.find(event.tree_digest, Node(event.new_hash, event.weight)))
+                below = files.find(event.tree_digest, Node(event.new_hash, event.weight))
+                tree.replace(event, below if below is not None and tree.takes(below) else None)
             splits.pending, splits.gathered = tree, splits.gathered + 1
         else:
             expected = Node(event.root, event.total_weight)
@@ -283,26 +311,27 @@ class _TreeFiles:
     """The tree files that one fold meets. Each is read once, however many events name it; of all but the last, only the
     root is kept, so that a file which fits no event costs one reading and one node."""
 
-    def __init__(self, find_file: FindFile) -> None:
-        self._find_file = find_file
+    def __init__(self, find_file: FindFile, known: Known) -> None:
+        self._find_file, self._known = find_file, known
         self._roots: dict[bytes, Node | None] = {}
         self._last: tuple[bytes, SplitTree | None] = (b"", None)
 
     def find(self, digest: bytes, expected: Node) -> SplitTree | None:
         """The tree of the file of that digest, if it is there and its root is the expected one. Not to be changed."""
         if digest not in self._roots or (self._roots[digest] == expected and self._last[0] != digest):
-            tree = self._read(digest)
-            self._roots[digest] = None if tree is None else tree.root
+            tree = self._known(digest, lambda: self._read(digest))
+            self._roots[digest] = tree.root if tree is not None and tree.size else None
             self._last = digest, tree
         return self._last[1] if self._roots[digest] == expected else None
 
     def _read(self, digest: bytes) -> SplitTree | None:
+        """The file's tree, one without a node when it is no tree file, None when it isn't kept here."""
         data = self._find_file(digest)
         if data is None or sha256(data).digest() != digest:
             return None
         try:
             shares = read_tree_file(data)
         except InvalidSplit:
-            return None  # anyone may publish a digest of anything; what is not a tree file tells nothing
+            return SplitTree()  # anyone may publish a digest of anything; what is not a tree file tells nothing
         # and sums that no word holds would not even make a tree
-        return SplitTree.of(shares) if sum(share.weight for share in shares) <= MAX_WEIGHT else None
+        return SplitTree.of(shares) if sum(share.weight for share in shares) <= MAX_WEIGHT else SplitTree()
