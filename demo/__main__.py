@@ -11,11 +11,12 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import httpx
 from rich.console import Console
 
-from demo import engagement, films, money, report, rewards, votes
+from demo import engagement, films, money, report, rewards, shop, votes
 from demo.api import Api, ApiError
 from demo.people import Person
 from demo.rpc import Chain, ChainError
@@ -79,6 +80,7 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
     engagement.a_like_and_its_feed(stage)
     rewards.close(stage, 1)
     rewards.claim(stage, makers)
+    traded = shop.trade(stage)
     money.hand_on(stage, [film for film in stage.slice.films.values() if film.first_film is not None])
     money.pay(stage, late, "people pay, through a reorganisation", reorganise=3)
     engagement.watch(stage, late, "people watch on")
@@ -93,6 +95,7 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
     ok = money.withdraw(stage, holders)
     console.print()
     report.print_feeds(stage)
+    ok &= report.print_shop(stage, traded)
     ok &= report.print_money(stage, predicted, money.paid_out(stage), money.left(stage))
     ok &= report.print_rewards(stage, makers)
     ok &= report.print_vote(stage, proposal, predicted_fee, taken_fee)
@@ -102,10 +105,15 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
         console.print("\nthe story was told on this chain before: nothing was added to it")
     if ok:
         console.print("\nevery figure the database predicted is what the contract paid")
-    paid = Counter(holder for _, _, holder, _ in predicted)
-    busiest = max(makers, key=lambda person: paid[person.address])
+    busiest = _busiest(makers, predicted)
     console.print(f"API    {api_url}/docs\npages  {api_url}/payouts/{busiest.address}")
     return 0 if ok else 1
+
+
+def _busiest(makers: list[Person], predicted: Mapping[money.Key, int]) -> Person:
+    """The creator with the most rows of the comparison."""
+    rows = Counter(holder for _, _, holder, _ in predicted)
+    return max(makers, key=lambda person: rows[person.address])
 
 
 if __name__ == "__main__":

@@ -151,7 +151,10 @@ def pay(stage: Stage, ratings: Sequence[Rating], title: str, *, reorganise: int 
     sales = [r for r in _first_of_each(r for r in ratings if r.stars == 10) if payment_ref(SALE, r) not in paid]
     usd = stage.tokens["mUSD"]["address"]
     with stage.act(title, len(tips) + len(sales)) as tick:
-        _give_dollars(stage, [Person("viewer", r.person) for r in sales], usd)
+        need: dict[Person, int] = defaultdict(int)
+        for rating in sales:
+            need[Person("viewer", rating.person)] += PRICE_USD
+        give_dollars(stage, need)
         jobs = [(TIP, r) for r in tips] + [(SALE, r) for r in sales]
         for start in range(0, len(jobs), BATCH):
             part = jobs[start : start + BATCH]
@@ -196,11 +199,9 @@ def _payment(stage: Stage, works: dict[int, int], usd: str, job: tuple[int, Rati
     return list(answer["intents"])
 
 
-def _give_dollars(stage: Stage, people: list[Person], usd: str) -> None:
-    """Mint test dollars for those who want to buy; on the development chain anybody may."""
-    need: dict[Person, int] = defaultdict(int)
-    for person in people:
-        need[person] += PRICE_USD
+def give_dollars(stage: Stage, need: Mapping[Person, int]) -> None:
+    """Mint test dollars for those who need as many; on the development chain anybody may."""
+    usd = stage.tokens["mUSD"]["address"]
     bank = Person("creator", 0)
     mints = []
     for person, amount in need.items():

@@ -11,6 +11,7 @@ from demo.engagement import FARM_EVENTS
 from demo.money import Key, Left
 from demo.people import Person
 from demo.rewards import share_of
+from demo.shop import Paid
 from demo.stage import Stage
 from demo.votes import NEW_FEE_BPS
 
@@ -96,6 +97,23 @@ def print_feeds(stage: Stage) -> None:
     for one, two in zip(before, after, strict=False):
         table.add_row(one["title"], f"[dim]{one['why']}[/]", two["title"], f"[dim]{two['why']}[/]")
     stage.console.print(table)
+
+
+def print_shop(stage: Stage, traded: list[Paid]) -> bool:
+    """What each sale of the shop paid to whom, as said before and as done; True when all of it agrees."""
+    if not traded:
+        return True
+    table = Table(title="the shop: said by the API, done by the contracts", title_justify="left")
+    for column in ("sale", "to", "predicted", "paid", ""):
+        table.add_column(column, justify="right" if column in ("predicted", "paid") else "left")
+    before = ""
+    for each in traded:
+        mark = "[green]=[/]" if each.predicted == each.paid else "[red]≠[/]"
+        said, done = (amount(stage, each.token, value) for value in (each.predicted, each.paid))
+        table.add_row("" if each.what == before else each.what, each.whom, said, done, mark)
+        before = each.what
+    stage.console.print(table)
+    return all(each.predicted == each.paid for each in traded)
 
 
 def print_rewards(stage: Stage, creators: list[Person]) -> bool:

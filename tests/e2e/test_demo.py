@@ -24,6 +24,7 @@ ACTS = (
     "the farm watches its own work",
     "epoch 1 closes, is published, final",
     "creators claim their rewards",
+    "the shop opens; people buy and rent",
     "creators hand a quarter on",
     "people pay, through a reorganisation",
     "people watch on",
