@@ -17,6 +17,7 @@ WORK = View(
         "work_id": NUMBER,
         "owner": BYTES,
         "creator": BYTES,
+        "registrant": BYTES,
         "content_hash": BYTES,
         "cid_digest": BYTES,
         "kind": SMALL,
@@ -28,10 +29,12 @@ WORK = View(
         "tx_hash": BYTES,
     },
     f"""
-    -- a registered work as it is now; block and transaction are those of its registration
+    -- a registered work as it is now; block and transaction are those of its registration. Its creator is who
+    -- registered it, until a ruling for somebody who had committed to it before is in force (outcome 1, ENFORCED)
     SELECT r.work_id,
            coalesce(work_registry_transfer.to_, r.owner) AS owner,
-           r.owner AS creator,
+           coalesce(ruling.claimant, r.owner) AS creator,
+           r.owner AS registrant,
            r.content_hash,
            coalesce(work_registry_metadata_changed.cid_digest, r.cid_digest) AS cid_digest,
            r.kind,
@@ -44,6 +47,9 @@ WORK = View(
     {latest("work_registry_metadata_changed", "work_id", "r.work_id", "cid_digest")}
     {latest("work_registry_ai_label_changed", "work_id", "r.work_id", "label")}
     {latest("work_registry_work_status_changed", "work_id", "r.work_id", "status")}
+    LEFT JOIN LATERAL (SELECT e.claimant FROM chain.work_standing_dispute_closed e
+                       WHERE e.work_id = r.work_id AND e.outcome = 1
+                       ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1) ruling ON true
     """,
 )
 

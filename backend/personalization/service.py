@@ -136,7 +136,7 @@ SELECT w.work_id::bigint AS work_id, w.block_time, d.title, d.media_cid
 FROM chain.work w
 LEFT JOIN LATERAL (
     SELECT title, media_cid FROM app.draft JOIN app.account ON account.id = draft.account_id
-    WHERE draft.content_hash = w.content_hash AND account.address = w.creator ORDER BY draft.created_at LIMIT 1
+    WHERE draft.content_hash = w.content_hash AND account.address = w.registrant ORDER BY draft.created_at LIMIT 1
 ) d ON true
 WHERE w.work_id > 0 AND w.status = {ACTIVE}
 ORDER BY w.work_id

@@ -272,11 +272,11 @@ def splits_of(session: Session, store: ContentStore, work_id: int) -> Splits:
     isn't on chain has no version.
     """
     work = view("work").c
-    creator = session.scalar(select(work.creator).where(work.work_id == work_id))  # None: work 0, the platform's
+    registrant = session.scalar(select(work.registrant).where(work.work_id == work_id))  # None: work 0, the platform's
     return fold(
         split_events(session, work_id),
         lambda digest: content.read_by_sha256(session, store, digest, MAX_TREE_FILE_BYTES),
-        sole_holder=None if creator is None else to_checksum_address(creator),
+        sole_holder=None if registrant is None else to_checksum_address(registrant),
         known=_trees.get,
     )
 

@@ -267,7 +267,7 @@ def list_works(
     store: Store,
     *,
     owner: Annotated[AddressStr | None, Query(description="Who owns the token now")] = None,
-    creator: Annotated[AddressStr | None, Query(description="Who registered it")] = None,
+    creator: Annotated[AddressStr | None, Query(description="Who registered it, or won a dispute about it")] = None,
     kind: KindName | None = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,

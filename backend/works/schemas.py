@@ -159,7 +159,7 @@ class WorkOut(Schema):
     description: str | None
     kind: str = Field(description="A kind of this platform, or `kind-<number>`")
     owner: AddressStr
-    creator: AddressStr = Field(description="Who registered it")
+    creator: AddressStr = Field(description="Who registered it, or won the latest dispute about it")
     ai_label: LabelName
     ai_tools: list[str]
     licence_id: int

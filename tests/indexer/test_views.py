@@ -180,3 +180,23 @@ def test_a_work_is_as_its_latest_events_say(mirrored: Mirrored) -> None:
     mirrored.emitter.reorganise(4)
     mirrored.catch_up()
     assert rows(mirrored, "work", "work_id", "owner", "status") == [(1, raw(ANNA), 0), (2, raw(BORIS), 0)]
+
+
+@pytest.mark.feature("P6", via="chain")
+def test_the_creator_is_who_won_the_latest_dispute(mirrored: Mirrored) -> None:
+    """A ruling that is in force, and no other end of a dispute; a reorganisation undoes it."""
+
+    def closed(work: int, claimant: str, outcome: int) -> tuple[str, bytes]:
+        return record("WorkStanding", "DisputeClosed", work, claimant, outcome)
+
+    mirrored.emitter.mine(
+        [record("WorkRegistry", "WorkRegistered", n, ANNA, word(n), 3, 1, 7, word(n), 1234) for n in (1, 2)],
+        [closed(1, BORIS, 1), *(closed(2, CLARA, other) for other in (2, 3, 4, 5))],
+        [closed(1, CLARA, 1), closed(1, BORIS, 2)],
+    )
+    mirrored.catch_up()
+    makers = ("work_id", "creator", "registrant")
+    assert rows(mirrored, "work", *makers) == [(1, raw(CLARA), raw(ANNA)), (2, raw(ANNA), raw(ANNA))]
+    mirrored.emitter.reorganise(1)
+    mirrored.catch_up()
+    assert rows(mirrored, "work", *makers, work_id=1) == [(1, raw(BORIS), raw(ANNA))]

@@ -362,6 +362,19 @@ def test_a_suspended_work_earns_nothing(watched: World) -> None:
     assert len(creators) == 4
 
 
+@pytest.mark.feature("P6", via="http")
+def test_rewards_follow_a_ruling_about_who_made_the_work(watched: World) -> None:
+    """Attack: register what another committed to first, lose the dispute, and go on being paid for its views."""
+    author = canonical(watched.people("author"))
+    for work_id, outcome in ((1, 1), (2, 2)):  # enforced, dismissed
+        ruling = {"work_id": work_id, "claimant": author, "outcome": outcome}
+        watched.log("WorkStanding", "DisputeClosed", time=GENESIS_TIME + WEEK + 1, **ruling)
+    watched.tick()
+    creators = {score["creator"] for score in watched.get("/v1/rewards/epochs/1")["scores"]}
+    others = {watched.people(f"creator-{number}").address for number in range(2, 6)}
+    assert creators == {watched.people("author").address} | others
+
+
 def test_linked_accounts_are_one_cluster_for_views_and_for_the_cap(watched: World) -> None:
     viewer, maker, other = (canonical(watched.people(name)) for name in ("viewer-0", "creator-1", "creator-2"))
     with watched.unit() as session:
