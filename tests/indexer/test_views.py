@@ -165,13 +165,13 @@ def test_a_work_is_as_its_latest_events_say(mirrored: Mirrored) -> None:
             record("WorkRegistry", "AiLabelChanged", 1, 3, word(0)),
         ],
         [record("WorkRegistry", "WorkStatusChanged", 2, 1, word(0), ANNA)],
-        [record("WorkRegistry", "WorkStatusChanged", 2, 3, word(0), ANNA)],
+        [record("WorkRegistry", "WorkStatusChanged", 2, 4, word(0), ANNA)],
     )
     mirrored.catch_up()
     current = ("work_id", "owner", "creator", "content_hash", "cid_digest", "ai_label", "status", "block_number")
     assert rows(mirrored, "work", *current) == [
         (1, raw(CLARA), raw(ANNA), word(1), word(55), 3, 0, 2),
-        (2, raw(BORIS), raw(BORIS), word(2), word(102), 1, 3, 2),
+        (2, raw(BORIS), raw(BORIS), word(2), word(102), 1, 4, 2),
     ]
     assert rows(mirrored, "work", "kind", "licence_id", work_id=1) == [(3, 7)]
     assert rows(mirrored, "derivation", "work_id", "parent_id", "share_bps", "absolute") == [(2, 1, 500, True)]

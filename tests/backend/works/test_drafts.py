@@ -16,6 +16,7 @@ from backend.chain import decode_call
 from backend.content.cid import CID
 from backend.rewards.merkle import Node, leaf_split, process
 from backend.settings import Settings
+from backend.works.rules import Status
 from backend.works.splits import Share, tree_file
 from tests.backend.conftest import Client
 from tests.backend.content.test_media import picture
@@ -180,7 +181,7 @@ def test_content_that_is_registered_is_refused_by_the_works_name(
     body = refused(upload(client.as_(alice)), 409, "content_registered")
     assert body["work_id"] == work_id
     assert not list((settings.data_dir / "content" / "pins").iterdir())  # nothing of it was kept
-    mirror.status(work_id, 3)
+    mirror.status(work_id, Status.REVOKED)
     draft_of(upload(client.as_(alice)))  # a revoked work's content is free again
 
 
@@ -287,7 +288,7 @@ def test_every_reason_is_named_at_once(
     strict = mirror.licence(derivatives=False, approval_required=True, min_share_bps=1000)
     mirror.work(raw(bob), licence=strict)
     mirror.work(raw(bob))
-    mirror.status(1, 2)
+    mirror.status(1, Status.SUSPENDED)
     parents = [{"work_id": 1, "share_bps": 1}, {"work_id": 2, "share_bps": 8000}]
     body = refused(upload(client.as_(alice), parents=parents), 422, "work_parent_not_active")
     assert [error["code"] for error in body["errors"]] == [
@@ -312,7 +313,7 @@ def test_inherited_royalties_count_and_revoked_ancestors_do_not(
     assert "8001" in body["detail"]
     assert "1 (5000)" in body["detail"]  # the ancestor that fills the bound is named
     draft_of(upload(me, parents=[{"work_id": 2, "share_bps": 3000}]))
-    mirror.status(1, 3)
+    mirror.status(1, Status.REVOKED)
     draft_of(upload(me, parents=[{"work_id": 2, "share_bps": 8000}]))
 
     for _ in range(16):
@@ -335,7 +336,7 @@ def test_what_changed_since_the_draft_is_found_at_the_intent(
     mirror.block()
     mirror.block()  # the chain's clock reaches the licence's end
     refused(me.get(address), 422, "licence_expired")
-    mirror.status(1, 1)
+    mirror.status(1, Status.DISPUTED)
     body = refused(me.get(address), 422, "work_parent_not_active")
     assert [error["code"] for error in body["errors"]] == ["work_parent_not_active", "licence_expired"]
 
