@@ -23,6 +23,20 @@ from stack.postgres import DatabaseUrls
 
 GENESIS_TIME = 1_760_000_000
 ZERO = bytes(20)
+TERMS = {
+    "min_share_bps": 0,
+    "commercial": True,
+    "derivatives": True,
+    "approval_required": False,
+    "share_alike": False,
+    "attribution": True,
+    "fan_fiction": False,
+    "relative": False,
+    "ai_training": False,
+    "expires": 0,
+    "terms_hash": bytes(32),
+}
+"""A licence in the order of the contract's struct: derivations allowed, absolute royalty, never ends."""
 
 
 def hash32(*parts: object) -> bytes:

@@ -149,6 +149,24 @@ def settings(
 
 
 @pytest.fixture
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings as variables of this process, for what reads them from there."""
+    named = {
+        "TROUPE_ENV": "test",
+        "TROUPE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "TROUPE_REDIS_URL": settings.redis_url,
+        "TROUPE_RPC_URL": settings.rpc_url,
+        "TROUPE_CHAIN_ID": str(settings.chain_id),
+        "TROUPE_DEPLOYMENT": str(settings.deployment),
+        "TROUPE_DATA_DIR": str(settings.data_dir),
+        "TROUPE_PUBLIC_URL": settings.public_url,
+    }
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    return named
+
+
+@pytest.fixture
 def app(settings: Settings, clock: Clock) -> Iterator[FastAPI]:
     made = create_app(settings, clock=clock)
     yield made
@@ -176,6 +194,12 @@ def sign_in(client: TestClient, person: LocalAccount) -> dict[str, Any]:
     client.cookies.clear()
     body: dict[str, Any] = answer.json()
     return body
+
+
+def allow(client: TestClient, *purposes: str, granted: bool = True) -> None:
+    """Give or take back the signed-in person's consent to each purpose."""
+    for purpose in purposes:
+        assert client.put(f"/v1/consents/{purpose}", json={"granted": granted}).status_code == 200
 
 
 def signature(person: LocalAccount, message: str) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, delete, insert, update
 from indexer import models as chain
 from indexer.models import event
 from stack.postgres import DatabaseUrls
+from tests.factories import TERMS
 
 GENESIS_TIME = 1_700_000_000
 BLOCK_S = 10
@@ -116,19 +117,7 @@ class MirrorWriter:
     def licence(self, **terms: Any) -> int:
         """Create a licence; its id."""
         self.licences += 1
-        defaults = {
-            "min_share_bps": 0,
-            "commercial": True,
-            "derivatives": True,
-            "approval_required": False,
-            "share_alike": False,
-            "attribution": True,
-            "fan_fiction": False,
-            "relative": False,
-            "ai_training": False,
-            "expires": 0,
-            "terms_hash": word(f"terms {self.licences}"),
-        }
+        defaults = TERMS | {"terms_hash": word(f"terms {self.licences}")}
         args = {"licence_id": self.licences, "creator": bytes(20)}
         args |= {f"terms_{name}": value for name, value in (defaults | terms).items()}
         self.block(("WorkRegistry", "LicenceCreated", args))

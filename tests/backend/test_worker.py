@@ -20,25 +20,7 @@ from sqlalchemy import func, select
 from backend import worker
 from backend.accounts.tasks import forget_expired
 from backend.models.accounts import AuthSession, SignInNonce
-from backend.settings import Settings
 from tests.backend.conftest import Client, Clock
-
-
-@pytest.fixture
-def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    named = {
-        "TROUPE_ENV": "test",
-        "TROUPE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "TROUPE_REDIS_URL": settings.redis_url,
-        "TROUPE_RPC_URL": settings.rpc_url,
-        "TROUPE_CHAIN_ID": str(settings.chain_id),
-        "TROUPE_DEPLOYMENT": str(settings.deployment),
-        "TROUPE_DATA_DIR": str(settings.data_dir),
-        "TROUPE_PUBLIC_URL": settings.public_url,
-    }
-    for name, value in named.items():
-        monkeypatch.setenv(name, value)
-    return named
 
 
 def test_a_unix_socket_is_named_as_kombu_names_it() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 
 from backend.engagement.schemas import EventIn
 from stack.postgres import DatabaseUrls
-from tests.backend.conftest import Client, Clock
+from tests.backend.conftest import Client, Clock, allow
 from tests.factories import GENESIS_TIME, Mirror
 
 WEEK = 7 * 86_400
@@ -38,11 +38,6 @@ def send(client: Client, *events: dict[str, Any]) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
-
-
-def allow(client: Client, *purposes: str, granted: bool = True) -> None:
-    for purpose in purposes:
-        assert client.put(f"/v1/consents/{purpose}", json={"granted": granted}).status_code == 200
 
 
 def rows(urls: DatabaseUrls) -> list[Any]:

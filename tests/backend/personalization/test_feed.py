@@ -21,7 +21,7 @@ from backend.personalization.linear import fit
 from backend.personalization.ranking import TREND_HALF_LIFE_S
 from backend.personalization.signals import CLIP
 from backend.settings import Settings
-from tests.backend.conftest import Client, Clock
+from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
 
 
@@ -79,11 +79,6 @@ def feed(client: Client, **params: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
-
-
-def allow(client: Client, *purposes: str, granted: bool = True) -> None:
-    for purpose in purposes:
-        assert client.put(f"/v1/consents/{purpose}", json={"granted": granted}).status_code == 200
 
 
 def do(client: Client, clock: Clock, kind: str, work_id: int, **more: Any) -> None:

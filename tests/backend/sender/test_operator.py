@@ -21,21 +21,6 @@ from backend.settings import Settings
 from tests.backend.sender.chain import transfers
 
 
-@pytest.fixture
-def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "TROUPE_ENV": "test",
-        "TROUPE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "TROUPE_REDIS_URL": settings.redis_url,
-        "TROUPE_RPC_URL": settings.rpc_url,
-        "TROUPE_CHAIN_ID": str(settings.chain_id),
-        "TROUPE_DEPLOYMENT": str(settings.deployment),
-        "TROUPE_DATA_DIR": str(settings.data_dir),
-        "TROUPE_PUBLIC_URL": settings.public_url,
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.mark.usefixtures("environment")
 def test_status_names_what_is_halted_and_what_waits_and_resume_ends_the_halt(
     engine: Engine, key: OperatorKey, capsys: pytest.CaptureFixture[str]

@@ -31,6 +31,7 @@ from tests.backend.conftest import Client
 from tests.backend.live import Live, Reverted
 from tests.backend.works.uploads import STORY, upload
 from tests.conftest import Deployed
+from tests.factories import TERMS
 
 REFUSALS = {
     "WorkNotActive": "work_parent_not_active",
@@ -91,20 +92,7 @@ def chain(deployed: Deployed, clean_db: DatabaseUrls) -> Chain:
 
 def terms(**changes: Any) -> tuple[Any, ...]:
     """A licence as createLicence takes it: derivatives allowed, absolute royalty, never ends."""
-    fields = {
-        "min_share_bps": 0,
-        "commercial": True,
-        "derivatives": True,
-        "approval_required": False,
-        "share_alike": False,
-        "attribution": True,
-        "fan_fiction": False,
-        "relative": False,
-        "ai_training": False,
-        "expires": 0,
-        "terms_hash": bytes(32),
-    } | changes
-    return tuple(fields.values())
+    return tuple((TERMS | changes).values())
 
 
 @pytest.mark.feature("O1", via="chain")
