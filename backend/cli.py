@@ -118,7 +118,9 @@ def console(state: StateOption = None) -> None:
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="The part: postgres, anvil, contracts, indexer, api, worker, ...")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The part: postgres, anvil, contracts, indexer, api, worker, ...")
+    ],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines arrive, until Ctrl-C.")] = False,
     state: StateOption = None,

@@ -151,6 +151,7 @@ def step(name: str, stamp: str, present: Path, action: Callable[[], None]) -> No
         print(f"  {name:<24} ready", flush=True)
         return
     started = time.monotonic()
+    print(f"  {name:<24} begins; what it says goes to {LOG.relative_to(ROOT)}", flush=True)
     file.unlink(missing_ok=True)
     action()
     file.write_text(stamp)

@@ -37,6 +37,8 @@ def run(
             say_ready(stack.settings, console, time.monotonic() - started)
             if story:
                 status = _tell(stack, story)
+                if once and status == 0:
+                    console.print("\nthe stack ends; `./troupe dev` brings it back with all that was told")
             if not story or (status == 0 and not once):
                 stack.watch()
         except KeyboardInterrupt:
