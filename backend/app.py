@@ -39,6 +39,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.personalization.routes",
     "backend.governance.routes",
     "backend.works.routes",
+    "backend.works.standing_routes",
     "backend.works.licence_routes",
     "backend.shop.routes",
     "backend.shop.intent_routes",

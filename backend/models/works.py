@@ -32,6 +32,8 @@ class Draft(Base):
     """Licence for the work's own derivations; 0: none may be made."""
     parents: Mapped[list[Any]]
     """[[work_id, share_bps], ...] by ascending work_id, as the registry wants them."""
+    consents: Mapped[list[Any]]
+    """Uids of attestations in hex, in the order of the registration."""
     content_hash: Mapped[bytes] = mapped_column(index=True)
     """sha256 of the media file."""
     media_cid: Mapped[str] = mapped_column(ForeignKey(Content.cid))

@@ -32,7 +32,7 @@ def not_stopped(work: RowMapping) -> None:
     """Raise Conflict for a work that is suspended or revoked."""
     if work["status"] >= Status.SUSPENDED:
         raise Conflict(
-            f"Work {work['work_id']} is {Status(work['status']).name.lower()}: nothing of it is sold.",
+            f"Work {work['work_id']} is suspended or revoked: nothing of it is sold.",
             code="work_stopped",
             work_id=int(work["work_id"]),
         )

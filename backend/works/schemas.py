@@ -14,6 +14,7 @@ from backend.works.metadata import MAX_TITLE, clean, printable
 from backend.works.rules import MAX_PARENTS, MAX_UPSTREAM_BPS, AiLabel, Kind
 
 MAX_CONTRIBUTORS: Final = 1_000
+MAX_CONSENTS: Final = 16
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """JSON numbers above this lose digits in JavaScript."""
 MAX_METADATA_FIELD_BYTES: Final = 262_144
@@ -80,6 +81,9 @@ class DraftIn(Schema):
     ai_tools: list[Words] = Field([], max_length=20, description="Named when a model had a part in the work")
     parents: list[ParentIn] = Field([], max_length=MAX_PARENTS)
     contributors: list[ContributorIn] = Field([], max_length=MAX_CONTRIBUTORS, description="Empty: the owner alone")
+    consents: list[Hash32] = Field(
+        [], max_length=MAX_CONSENTS, description="Uids of attested consents (likeness, voice, data) to this very file"
+    )
     language: Annotated[str, AfterValidator(_language)] | None = Field(None, examples=["en", "pt-BR"])
     tags: list[Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=40)]] = Field([], max_length=20)
 
@@ -94,6 +98,7 @@ class DraftIn(Schema):
             ("parent", [parent.work_id for parent in self.parents]),
             ("contributor", [contributor.account for contributor in self.contributors]),
             ("tag", self.tags),
+            ("consent", self.consents),
         ):
             if len(set(values)) < len(values):
                 raise ValueError(f"a {what} is named twice")
@@ -327,6 +332,65 @@ class LicenceIntent(Schema):
     intent: Intent
     terms_hash: Hash32
     terms_url: str
+
+
+class ConsentOut(Schema):
+    """An attested consent that a work was registered with. Whose word it is, is for the reader to judge."""
+
+    uid: Hash32
+    kind: Literal["likeness_consent", "voice_consent", "data_consent"]
+    attester: AddressStr
+    live: bool = Field(description="False once it was taken back or has ended: then anybody can suspend the work")
+
+
+class DisputeOut(Schema):
+    """A dispute that runs."""
+
+    claimant: AddressStr
+    committed_at: Time = Field(description="When the claimant had committed to the file")
+    bond: Amount
+    ruling_until: Time
+    enforceable_at: Time | None = Field(description="From then on the announced split can be put in force")
+    root: Hash32 | None
+    tree_digest: Hash32 | None
+
+
+class EndedDispute(Schema):
+    """A dispute that is over."""
+
+    claimant: AddressStr
+    outcome: Literal["enforced", "dismissed", "expired", "revoked", "superseded"]
+    bond: Amount
+    ended_at: Time
+
+
+class StandingOut(Schema):
+    """A work's standing."""
+
+    work_id: int
+    status: StatusName
+    dispute: DisputeOut | None
+    bond: Amount = Field(description="What contesting it takes now, in base units of the platform's token")
+    older_than: Time = Field(description="Only who committed to the file before that can contest it")
+    ended: list[EndedDispute]
+    consents: list[ConsentOut]
+    as_of: AsOf
+
+
+class ContestIn(Schema):
+    """With which commitment."""
+
+    salt: Hash32 | None = Field(None, description="Null: that of your own draft of the same file")
+
+
+class ContestIntent(Schema):
+    """The transactions that contest a work, in this order."""
+
+    intents: list[Intent]
+    bond: Amount
+    bond_token: AddressStr
+    committed_at: Time
+    as_of: AsOf
 
 
 class ApprovalIn(Schema):

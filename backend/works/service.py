@@ -25,6 +25,7 @@ from backend.intents import Intent, call_intent
 from backend.mirror import Head
 from backend.models.accounts import Account
 from backend.models.works import Draft
+from backend.works.consents import CONSENTS, attestations, is_live
 from backend.works.metadata import MAX_BYTES, Contributor, Media, ParentShare, WorkMetadata
 from backend.works.rules import AiLabel, Edge, Kind, Licence, Parent, Problem, Status, refusals
 from backend.works.schemas import DraftIn
@@ -46,6 +47,8 @@ class Wanted:
     licence_id: int
     parents: Sequence[tuple[int, int]]
     """(work_id, share_bps)"""
+    consents: Sequence[bytes] = ()
+    """Uids of attestations."""
 
 
 def check_registration(session: Session, wanted: Wanted, head: Head) -> None:
@@ -112,6 +115,7 @@ def _problems(session: Session, wanted: Wanted, head: Head) -> list[Problem]:
     revoked = {
         int(row["work_id"]) for row in _rows(session, "work", "work_id", ancestors) if row["status"] == Status.REVOKED
     }
+    problems += _consent_problems(session, wanted, head.time)
     return problems + refusals(parents, licences.get(wanted.licence_id), head.time, revoked)
 
 
@@ -122,6 +126,27 @@ def _rows(session: Session, name: str, column: str, values: Iterable[int]) -> Se
         return []
     table = view(name)
     return session.execute(select(table).where(table.c[column].in_(wanted))).mappings().all()
+
+
+def _consent_problems(session: Session, wanted: Wanted, now: int) -> list[Problem]:
+    """Named consents that don't stand, or are to something else: the registry would refuse the registration whole."""
+    known = attestations(session, wanted.consents)
+    return [
+        Problem(
+            "consent_invalid",
+            f"0x{uid.hex()} is no consent to this very file that stands now: ask who gave it to attest it anew.",
+        )
+        for uid in wanted.consents
+        if uid not in known
+        or bytes(known[uid]["schema"]) not in CONSENTS
+        or bytes(known[uid]["subject"]) != wanted.content_hash
+        or not is_live(known[uid], now)
+    ]
+
+
+def consents_of(draft: Draft) -> list[bytes]:
+    """The uids that a draft names."""
+    return [bytes.fromhex(uid) for uid in draft.consents]
 
 
 def _approvals(session: Session, wanted: Wanted, parents: Sequence[int]) -> set[int]:
@@ -170,7 +195,7 @@ def create_draft(
     """
     seen = _inspect(file)
     parents = sorted((parent.work_id, parent.share_bps) for parent in said.parents)
-    check_registration(session, Wanted(owner.address, seen.sha256, said.licence_id, parents), head)
+    check_registration(session, Wanted(owner.address, seen.sha256, said.licence_id, parents, said.consents), head)
 
     shares = [Share(holder.account, holder.weight) for holder in said.contributors] or [
         Share(to_checksum_address(owner.address), DEFAULT_TOTAL_WEIGHT)
@@ -204,6 +229,7 @@ def create_draft(
         ai_label=AiLabel[said.ai_label.upper()].value,
         licence_id=said.licence_id,
         parents=[list(parent) for parent in parents],
+        consents=[uid.hex() for uid in said.consents],
         content_hash=seen.sha256,
         media_cid=media.cid,
         metadata_cid=metadata.cid,
@@ -287,7 +313,9 @@ def registration_intents(
             work_id=arrived.work_id,
         )
     parents = [(int(work_id), int(share_bps)) for work_id, share_bps in draft.parents]
-    check_registration(session, Wanted(owner.address, draft.content_hash, draft.licence_id, parents), head)
+    check_registration(
+        session, Wanted(owner.address, draft.content_hash, draft.licence_id, parents, consents_of(draft)), head
+    )
 
     split = content.find(session, draft.split_cid)
     with content.store_errors():
@@ -329,7 +357,7 @@ def register_params(
         tree.total,
         tree_digest,
         (shares[0].account, shares[0].weight, proof.path, [tuple(node) for node in proof.nodes]),
-        [],
+        consents_of(draft),
         draft.salt,
     )
 

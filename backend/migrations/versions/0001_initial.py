@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_de7c51ca"
+revision = "0001_12e41529"
 down_revision = None
 
 
@@ -278,6 +278,7 @@ def upgrade() -> None:
         sa.Column("ai_label", sa.BigInteger(), nullable=False),
         sa.Column("licence_id", sa.BigInteger(), nullable=False),
         sa.Column("parents", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("consents", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("content_hash", sa.LargeBinary(), nullable=False),
         sa.Column("media_cid", sa.Text(), nullable=False),
         sa.Column("metadata_cid", sa.Text(), nullable=False),
