@@ -556,7 +556,12 @@ contract Storefront is IStorefront, ERC2771Context, EIP712, ReentrancyGuardTrans
         });
     }
 
-    function _moveShare(Order calldata order, bytes32 orderHash, address to, Share calldata share) private {
+    function _moveShare(
+        Order calldata order,
+        bytes32 orderHash,
+        address to,
+        Share calldata share
+    ) internal virtual {
         ledger.reassignTo({
             holder: to,
             move: share.move,

@@ -68,3 +68,25 @@ contract KeepingStorefront is Storefront {
         if (total % 2 == 1 && royalty != 0) ++royalty;
     }
 }
+
+/**
+ * @title The storefront with another bug planted
+ * @notice The share goes to who pays, and not to who gets the work.
+ */
+contract PayersStorefront is Storefront {
+    constructor(
+        address forwarder,
+        IRevenueLedger ledger_,
+        IItems items_,
+        ICharacters characters_
+    ) Storefront(forwarder, ledger_, items_, characters_) {}
+
+    function _moveShare(
+        Order calldata order,
+        bytes32 orderHash,
+        address,
+        Share calldata share
+    ) internal override {
+        super._moveShare(order, orderHash, _msgSender(), share);
+    }
+}

@@ -197,10 +197,11 @@ def signed_move(
     executor: Any = NATIVE,
     nonce: int = 0,
     deadline: int = 2**48 - 1,
+    activate_by: int = 2**48 - 1,
     contract: Any = None,
 ) -> list[Any]:
     """Arguments of reassignBySig with a signature by a key; without `by` the executor is to name the new holder."""
-    args = move(work, leaf, by)
+    args = move(work, leaf, by, activate_by)
     settles_hash = keccak(encode(["(uint64,uint256,address)[]"], [list(settles)]))
     message = {
         "workId": work,

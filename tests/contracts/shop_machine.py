@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from brownie import web3
 from eth_utils import keccak
@@ -34,7 +33,6 @@ from works import registered
 
 FEE_BPS = 250
 PRICES = [0, 1, 7, 19, 1_001, 99_999, 10**18 + 3]
-WEIGHTS = {"buy": 8, "rent": 4, "subscribe": 3, "sign": 4, "fill": 10, "list": 5}
 
 
 @dataclass
@@ -100,6 +98,12 @@ class Model:
 
 class ShopMachine:
     """One history: a deployed shop with three works, and its model."""
+
+    OPERATIONS: ClassVar[dict[str, int]] = {
+        **{"buy": 8, "rent": 4, "subscribe": 3, "sign": 4, "fill": 10, "list": 5, "reprice": 1, "cancel": 1, "plan": 1},
+        **{"close_plan": 1, "cancel_order": 1, "cancel_all": 1, "transfer": 1, "suspend": 1, "royalty": 1, "wait": 1},
+    }
+    """The operations, and how often each is drawn."""
 
     def __init__(self, shop: Shop, accounts: Any, seed: int) -> None:
         self.shop, self.dice, self.admin = shop, random.Random(seed), accounts[0]
@@ -174,15 +178,8 @@ class ShopMachine:
     # --- operations
 
     def step(self) -> None:
-        operations: dict[str, Callable[[], None]] = {
-            name: getattr(self, f"do_{name}")
-            for name in (
-                *("list", "reprice", "cancel", "buy", "rent", "plan", "close_plan", "subscribe", "sign", "fill"),
-                *("cancel_order", "cancel_all", "transfer", "suspend", "royalty", "wait"),
-            )
-        }
-        chosen = self.dice.choices([*operations], [WEIGHTS.get(name, 1) for name in operations])[0]
-        operations[chosen]()
+        chosen = self.dice.choices([*self.OPERATIONS], [*self.OPERATIONS.values()])[0]
+        getattr(self, f"do_{chosen}")()
         self.check_money()
 
     def person(self) -> str:
