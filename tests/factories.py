@@ -113,7 +113,7 @@ class Mirror:
             "block_time": GENESIS_TIME + block if time is None else time,
         }
         with self.session() as session:
-            session.execute(insert(table).values(**row, **values))
+            session.execute(insert(table).values(**row | values))
 
     def work(self, work_id: int, *, owner: Any, block: int, content_hash: bytes | None = None, **values: Any) -> None:
         """A registered work: its event and the transfer from nobody to its owner."""

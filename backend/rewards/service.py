@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Literal
 
 import structlog
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, and_, any_, case, cast, func, or_, select, text
+from sqlalchemy import ARRAY, any_, cast, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from backend import mirror
@@ -28,14 +28,14 @@ from backend.content.store import ContentStore
 from backend.models.engagement import EngagementEvent
 from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore, RewardViewer
 from backend.models.sender import OutboxIntent
-from backend.rewards import engine, epochs, streams
+from backend.rewards import engine, epochs, payers, streams
 from backend.rewards.calendar import INTAKE_LOCK
 from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Rewards
 from backend.rewards.terms import Terms, raw
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
 from indexer.db import Uint256
-from indexer.models import block, event, view
+from indexer.models import block, view
 from indexer.types import Epoch
 
 log = structlog.get_logger(__name__)
@@ -120,7 +120,7 @@ def score(
     What somebody did with works of their own counts nothing and is left out: the chain says whose the work is, so it
     would tell whose the pseudonym is, and with it all else that the person watched.
     """
-    terms, head = Terms.of(chain), mirror.head(session)
+    head = mirror.head(session)
     row = session.get_one(RewardEpoch, epoch, with_for_update=True)
     all_found = session.execute(_EVENTS, {"epoch": epoch}).all()
     clusters = engine.clusters(links)
@@ -145,7 +145,7 @@ def score(
     )
     seen = {event.work_id for event in events}
     creators = {work_id: creator for work_id, creator in everything.creators.items() if work_id in seen}
-    for address in verified(session, terms, set(people), epoch=epoch, clusters=clusters):
+    for address in verified(session, chain, set(people), epoch=epoch, clusters=clusters):
         people[address].verified = True
     inputs = Inputs(
         creators=creators,
@@ -196,38 +196,22 @@ def _own(viewer: bytes, work_id: int, works: Works, clusters: Mapping[bytes, byt
 
 
 def verified(
-    session: Session, terms: Terms, accounts: set[bytes], *, epoch: int, clusters: Mapping[bytes, bytes]
+    session: Session,
+    chain: ChainInfo,
+    accounts: set[bytes],
+    *,
+    epoch: int,
+    clusters: Mapping[bytes, bytes],
 ) -> set[bytes]:
     """Which of the accounts are verified persons in an epoch: see `engine.trust_by_fees` and docs/rewards.md.
 
-    Payments in blocks of the epoch's own time count, each by its fee; a payment to the platform itself in full. A voice
-    that was paid once and counted for ever would cost nothing an epoch.
+    Payments and purchases in blocks of the epoch's own time count, each by its fee; a payment to the platform itself in
+    full. A voice that was paid once and counted for ever would cost nothing an epoch.
     """
-    payment, work = event("RevenueLedger", "PaymentReceived"), view("work")
-    payers = payment.c.payer == any_(cast(sorted(accounts), ARRAY(LargeBinary)))  # one parameter for any number
-    own: ColumnElement[bool] = or_(payment.c.payer == work.c.creator, payment.c.payer == work.c.owner)
-    rows = session.execute(
-        select(
-            payment.c.payer,
-            payment.c.token,
-            work.c.creator,
-            func.sum(case((payment.c.work_id == 0, payment.c.amount), else_=payment.c.fee)).label("fee"),
-        )
-        .outerjoin(work, and_(work.c.work_id == payment.c.work_id, payment.c.work_id != 0))
-        .where(
-            payers,
-            payment.c.block_time >= terms.calendar.start(Epoch(epoch)),
-            payment.c.block_time < terms.end(epoch),
-            func.coalesce(own, False).is_(False),
-        )
-        .group_by(payment.c.payer, payment.c.token, work.c.creator)
+    terms, storefront = Terms.of(chain), raw(chain.address("Storefront"))
+    payments = payers.fees(
+        session, accounts, storefront=storefront, since=terms.calendar.start(Epoch(epoch)), until=terms.end(epoch)
     )
-    payments = [
-        engine.Verification(
-            bytes(row.payer), None if row.creator is None else bytes(row.creator), bytes(row.token), int(row.fee)
-        )
-        for row in rows
-    ]
     return set(engine.trust_by_fees(payments, minimum=terms.voice.fee, cluster_of=clusters))
 
 

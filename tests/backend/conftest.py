@@ -70,7 +70,14 @@ def manifest(chain_of_the_app: Deployed | None, tmp_path: Path) -> Path:
         return chain_of_the_app.manifest
     contracts = {
         name: {"address": Account.from_key(keccak(text=name)).address, "block": 1}
-        for name in ("WorkRegistry", "RevenueLedger", "TroupeToken", "TroupeGovernor", "RewardDistributor")
+        for name in (
+            "WorkRegistry",
+            "RevenueLedger",
+            "TroupeToken",
+            "TroupeGovernor",
+            "RewardDistributor",
+            "Storefront",
+        )
     }
     path = tmp_path / "deployment.json"
     text = {

@@ -298,10 +298,60 @@ def test_payments_to_own_works_outside_the_epoch_or_too_small_verify_nobody(worl
     names = ("own", "early", "small", "enough", "late")
     accounts = {canonical(world.people(f"viewer-{name}")) for name in names}
     with world.unit() as session:
-        terms = Terms.of(world.chain)
-        first, second = (service.verified(session, terms, accounts, epoch=n, clusters={}) for n in (1, 2))
+        first, second = (service.verified(session, world.chain, accounts, epoch=n, clusters={}) for n in (1, 2))
     assert first == {canonical(world.people("viewer-enough"))}
     assert second == {canonical(world.people("viewer-late"))}
+
+
+@dataclass
+class Transaction:
+    """One transaction's logs, in order."""
+
+    world: World
+    hash: bytes = hash32("a transaction of sales")
+
+    def __call__(self, contract: str, name: str, **values: Any) -> None:
+        self.world.log(contract, name, tx_hash=self.hash, **values)
+
+    def paid(self, payer: bytes, work_id: int = 1) -> None:
+        amounts = {"amount": 10**16, "fee": 10**14, "kind": 2, "ref": bytes(32)}
+        self("RevenueLedger", "PaymentReceived", work_id=work_id, token=ETH, payer=payer, **amounts)
+
+    def bought(self, buyer: bytes) -> None:
+        what = {"listing_id": 1, "to_": OPERATOR, "qty": 1, "total": 1, "ref": bytes(32)}
+        self("Storefront", "Purchased", buyer=buyer, **what)
+
+    def subscribed(self, payer: bytes, subscriber: bytes) -> None:
+        self("Storefront", "Subscribed", plan_id=1, subscriber=subscriber, payer=payer, expires_at=1, paid=1)
+
+    def filled(self, buyer: bytes, royalty: int) -> None:
+        what = {"order_hash": bytes(32), "seller": OPERATOR, "to_": OPERATOR, "collection": OPERATOR, "token_id": 1}
+        self("Storefront", "OrderFilled", buyer=buyer, qty=1, token=ETH, total=1, royalty=royalty, **what)
+
+
+def test_what_is_paid_through_the_storefront_is_its_buyers(world: World) -> None:
+    """All kinds of sale in one transaction, beside free ones whose buyers paid nothing, and a payment past the shop."""
+    names = ("buys", "buys-free", "fills", "fills-free", "subscribes", "is-subscribed", "rents", "pays", "creator-2")
+    who = {name: canonical(world.people(name)) for name in names}
+    store = bytes.fromhex(world.chain.address("Storefront")[2:])
+    tx = Transaction(world)
+    tx.bought(who["buys"])
+    tx.paid(store)
+    tx.bought(who["buys-free"])
+    tx.paid(store)
+    tx.filled(who["fills"], 10**16)
+    tx.filled(who["fills-free"], 0)
+    for payer in ("subscribes", "creator-2"):  # the latter to a work of its own
+        tx.subscribed(who[payer], who["is-subscribed"])
+        tx.paid(store, work_id=2)
+    tx("Storefront", "Rented", token_id=1, user_=who["rents"], expires=1, paid=1)
+    tx.paid(store)
+    tx.bought(who["buys-free"])
+    tx.paid(who["pays"])
+    with world.unit() as session:
+        found = service.verified(session, world.chain, set(who.values()), epoch=1, clusters={})
+    verified = {name for name, address in who.items() if address in found}
+    assert verified == {"buys", "fills", "subscribes", "rents", "pays"}
 
 
 def test_a_voice_is_paid_for_in_each_epoch_anew(watched: World) -> None:
