@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
+from sqlalchemy import event
 
 from backend.chain import decode_call
 from backend.content.media import TEXT
@@ -18,6 +19,7 @@ from backend.payouts.routes import get_payout_statements_csv
 from backend.payouts.service import Payouts
 from backend.payouts.statements import csv_text
 from backend.rewards.merkle import Node, leaf_split, process
+from backend.works import splits
 from backend.works.rules import IN_DISPUTE, Status
 from backend.works.splits import Share
 from stack.postgres import DatabaseUrls
@@ -322,6 +324,29 @@ def test_a_share_moved_on_below_a_hidden_tree_leaves_everyones_proofs_right(clie
         assert [(item["version"], item["amount"]) for item in items] == [(3, due)]
         assert differences(story, items) == []
     assert get(client, f"/v1/payouts/{BOB}/claims")["items"] == [], "his file is nowhere, so nobody knows him by name"
+
+
+def test_looking_again_for_a_hidden_file_rewrites_nothing_and_reads_no_other_file_again(
+    client: Client, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: one unpublished share of a work with very many holders, which is looked for every two minutes."""
+    story = Story()
+    story.register(ALICE, shares=[Share(ALICE, 600_000), Share(BOB, 400_000)])
+    story.next_block(SPLIT_INTERVAL_S)
+    story.give(1, 3, [Share(CAROL, 100_000)], publish=False)
+    tell(story)
+    payouts = Payouts.of(client.app.state.core)
+    assert payouts.resolve_trees() >= 1
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(payouts.database.engine, "before_cursor_execute", note)
+    monkeypatch.setattr(splits, "read_tree_file", lambda data: pytest.fail("a file is read once"))
+    assert payouts.retry_trees() == 0
+    assert any("split_leaf" in statement for statement in statements)
+    assert not [each for each in statements if "split_leaf" in each and not each.startswith("SELECT")]
 
 
 def test_who_a_late_file_names_gets_a_proof_though_the_tree_was_used_before(client: Client, tell: Tell) -> None:
