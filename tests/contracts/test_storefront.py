@@ -311,6 +311,17 @@ def test_listings_die_with_the_sellers_ownership(shop, registry, work, author, b
     shop.store.cancelListing(edition, {"from": stranger})
 
 
+def test_listings_revive_with_the_sellers_ownership_and_pay_the_work(
+    shop, registry, work, author, buyer, stranger, edition
+):
+    """Who gets a work back finds the offers alive that nobody cancelled, at their price: the work's, not its owner's."""
+    registry.transferFrom(author, stranger, work, {"from": author})
+    registry.transferFrom(stranger, author, work, {"from": stranger})
+    before = author.balance()
+    shop.buy(buyer, edition)
+    assert (paid(shop, work), author.balance()) == (975, before)
+
+
 @pytest.mark.parametrize("status", [SUSPENDED, REVOKED])
 def test_case_24_sales_stop_with_suspension_and_revocation(shop, registry, work, author, buyer, admin, edition, status):
     character = minted(shop.characters, class_created(shop.characters, work, author), author, author)

@@ -2,8 +2,20 @@
 
 import pytest
 from kit import DAY, ZERO, mine_at, next_block_at, now, reverts
-from money import NATIVE, ROYALTY, SUBSCRIPTION, counters, plain
-from shop import RENTAL, class_created, item_created, listing, minted
+from money import (
+    NATIVE,
+    ROYALTY,
+    SUBSCRIPTION,
+    WEEK,
+    Leaf,
+    counters,
+    keyed,
+    placed,
+    plain,
+    reassign,
+    withdraw,
+)
+from shop import NO_PIN, RENTAL, class_created, item_created, listing, minted
 from works import CID, registered
 
 pytestmark = pytest.mark.feature("R4", via="chain")
@@ -84,6 +96,46 @@ def test_plan_goes_with_the_work(shop, registry, work, author, fan, plan):
     with reverts("StoreUnauthorized", author):
         shop.store.closePlan(plan, {"from": author})
     shop.store.closePlan(plan, {"from": fan})
+
+
+def test_plan_pays_the_works_shares_whoever_made_it(shop, registry, work, author, fan, stranger, plan):
+    """Attack: sell a work with its revenue and go on living on the plans that were made before."""
+    mine_at(now() + WEEK)
+    reassign(shop.books, work, next(placed(Leaf(str(author), 1_000_000))), Leaf(str(fan), 1_000_000))
+    registry.transferFrom(author, fan, work, {"from": author})
+    subscribe(shop, plan, stranger)
+    credited = counters(shop.books, work)[0]
+    assert credited == 975  # the price less the platform's fee
+    assert withdraw(shop.books, work, 2, next(placed(Leaf(str(fan), 1_000_000))), stranger) == credited
+    with reverts("RevenueNothingDue"):
+        withdraw(shop.books, work, 1, next(placed(Leaf(str(author), 1_000_000))), stranger)
+    assert shop.is_empty()
+
+
+# --- who paid
+
+
+def test_each_sale_tells_its_buyer_beside_its_payment(shop, work, author, lender, fan, stranger, plan):
+    """What engagement rewards read off the order of logs (backend/rewards/payers.py), through all four doors."""
+    character = minted(shop.characters, class_created(shop.characters, work, author), author, lender)
+    shop.characters.approve(shop.store, character, {"from": lender})
+    rental = shop.listed(lender, RENTAL, character, 1_000, period=DAY, maxSupply=10 * DAY)
+    copies = shop.edition(work, author, 1_000)
+    buy = shop.buy(fan, copies, to=stranger)
+    rent = shop.store.rent(rental, DAY, 1_000, {"from": fan, "value": 1_000})
+    join = subscribe(shop, plan, fan, to=stranger)
+    item = shop.store.listingOf(copies)[11]
+    shop.items.setApprovalForAll(shop.store, True, {"from": stranger})
+    order, signature = shop.signed(keyed(6).key, stranger, shop.items, item, price=1_000)
+    fill = shop.store.fillOrder(order, signature, 1, lender, NO_PIN, {"from": fan, "value": 1_000})
+    for tx, sale, who, told in (
+        (buy, "Purchased", "buyer", ["Purchased", "PaymentReceived"]),
+        (rent, "Rented", "user", ["Rented", "PaymentReceived"]),
+        (join, "Subscribed", "payer", ["Subscribed", "PaymentReceived"]),
+        (fill, "OrderFilled", "buyer", ["PaymentReceived", "OrderFilled"]),
+    ):
+        assert [event.name for event in tx.events if event.name in {sale, "PaymentReceived"}] == told
+        assert (tx.events[sale][who], tx.events["PaymentReceived"]["payer"]) == (fan, shop.store)
 
 
 # --- subscriptions

@@ -83,6 +83,19 @@ def fill(shop, buyer, order, signature, qty=1, to=None, pin=NO_PIN, value=None):
 # --- money
 
 
+def test_what_an_owner_mints_to_itself_and_sells_is_a_resale_within_the_cap(shop, work, author, buyer, accounts):
+    """The work is sure of the royalty of ERC-2981 and of the item's cap, not of the price: that is a listing's."""
+    item = item_created(shop.items, work, author, supply=2)
+    shop.items.mint(author, item, 2, {"from": author})
+    shop.items.setApprovalForAll(shop.store, True, {"from": author})
+    order, signature = shop.signed(keyed(1).key, author, shop.items, item, amount=2, price=1_000)
+    fill(shop, buyer, order, signature, 2)
+    royalty = shop.items.royaltyInfo(item, 2_000)[1]
+    assert (royalty, counters(shop.books, work)[0]) == (100, 100 - 100 * 250 // 10_000)
+    with reverts("ItemSupplyExceeded"):
+        shop.items.mint(author, item, 1, {"from": author})
+
+
 @pytest.mark.parametrize("currency", ["native", "usd"])
 def test_fill_pays_royalty_into_the_work_and_the_rest_to_the_seller(shop, work, seller, buyer, accounts, currency):
     token = NATIVE if currency == "native" else shop.usd
