@@ -314,7 +314,7 @@ def test_listings_die_with_the_sellers_ownership(shop, registry, work, author, b
 def test_listings_revive_with_the_sellers_ownership_and_pay_the_work(
     shop, registry, work, author, buyer, stranger, edition
 ):
-    """Who gets a work back finds the offers alive that nobody cancelled, at their price: the work's, not its owner's."""
+    """Who gets a work back finds the offers alive that nobody cancelled; their price is the work's, not its owner's."""
     registry.transferFrom(author, stranger, work, {"from": author})
     registry.transferFrom(stranger, author, work, {"from": stranger})
     before = author.balance()
