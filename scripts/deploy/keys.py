@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from getpass import getpass
 from pathlib import Path
 
 from eth_account import Account
@@ -63,26 +64,30 @@ def refuse_dev_addresses(chain_id: int, addresses: Iterable[str]) -> None:
         )
 
 
-def deployer(chain_id: int, environment: Mapping[str, str]) -> LocalAccount:
+def deployer(chain_id: int, environment: Mapping[str, str], ask: Callable[[str], str] = getpass) -> LocalAccount:
     """The key that pays for a deployment, and holds no role after it.
 
     On the development chain it is the phrase's first account. Elsewhere it is read from the encrypted file named by
-    TROUPE_KEYSTORE with the password in the file named by TROUPE_KEYSTORE_PASSWORD_FILE. Raises KeyRefused.
+    TROUPE_KEYSTORE with the password in the file named by TROUPE_KEYSTORE_PASSWORD_FILE, or the one that `ask` is told.
+    Raises KeyRefused.
     """
     if chain_id == DEVELOPMENT_CHAIN:
         return dev_account(0)
     keystore, password_file = environment.get("TROUPE_KEYSTORE"), environment.get("TROUPE_KEYSTORE_PASSWORD_FILE")
-    if not keystore or not password_file:
+    if not keystore:
         raise KeyRefused(
             f"chain {chain_id} is not the development chain ({DEVELOPMENT_CHAIN}), so development keys are refused: "
-            "set TROUPE_KEYSTORE to an encrypted key file and TROUPE_KEYSTORE_PASSWORD_FILE to a file with its password"
+            "set TROUPE_KEYSTORE to an encrypted key file, and TROUPE_KEYSTORE_PASSWORD_FILE to a file with its "
+            "password unless you want to be asked for it"
         )
     try:
         encrypted = json.loads(Path(keystore).read_text())
-        password = Path(password_file).read_text().rstrip("\n")
+        password = Path(password_file).read_text().rstrip("\n") if password_file else ask(f"password of {keystore}: ")
         account: LocalAccount = Account.from_key(Account.decrypt(encrypted, password))
     except OSError as error:
         raise KeyRefused(f"can't read {error.filename}: {error.strerror}") from None
+    except EOFError:
+        raise KeyRefused("nobody is there to be asked for a password: set TROUPE_KEYSTORE_PASSWORD_FILE") from None
     except (ValueError, KeyError, TypeError):
         raise KeyRefused(f"{keystore} is not a key file that this password opens") from None
     refuse_dev_addresses(chain_id, [account.address])

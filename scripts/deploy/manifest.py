@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +106,3 @@ def _erc20(web3: Any, address: str) -> Any:
         decimals = staticmethod(lambda: functions.decimals().call())
 
     return Reader
-
-
-def write(target: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest so that a reader sees the old file or the whole new one, never a part."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
-    with os.fdopen(handle, "w") as file:
-        json.dump(manifest, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, target)

@@ -9,6 +9,8 @@ from eth_account.signers.local import LocalAccount
 from eth_utils import keccak, to_checksum_address
 from web3.exceptions import TransactionNotFound
 
+from scripts.deploy.journal import Journal, Step
+
 RECEIPT_TIMEOUT_S = 600
 POLL_S = 0.01
 SLOWEST_POLL_S = 2.0
@@ -28,16 +30,34 @@ def created_address(sender: str, nonce: int) -> str:
 
 
 class Sender:
-    """One account on one chain. `web3` is a web3.Web3 (given, so that tests and scripts bring their own)."""
+    """One account on one chain. `web3` is a web3.Web3 (given, so that tests and scripts bring their own).
 
-    def __init__(self, web3: Any, account: LocalAccount) -> None:
+    With a journal, the steps that it knows are not sent anew: they are found on the chain, or the same bytes go there.
+    """
+
+    def __init__(self, web3: Any, account: LocalAccount, journal: Journal | None = None) -> None:
         self.web3 = web3
         self.account = account
         self.chain_id: int = web3.eth.chain_id
-        self.nonce: int = web3.eth.get_transaction_count(account.address)
+        count: int = web3.eth.get_transaction_count(account.address)
+        started = int(web3.eth.get_block("latest")["timestamp"])
+        self.journal = journal or Journal({}, count, started, [])
+        self.nonce = self.journal.first_nonce
         self.transactions = 0
         self.gas_used = 0
-        self.first_block: int | None = None
+        self.sent: list[tuple[str, int]] = []
+        """What was sent now and not before, with its gas."""
+        self._known = list(self.journal.steps)
+        if count > self.nonce + len(self._known):
+            raise SendError(
+                f"{account.address} has sent something else since the deployment began: its contracts would get other"
+                f" addresses. Begin anew: remove {self.journal.path} and spend on the whole set again"
+            )
+
+    @property
+    def started(self) -> int:
+        """Time of the block that the deployment began after."""
+        return self.journal.started
 
     def next_created(self, ahead: int = 0) -> str:
         """Address of the contract that the transaction after `ahead` others will create."""
@@ -45,43 +65,71 @@ class Sender:
 
     def send(self, what: str, *, to: str | None, data: str, value: int = 0) -> Any:
         """Send and wait. Returns the receipt; raises SendError, which names `what` was being done."""
-        fields: dict[str, Any] = {"from": self.account.address, "data": data, "value": value}
-        if to is not None:
-            fields["to"] = to
+        call = "0x" + keccak(text=f"{to}:{data}:{value}").hex()
+        step = self._known.pop(0) if self._known else None
+        if step is None:
+            step = self._signed(what, call, to=to, data=data, value=value)
+            self.journal.append(step)
+            receipt = self._delivered(step)
+            self.sent.append((what, receipt["gasUsed"]))
+        elif (step.nonce, step.call) == (self.nonce, call):
+            receipt = self._delivered(step)
+        else:
+            raise SendError(
+                f"{what} is not what the deployment was about to do when it was broken off ({step.what}): contracts or"
+                f" configuration have changed. Put them back, or remove {self.journal.path} and begin anew"
+            )
+        self.nonce += 1
+        if receipt["status"] != 1:
+            raise SendError(
+                f"{what} failed in transaction {step.hash}; no step can follow it: begin anew with another key"
+            )
+        self.transactions += 1
+        self.gas_used += receipt["gasUsed"]
+        return receipt
+
+    def _signed(self, what: str, call: str, **fields: Any) -> Step:
+        fields = {"from": self.account.address, **{key: given for key, given in fields.items() if given is not None}}
         try:
             gas = self.web3.eth.estimate_gas(fields)
         except Exception as error:  # web3 has a dozen classes for a call that reverts or can't be made
             raise SendError(f"{what} would fail: {error}") from error
         tip = self.web3.eth.max_priority_fee
-        base = self.web3.eth.get_block("latest")["baseFeePerGas"]
         fields |= {
             "chainId": self.chain_id,
             "nonce": self.nonce,
             "gas": gas * 12 // 10,
-            "maxFeePerGas": 2 * base + tip,
+            "maxFeePerGas": 2 * self.web3.eth.get_block("latest")["baseFeePerGas"] + tip,
             "maxPriorityFeePerGas": tip,
             "type": 2,
         }
-        fields.pop("from")
+        del fields["from"]
         signed = self.account.sign_transaction(fields)
-        sent = self.web3.eth.send_raw_transaction(signed.raw_transaction)
-        self.nonce += 1
-        receipt = self._receipt(sent, what)
-        if receipt["status"] != 1:
-            raise SendError(f"{what} failed in transaction {sent.hex()}")
-        self.transactions += 1
-        self.gas_used += receipt["gasUsed"]
-        if self.first_block is None:
-            self.first_block = receipt["blockNumber"]
-        return receipt
+        return Step(what, self.nonce, call, "0x" + bytes(signed.hash).hex(), "0x" + bytes(signed.raw_transaction).hex())
 
-    def _receipt(self, sent: bytes, what: str) -> Any:
+    def _delivered(self, step: Step) -> Any:
+        """The receipt of a step, which is sent if the chain does not know it."""
+        try:
+            return self.web3.eth.get_transaction_receipt(step.hash)
+        except TransactionNotFound:
+            self._broadcast(step)
         deadline = time.monotonic() + RECEIPT_TIMEOUT_S
         pause = POLL_S
         while time.monotonic() < deadline:
             try:
-                return self.web3.eth.get_transaction_receipt(sent)
+                return self.web3.eth.get_transaction_receipt(step.hash)
             except TransactionNotFound:
                 time.sleep(pause)
                 pause = min(2 * pause, SLOWEST_POLL_S)
-        raise SendError(f"{what}: transaction {sent.hex()} is not mined after {RECEIPT_TIMEOUT_S} s")
+        raise SendError(
+            f"{step.what}: transaction {step.hash} is not mined after {RECEIPT_TIMEOUT_S} s: deploy again to wait on"
+        )
+
+    def _broadcast(self, step: Step) -> None:
+        try:
+            self.web3.eth.send_raw_transaction(step.raw)
+        except Exception as error:  # a node says in its own words that it knows the transaction already
+            try:
+                self.web3.eth.get_transaction(step.hash)
+            except TransactionNotFound:
+                raise SendError(f"{step.what}: the node refused the transaction: {error}") from error

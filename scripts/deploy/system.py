@@ -74,7 +74,7 @@ class Deployment:
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def run(self) -> System:
-        """All steps in order. Raises SendError or PlanError; nothing is finished half: run again from a new account."""
+        """All steps in order. Raises SendError or PlanError; with the same journal it goes on where it was."""
         self.plan.allocations()
         self.create_core()
         self.create_signatures()
@@ -91,8 +91,7 @@ class Deployment:
     def create_core(self) -> None:
         """AccessManager, Timelock, vesting wallets, token and Governor."""
         plan, system, deployer = self.plan, self.system, self.sender.account.address
-        now = self.sender.web3.eth.get_block("latest")["timestamp"]
-        system.vesting_start = now
+        now = system.vesting_start = self.sender.started
         manager = self.create("AccessManager", deployer)
         timelock = self.create("TimelockController", plan.governance.timelock_delay, [], [ZERO_ADDRESS], deployer)
         treasury = self.create("VestingWallet", timelock.address, now, plan.token.vesting, keep=False)
@@ -148,8 +147,7 @@ class Deployment:
         """RewardDistributor, RevenueLedger, WorkRegistry and WorkStanding; each of the last three names the next."""
         plan, system = self.plan, self.system
         manager, rewards = system.AccessManager.address, plan.rewards
-        now = self.sender.web3.eth.get_block("latest")["timestamp"]
-        system.genesis = now - now % DAY  # epochs begin at midnight UTC
+        system.genesis = self.sender.started // DAY * DAY  # epochs begin at midnight UTC
         distributor = self.create(
             "RewardDistributor",
             manager,

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from brownie import accounts, project, web3
@@ -17,7 +18,9 @@ from works import CID, registered
 
 from scripts.deploy import keys, manifest, plan, sending
 from scripts.deploy.export_abi import CONTRACTS, ROOT
-from scripts.deploy.main import Refused, bind, plan_for, table
+from scripts.deploy.files import write_json
+from scripts.deploy.journal import Journal, JournalError
+from scripts.deploy.main import Refused, Run, bind, confirm, forecast, plan_for, table
 from scripts.deploy.plan import (
     ADMIN,
     GUARDIAN,
@@ -30,6 +33,7 @@ from scripts.deploy.plan import (
     Plan,
     PlanError,
 )
+from scripts.deploy.rehearsal import Prices, Rehearsal
 from scripts.deploy.sending import Sender, SendError, created_address
 from scripts.deploy.system import Deployment, members
 from scripts.deploy.verify import compare
@@ -108,8 +112,8 @@ def test_manifest_has_what_the_other_parts_read(stated, system, sender):
 
 def test_manifest_is_written_whole(tmp_path, stated):
     target = tmp_path / "below" / "deployment.json"
-    manifest.write(target, {"old": True})
-    manifest.write(target, stated)
+    write_json(target, {"old": True})
+    write_json(target, stated)
     assert json.loads(target.read_text()) == stated
     assert [path.name for path in target.parent.iterdir()] == ["deployment.json"]
 
@@ -804,6 +808,11 @@ def split_leaf(account, weight):
 # ---------------------------------------------------------------------------------------------------- keys and plans
 
 
+def nobody(question):
+    """Nobody answers."""
+    raise EOFError
+
+
 def test_development_keys_are_refused_off_the_development_chain(tmp_path):
     with pytest.raises(keys.KeyRefused, match="chain 1 is not the development chain"):
         keys.deployer(1, {})
@@ -821,6 +830,10 @@ def test_development_keys_are_refused_off_the_development_chain(tmp_path):
         keys.deployer(1, environment)
     with pytest.raises(keys.KeyRefused, match="can't read"):
         keys.deployer(1, environment | {"TROUPE_KEYSTORE": str(tmp_path / "none")})
+    del environment["TROUPE_KEYSTORE_PASSWORD_FILE"]
+    assert keys.deployer(1, environment, ask=lambda question: "secret").address == own.address
+    with pytest.raises(keys.KeyRefused, match="nobody is there to be asked"):
+        keys.deployer(1, environment, ask=nobody)
 
 
 def test_development_chain_uses_the_phrase_s_first_account():
@@ -910,3 +923,123 @@ def test_roles_are_the_governors(system):
     assert system.TroupeGovernor.GUARDIAN_ROLE() == GUARDIAN
     with pytest.raises(VirtualMachineError):
         system.AccessManager.labelRole(ADMIN, "x", {"from": accounts[0]})
+
+
+# ------------------------------------------------------------------------------------ broken off, rehearsed, confirmed
+
+
+class Killed(BaseException):
+    """The process ends here; nothing catches it."""
+
+
+class Mortal(Sender):
+    """A sender that dies at the first step that nobody has begun: with it noted and not sent, or sent and not noted as
+    mined."""
+
+    sends_it = False
+    doomed = False
+
+    def _signed(self, *args, **fields):
+        self.doomed = True
+        return super()._signed(*args, **fields)
+
+    def _broadcast(self, step):
+        if not self.doomed or self.sends_it:
+            super()._broadcast(step)
+        if self.doomed:
+            raise Killed
+
+
+def fresh(tmp_path, name="deployment"):
+    """A run on the development chain that keeps its files in a folder of its own."""
+    return Run.prepared({"TROUPE_DEPLOYMENT": str(tmp_path / f"{name}.json")})
+
+
+def test_a_deployment_killed_at_each_step_deploys_nothing_twice(tmp_path):
+    account, killed, bound = keys.dev_account(0), 0, {}
+
+    def bound_once(name, address, abi):
+        return bound[address] if address in bound else bound.setdefault(address, bind(name, address, abi))
+
+    first = web3.eth.get_transaction_count(account.address)
+    while True:
+        run = fresh(tmp_path)
+        run.contract_at = bound_once  # else most of the time goes into reading the same ABIs
+        mortal = Mortal(web3, account, run.sender.journal)
+        mortal.sends_it = bool(killed % 2)
+        try:
+            stated = run.carried_out(mortal)
+            break
+        except Killed:
+            killed += 1
+    steps = run.sender.journal.steps
+    assert killed == len(steps) > 40
+    assert [step.nonce for step in steps] == list(range(first, web3.eth.get_transaction_count(account.address)))
+    assert differences(stated) == []
+
+
+def broken_off(tmp_path, steps):
+    """The journal of a deployment that was broken off after so many steps."""
+    run = fresh(tmp_path)
+    sender = run.sender
+
+    def stop(*args, **fields):
+        if len(sender.journal.steps) == steps:
+            raise Killed
+        return Sender._signed(sender, *args, **fields)
+
+    sender._signed = stop
+    with pytest.raises(Killed):
+        run.carried_out(sender)
+    return sender.journal
+
+
+def test_a_broken_deployment_goes_on_with_what_it_began_or_not_at_all(tmp_path):
+    broken_off(tmp_path, 8)
+    other = fresh(tmp_path)
+    other.plan = replace(other.plan, token=plan.Token(name="Other"))
+    with pytest.raises(SendError, match="contracts or configuration have changed"):
+        other.carried_out(other.sender)
+    with pytest.raises(JournalError, match="on another chain or by another account"):
+        Journal.opened(tmp_path / "deployment.journal", {"chainId": 1}, 0, 0)
+    accounts[0].transfer(accounts[1], 1)
+    with pytest.raises(SendError, match="has sent something else since the deployment began"):
+        fresh(tmp_path)
+
+
+def test_a_rehearsal_sends_nothing_and_foretells_every_step(tmp_path):
+    run, before = fresh(tmp_path), web3.eth.block_number
+    rehearsal = run.rehearsed()
+    assert web3.eth.block_number == before
+    assert not list(tmp_path.iterdir())
+    shown = forecast(run, rehearsal)
+    assert shown.count(" gas\n") == len(rehearsal.steps) > 40
+    assert f"{len(rehearsal.steps)} transactions, {rehearsal.gas:,} gas" in shown
+    run.carried_out(run.sender)
+    assert [what for what, _ in run.sender.sent] == [what for what, _ in rehearsal.steps]
+    assert run.sender.gas_used == rehearsal.gas
+
+
+def test_a_rehearsal_of_a_broken_deployment_foretells_the_rest(tmp_path):
+    journal = broken_off(tmp_path, 20)
+    run = fresh(tmp_path)
+    rehearsal = run.rehearsed()
+    shown = forecast(run, rehearsal)
+    assert "20 steps are done already" in shown
+    assert f"   21  {rehearsal.steps[0][0]}" in shown
+    assert len(run.carried_out(run.sender)["contracts"]) == len(CONTRACTS)
+    assert [what for what, _ in rehearsal.steps] == [what for what, _ in run.sender.sent]
+    assert journal.steps == run.sender.journal.steps[:20]
+
+
+def test_nothing_is_spent_unconfirmed_or_without_coins(tmp_path):
+    run = fresh(tmp_path)
+    costly = Rehearsal([("deploying", 1_000_000)], Prices(10**9, 2 * 10**9), 10**18)
+    confirm(run, costly, ask=lambda question: "development\n")
+    for answer in ("", "yes", "sepolia"):
+        with pytest.raises(Refused, match="nothing was sent"):
+            confirm(run, costly, ask=lambda question, answer=answer: answer)
+    with pytest.raises(Refused, match="nobody is there to confirm it"):
+        confirm(run, costly, ask=nobody)
+    with pytest.raises(Refused, match=r"has 0.002400 ETH|may need 0.002400 ETH"):
+        confirm(run, costly._replace(balance=costly.most - 1), ask=nobody)
