@@ -23,6 +23,7 @@ from typing import IO, Protocol
 
 from backend.content.cid import CID
 from backend.content.unixfs import InvalidBlock, Layout, Link, blocks_below, decode, import_file, read_file
+from backend.files import sync
 
 
 class ContentError(Exception):
@@ -180,7 +181,7 @@ class BlockStore:
         with self._locked(fcntl.LOCK_SH):
             link = import_file(pieces, emit, self.layout)
             for folder in (*touched, self.root / "blocks"):
-                _sync_folder(folder)
+                sync(folder)
             if pin:
                 self._write_pin(link.cid)
         return link
@@ -248,7 +249,7 @@ class BlockStore:
         if not path.exists():
             with _disk():
                 self._replace(path, b"recursive\n")
-                _sync_folder(path.parent)
+                sync(path.parent)
 
     @contextlib.contextmanager
     def _locked(self, mode: int) -> Iterator[IO[bytes]]:
@@ -265,12 +266,3 @@ def _disk() -> Iterator[None]:
         yield
     except OSError as error:
         raise ContentUnavailable(f"the content store can't be written ({error.strerror}); free space, retry") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

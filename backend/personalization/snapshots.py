@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from hashlib import sha256
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from backend.files import sync
 from backend.personalization.linear import ItemItem
 
 _ARRAYS = ("work_ids", "data", "indices", "indptr")
@@ -19,14 +19,6 @@ _ARRAYS = ("work_ids", "data", "indices", "indptr")
 
 class BrokenSnapshot(Exception):
     """A snapshot's files are not what was written; train again or go back to an older one."""
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write(models: Path, model: ItemItem) -> str:
@@ -45,14 +37,14 @@ def write(models: Path, model: ItemItem) -> str:
             file = partial / f"{name}.npy"
             np.save(file, arrays[name], allow_pickle=False)
             digests[name] = sha256(file.read_bytes()).hexdigest()
-            _fsync(file)
+            sync(file)
         manifest = json.dumps({"format": "troupe-item-item/1", "sha256": digests}, sort_keys=True).encode()
         (partial / "manifest.json").write_bytes(manifest)
-        _fsync(partial / "manifest.json")
+        sync(partial / "manifest.json")
         name = sha256(manifest).hexdigest()[:24]
         if not (models / name).exists():
             partial.rename(models / name)
-            _fsync(models)
+            sync(models)
         return name
     finally:
         shutil.rmtree(partial, ignore_errors=True)
