@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -39,6 +40,8 @@ class Suite:
     """True when it is pytest and leaves a JUnit file to count."""
     may_skip: bool = False
     env: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
+    """True when its random histories are to be new ones; the first one's seed is printed."""
 
 
 SUITES = [
@@ -59,7 +62,15 @@ SUITES = [
     Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),
     Suite("nightly", [*PYTEST, "-m", "nightly"], "nightly"),
     Suite("planted", [".venv/app/bin/python", "-m", "scripts.plant"], "nightly", counts=False),
-    Suite("contracts-new", CONTRACTS, "nightly"),
+    Suite("contracts-new", CONTRACTS, "nightly", fresh=True),
+    Suite(
+        "histories",
+        # 500 examples of 50 steps for each machine.
+        [*CONTRACTS, "-k", "stateful"],
+        "nightly",
+        env={"TROUPE_STATEFUL_STEPS": "25000"},
+        fresh=True,
+    ),
     Suite("backend-new", QUICK, "nightly"),
 ]
 
@@ -102,9 +113,12 @@ def run(suite: Suite, extra: Iterable[str] = ()) -> Outcome:
     command = [*suite.command, *extra]
     if suite.counts:
         command.append(f"--junitxml={report}")
-    print(f"\n=== {suite.name}: {' '.join(command)}", flush=True)
+    env = suite.env | ({"TROUPE_STATEFUL_SEED": str(secrets.randbelow(10**9))} if suite.fresh else {})
+    print(
+        f"\n=== {suite.name}: {' '.join([*(f'{name}={value}' for name, value in env.items()), *command])}", flush=True
+    )
     started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | suite.env)
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | env)
     outcome = Outcome(suite, time.monotonic() - started, done.returncode)
     if suite.counts:
         outcome.passed, outcome.failed, outcome.skipped = counted(report)

@@ -10,9 +10,18 @@ from typing import Any
 EXAMPLES = int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "24"))
 """How much a run does: eight are one history of each machine, so `make test` does three."""
 
+WHOLE_STEPS = int(os.environ.get("TROUPE_STATEFUL_STEPS", "0"))
+"""Instead: as many histories of each machine as it takes for so many steps."""
+
 FIRST = int(os.environ.get("TROUPE_STATEFUL_SEED", "0"))
-SEEDS = range(FIRST, FIRST + max(1, EXAMPLES // 8))
-"""The run's histories. A test has its seed in its name; with that as TROUPE_STATEFUL_SEED it is the first of a run."""
+
+
+def seeds(steps: int) -> range:
+    """Seeds of a machine's histories, which have so many steps each.
+
+    A test has its seed in its name; with that as TROUPE_STATEFUL_SEED it is the first of a run.
+    """
+    return range(FIRST, FIRST + (-(-WHOLE_STEPS // steps) or max(1, EXAMPLES // 8)))
 
 
 class Reached:

@@ -16,7 +16,7 @@ from characters import (
     signed_import,
     token_id,
 )
-from histories import SEEDS
+from histories import seeds
 from kit import DAY, ZERO, both, folded, logs_of, mine_at, now
 from money import ACTIVE, NONE, SUSPENDED, hexed, keyed
 from works import CID
@@ -351,7 +351,7 @@ def deployed(contract, authority, registry, accounts):
     return made
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(STEPS))
 def test_stateful_characters_follow_their_model(authority, registry, accounts, work, seed, reached):
     """Every outcome and getter through a random history, the invariants, and the state from events alone."""
     characters = deployed(Characters, authority, registry, accounts)

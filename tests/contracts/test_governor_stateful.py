@@ -25,7 +25,7 @@ from governorkit import (
     nonce_of,
     submit,
 )
-from histories import SEEDS
+from histories import seeds
 from kit import DAY, TRP, both, logs_of, mine_at, now
 
 pytestmark = pytest.mark.feature("G1", via="chain")
@@ -314,7 +314,7 @@ def system():
     return deploy_governance()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(STEPS))
 def test_stateful_governor_follows_its_model(system, seed, reached):
     """Case 60: votes used stay within the snapshot, states advance, executions alone change the treasury."""
     machine = GovernorMachine(system, seed)

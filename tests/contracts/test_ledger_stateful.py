@@ -2,7 +2,7 @@
 
 import pytest
 from brownie import MockUSD, OpenToken, OverpayingLedger, RevenueLedger
-from histories import SEEDS
+from histories import seeds
 from kit import logs_of
 from machine import Machine
 from money import DIGEST, NATIVE, hexed, node, plain
@@ -35,7 +35,7 @@ def run(one, steps=STEPS):
             one.check()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(STEPS))
 def test_stateful_ledger_equals_its_twin(authority, accounts, seed, reached):
     """Case 60, and I1 to I7: every amount and refusal of a random history, the residue, and the state from events."""
     one = machine(RevenueLedger, seed, authority, accounts)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from brownie import web3
-from histories import EXAMPLES, SEEDS
+from histories import EXAMPLES, seeds
 from kit import ZERO, both, logs_of, mine_at, now, outcome
 from reward_model import Account, Pending, RewardModel
 from rewardkit import (
@@ -294,7 +294,7 @@ def people():
     return [web3.to_checksum_address((7_777 * (i + 1)).to_bytes(20, "big")) for i in range(6)]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(STEPS))
 def test_v4_stateful_rewards_follow_their_model(system, people, seed, reached):
     """Case 60: every outcome, balance and getter through a random history, and its state from the events alone."""
     machine = RewardMachine(system, people, seed)

@@ -18,7 +18,7 @@ from brownie import (
 from brownie.test import given
 from eth_abi import encode
 from eth_utils import keccak
-from histories import SEEDS
+from histories import seeds
 from hypothesis import settings, strategies
 from kit import ZERO, both, logs_of, next_block_at, now, outcome, reverts, within_budget
 from money import DIGEST, NONE, SUSPENDED, hexed, keyed, plain
@@ -824,7 +824,7 @@ class Machine:
         assert all(self.forwarder.nonces(key) == 0 for key in self.keys)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(STEPS))
 def test_stateful_sessions_follow_their_model(forwarder, target, accounts, seed, reached):
     """A key does what its grant allows and nothing else; each request once; values never pass the limit."""
     reached.add(Machine(forwarder, target, accounts, seed).run().outcomes)

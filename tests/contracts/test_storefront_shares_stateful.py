@@ -2,7 +2,7 @@
 
 import pytest
 from brownie import PayersStorefront
-from histories import SEEDS
+from histories import seeds
 from share_machine import ShareMachine
 from shop import deployed
 
@@ -17,7 +17,7 @@ def run(machine):
     machine.check()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(STEPS))
 def test_stateful_sales_with_a_share_equal_their_model(shop, accounts, seed, reached):
     """Price, work and share change hands together or not at all; each version pays its holders, to the unit."""
     machine = ShareMachine(shop, accounts, seed)

@@ -2,7 +2,7 @@
 
 import pytest
 from brownie import KeepingStorefront
-from histories import SEEDS
+from histories import seeds
 from kit import logs_of
 from money import plain
 from shop import deployed
@@ -18,7 +18,7 @@ def run(machine, steps=STEPS):
         machine.step()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(STEPS))
 def test_stateful_storefront_equals_its_model(shop, accounts, seed, reached):
     """Money in is credited in the ledger or paid to sellers, to the unit; the storefront holds nothing after a call."""
     machine = ShopMachine(shop, accounts, seed)
