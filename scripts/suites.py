@@ -114,9 +114,8 @@ def run(suite: Suite, extra: Iterable[str] = ()) -> Outcome:
     if suite.counts:
         command.append(f"--junitxml={report}")
     env = suite.env | ({"TROUPE_STATEFUL_SEED": str(secrets.randbelow(10**9))} if suite.fresh else {})
-    print(
-        f"\n=== {suite.name}: {' '.join([*(f'{name}={value}' for name, value in env.items()), *command])}", flush=True
-    )
+    shown = [*(f"{name}={value}" for name, value in env.items()), *command]
+    print(f"\n=== {suite.name}: {' '.join(shown)}", flush=True)
     started = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, env=os.environ | env)
     outcome = Outcome(suite, time.monotonic() - started, done.returncode)

@@ -22,9 +22,9 @@ CHECKED_IN = keccak(text="checkedIn")
 IMPORT = [("uint256", "tokenId"), ("bytes32", "platformId"), ("uint24", "exportNumber"), ("uint48", "deadline")]
 
 
-def within_budget(operation: str, gas: int) -> None:
+def within_budget(operation: str, tx: Any) -> None:
     """kit.within_budget with the budgets of Characters."""
-    kit.within_budget(operation, gas, GAS_FILE)
+    kit.within_budget(operation, tx, GAS_FILE)
 
 
 def class_params(work: int, **given: Any) -> tuple[Any, ...]:

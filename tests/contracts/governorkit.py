@@ -77,7 +77,7 @@ def submit(system: Any, proposer: Any, *calls: Any, description: str = "a propos
     )
     tx = system.governor.propose(proposal.targets, proposal.values, proposal.calldatas, description, {"from": proposer})
     proposal.id = tx.events["ProposalCreated"]["proposalId"]
-    proposal.gas = tx.gas_used
+    proposal.tx = tx
     return proposal
 
 

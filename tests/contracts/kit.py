@@ -192,19 +192,28 @@ def report_gas(operation: str, gas: int, **beside: Any) -> None:
             report.write(json.dumps({"operation": operation, "gas": gas, **beside}) + "\n")
 
 
-def within_budget(operation: str, gas: int, file: Path = GAS_FILE) -> None:
-    """The transaction costs at most its committed budget: the first reviewed measurement and 2%, below the ceiling.
+def slots_changed(tx: Any) -> int:
+    """Number of storage slots, of all contracts together, that a transaction left with another value."""
+    options = {"tracer": "prestateTracer", "tracerConfig": {"diffMode": True}}
+    traced = web3.provider.make_request("debug_traceTransaction", [tx.txid, options])["result"]
+    sides = (traced["pre"], traced["post"])  # a slot that was cleared stands before only, a fresh one after only
+    return len({(account, slot) for side in sides for account, at in side.items() for slot in at.get("storage", {})})
 
-    With TROUPE_GAS_RECORD set, a budget that is missing is written from this measurement, for review in the diff.
+
+def within_budget(operation: str, tx: Any, file: Path = GAS_FILE) -> None:
+    """The transaction costs at most its committed budget and changes as many storage slots as stand beside it.
+
+    A budget is the first reviewed measurement and 2%, never above the design's ceiling. With TROUPE_GAS_WRITE set, what
+    is measured is written, for review in the diff.
     """
     budgets = json.loads(file.read_text())
-    entry = budgets.setdefault(operation, {})
+    entry, gas, slots = budgets.setdefault(operation, {}), int(tx.gas_used), slots_changed(tx)
+    ceiling = entry.get("ceiling", 2 * gas)
     report_gas(operation, gas, file=file.name, ceiling=entry.get("ceiling"))
-    if "budget" not in entry and os.environ.get("TROUPE_GAS_RECORD"):
-        entry["measured"], entry["budget"] = gas, min(gas * 102 // 100, entry.get("ceiling", gas * 2))
+    if os.environ.get("TROUPE_GAS_WRITE"):
+        entry.update(measured=gas, budget=min(gas * 102 // 100, ceiling), slots=slots)
         file.write_text(json.dumps(budgets, indent=2, sort_keys=True) + "\n")
-    assert "budget" in entry, f"{operation} costs {gas} gas and has no budget: run with TROUPE_GAS_RECORD=1"
-    assert entry["measured"] <= entry.get("ceiling", entry["measured"]), (
-        f"{operation} was measured above its ceiling: review it"
-    )
+    assert "budget" in entry, f"{operation} costs {gas} gas and has no budget: run with TROUPE_GAS_WRITE=1"
+    assert gas <= ceiling, f"{operation} costs {gas} gas, above its ceiling of {ceiling}: look at the design again"
     assert gas <= entry["budget"], f"{operation} costs {gas} gas, the budget is {entry['budget']}"
+    assert slots == entry["slots"], f"{operation} changes {slots} storage slots, not {entry['slots']}"

@@ -17,9 +17,9 @@ from scripts.deploy.plan import SELLER
 GAS_FILE = Path(__file__).with_name("gas_shop.json")
 
 
-def within_budget(operation: str, gas: int) -> None:
+def within_budget(operation: str, tx: Any) -> None:
     """kit.within_budget with the budgets of the shop."""
-    kit.within_budget(operation, gas, GAS_FILE)
+    kit.within_budget(operation, tx, GAS_FILE)
 
 
 EDITION, CHARACTER, WORK, RENTAL = range(4)

@@ -892,38 +892,36 @@ def test_characters_serve_the_registrys_ledger(characters, registry):
 def test_gas_mint(characters, work, author, minter, holder):
     """Steady: the holder has one already. The design's ceiling is 112,000. By the role, the AccessManager is asked."""
     class_created(characters, work, author)
-    within_budget("Characters.mint, first", characters.mint(holder, 1, CID, {"from": author}).gas_used)
-    within_budget("Characters.mint, steady", characters.mint(holder, 1, CID, {"from": author}).gas_used)
-    within_budget("Characters.mint, steady, by the role", characters.mint(holder, 1, CID, {"from": minter}).gas_used)
+    within_budget("Characters.mint, first", characters.mint(holder, 1, CID, {"from": author}))
+    within_budget("Characters.mint, steady", characters.mint(holder, 1, CID, {"from": author}))
+    within_budget("Characters.mint, steady, by the role", characters.mint(holder, 1, CID, {"from": minter}))
 
 
 def test_gas_of_holders(characters, dynamic, holder, guest, author):
     """Fresh slots: one a first use; two an export, none for the next."""
     until = now() + DAY
-    within_budget("Characters.setUser, first", characters.setUser(dynamic, guest, until, {"from": holder}).gas_used)
-    within_budget(
-        "Characters.setUser, longer", characters.setUser(dynamic, guest, until + 1, {"from": holder}).gas_used
-    )
-    within_budget("Characters.endUse", characters.endUse(dynamic, {"from": guest}).gas_used)
+    within_budget("Characters.setUser, first", characters.setUser(dynamic, guest, until, {"from": holder}))
+    within_budget("Characters.setUser, longer", characters.setUser(dynamic, guest, until + 1, {"from": holder}))
+    within_budget("Characters.endUse", characters.endUse(dynamic, {"from": guest}))
     minted(characters, dynamic >> 32, author, author)
     tx = characters.transferFrom(holder, author, dynamic, {"from": holder})
-    within_budget("Characters.transferFrom", tx.gas_used)
-    within_budget("Characters.exportTo", characters.exportTo(dynamic, GAME, {"from": author}).gas_used)
+    within_budget("Characters.transferFrom", tx)
+    within_budget("Characters.exportTo", characters.exportTo(dynamic, GAME, {"from": author}))
     args = signed_import(characters, keyed(9).key, dynamic, 1)
-    within_budget("Characters.importFrom", characters.importFrom(*args, {"from": author}).gas_used)
-    within_budget("Characters.burn", characters.burn(dynamic, {"from": author}).gas_used)
+    within_budget("Characters.importFrom", characters.importFrom(*args, {"from": author}))
+    within_budget("Characters.burn", characters.burn(dynamic, {"from": author}))
 
 
 def test_gas_of_a_works_people(characters, work, author, holder, guest, organiser, dynamic):
     tx = characters.createClass(class_params(work), {"from": author})
-    within_budget("Characters.createClass", tx.gas_used)
+    within_budget("Characters.createClass", tx)
     params = class_params(work, ticket=True, organiser=organiser, traitSetter=guest)
-    within_budget("Characters.createClass of tickets", characters.createClass(params, {"from": author}).gas_used)
+    within_budget("Characters.createClass of tickets", characters.createClass(params, {"from": author}))
     ticket = minted(characters, characters.classCount(), holder, author)
-    within_budget("Characters.checkIn", characters.checkIn(ticket, {"from": organiser}).gas_used)
-    within_budget("Characters.setTrait, first", characters.setTrait(dynamic, LEVEL, VALUE, {"from": guest}).gas_used)
-    within_budget("Characters.setTrait, again", characters.setTrait(dynamic, LEVEL, CID, {"from": guest}).gas_used)
-    within_budget("Characters.setMetadata", characters.setMetadata(dynamic, OTHER_CID, {"from": guest}).gas_used)
+    within_budget("Characters.checkIn", characters.checkIn(ticket, {"from": organiser}))
+    within_budget("Characters.setTrait, first", characters.setTrait(dynamic, LEVEL, VALUE, {"from": guest}))
+    within_budget("Characters.setTrait, again", characters.setTrait(dynamic, LEVEL, CID, {"from": guest}))
+    within_budget("Characters.setMetadata", characters.setMetadata(dynamic, OTHER_CID, {"from": guest}))
 
 
 def test_code_fits(characters):

@@ -1,17 +1,11 @@
-"""Gas of the money contracts: whole transactions, against committed budgets and the design's ceilings.
+"""Gas of the money contracts: whole transactions, against the committed budgets and ceilings of gas_money.json."""
 
-A budget is the first reviewed measurement + 2%. Beside it, in gas_money.json, stands how many storage slots it
-changed. After a review, TROUPE_GAS_WRITE=1 writes new ones. A ceiling is where the design is to be looked at again.
-"""
-
-import json
-import os
 from pathlib import Path
 
 import pytest
 from brownie import MerkleSumHarness, RevenueLedger, WorkRegistry, web3
 from conftest import FEE_BPS, ROYALTY_BPS
-from kit import mine_after, report_gas
+from kit import mine_after, within_budget
 from money import DIGEST, NATIVE, NONE, TIP, WEEK, Leaf, Placed, claim, grown, opened, pay, placed, witness
 from works import licensed, params, registered
 
@@ -19,54 +13,13 @@ from backend.rewards.merkle import Tree, leaf_split
 
 pytestmark = pytest.mark.feature("R2", via="chain")
 
-BUDGETS = Path(__file__).with_name("gas_money.json")
-CEILINGS = {
-    "pay native, steady": 50_000,
-    "pay token, steady": 76_000,
-    "settle, steady": 50_000,
-    "withdraw of 10,000, steady": 82_000,
-    "withdraw of 10,000, first": 110_000,
-    "reassign of 10,000, gathered": 110_000,
-    "reassign of 10,000, at once": 110_000,
-    "register with 1 parent": 285_000,
-}
+GAS_FILE = Path(__file__).with_name("gas_money.json")
 CODE_LIMIT = 24_576
 
 
-@pytest.fixture(scope="module")
-def measured():
-    """Figures of this run by operation; compared, or written, at the end of the module."""
-    figures = {}
-    yield figures
-    if os.environ.get("TROUPE_GAS_WRITE"):
-        table = {
-            name: {"measured": gas, "budget": gas * 102 // 100, "slots": slots}
-            for name, (gas, slots) in figures.items()
-        }
-        BUDGETS.write_text(json.dumps(table, indent=2) + "\n")
-
-
-@pytest.fixture
-def within(measured):
-    """Checks a transaction's gas against the ceiling and the budget of its operation."""
-
-    def check(name, tx):
-        gas = tx.gas_used
-        measured[name] = gas, slots_changed(tx)
-        report_gas(name, gas, file=BUDGETS.name, ceiling=CEILINGS.get(name))
-        assert gas < CEILINGS.get(name, 10**9), f"{name} takes {gas}: above the ceiling, look at the design again"
-        if not os.environ.get("TROUPE_GAS_WRITE"):
-            budget = json.loads(BUDGETS.read_text())[name]["budget"]
-            assert gas <= budget, f"{name} takes {gas}, its budget is {budget} (TROUPE_GAS_WRITE=1 after review)"
-
-    return check
-
-
-def slots_changed(tx):
-    """Number of storage slots, of all contracts together, that a transaction left with another value."""
-    options = {"tracer": "prestateTracer", "tracerConfig": {"diffMode": True}}
-    answer = web3.provider.make_request("debug_traceTransaction", [tx.txid, options])
-    return sum(len(account.get("storage", {})) for account in answer["result"]["post"].values())
+def within(operation, tx):
+    """kit.within_budget with the budgets of the money contracts."""
+    within_budget(operation, tx, GAS_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +39,7 @@ def crowded(ledger, crowd):
     return leaf
 
 
-def test_gas_pay_native(ledger, within, payer, accounts):
+def test_gas_pay_native(ledger, payer, accounts):
     """Steady: the work and the platform have been paid before."""
     opened(ledger, 1, grown([(accounts[1], 1)]))
     within("pay native, first ever", pay(ledger, 1, 10**18, payer))
@@ -102,7 +55,7 @@ def test_gas_pay_does_not_grow_with_the_split(ledger, crowded, payer, accounts):
     assert many == one
 
 
-def test_gas_pay_token(ledger, coin, within, payer, accounts):
+def test_gas_pay_token(ledger, coin, payer, accounts):
     opened(ledger, 1, grown([(accounts[1], 1)]))
     coin.mint(payer, 10**20, {"from": payer})
     coin.approve(ledger, 2**256 - 1, {"from": payer})
@@ -110,7 +63,7 @@ def test_gas_pay_token(ledger, coin, within, payer, accounts):
         within(name, ledger.payToken(1, coin, 10**18, TIP, NONE, {"from": payer}))
 
 
-def test_gas_settle(ledger, within, payer, accounts):
+def test_gas_settle(ledger, payer, accounts):
     opened(ledger, 1, grown([(accounts[1], 1)]))
     opened(ledger, 2, grown([(accounts[1], 1)]), edges=[(1, 1_000, False)])
     for name in ("settle, first", "settle, steady"):
@@ -118,7 +71,7 @@ def test_gas_settle(ledger, within, payer, accounts):
         within(name, ledger.settle(2, 0, NATIVE, {"from": payer}))
 
 
-def test_gas_settle_many(ledger, within, payer, accounts):
+def test_gas_settle_many(ledger, payer, accounts):
     """Ten edges of a chain at once."""
     for work in range(1, 12):
         opened(ledger, work, grown([(accounts[1], 1)]), edges=[(work - 1, 5_000, True)] if work > 1 else [])
@@ -128,7 +81,7 @@ def test_gas_settle_many(ledger, within, payer, accounts):
         within(name, ledger.settleMany(edges, {"from": payer}))
 
 
-def test_gas_withdraw(ledger, crowded, coin, within, payer):
+def test_gas_withdraw(ledger, crowded, coin, payer):
     """A holder that has had coins and tokens before, 14 nodes of proof."""
     leaf = crowded
     coin.mint(leaf.account, 1, {"from": payer})
@@ -139,7 +92,7 @@ def test_gas_withdraw(ledger, crowded, coin, within, payer):
             within(f"withdraw of 10,000, {name}", tx)
 
 
-def test_gas_reassign(ledger, crowded, within, payer, stranger):
+def test_gas_reassign(ledger, crowded, payer, stranger):
     leaf = crowded
     args = (1, leaf.account, leaf.weight, leaf.path, leaf_split(str(stranger), leaf.weight).hash, DIGEST, 2**48 - 1)
     within("reassign of 10,000, gathered", ledger.reassign(args, leaf.proof, [], {"from": leaf.account}))
@@ -150,7 +103,7 @@ def test_gas_reassign(ledger, crowded, within, payer, stranger):
     within("reassign of 10,000, at once", ledger.reassign(back, leaf.proof, [], {"from": stranger}))
 
 
-def test_gas_first_payment_in_a_new_version(ledger, within, payer, accounts):
+def test_gas_first_payment_in_a_new_version(ledger, payer, accounts):
     opened(ledger, 1, grown([(accounts[1], 1)]))
     pay(ledger, 1, 10**18, payer)
     mine_after(WEEK)
@@ -160,7 +113,7 @@ def test_gas_first_payment_in_a_new_version(ledger, within, payer, accounts):
     within("pay native, first in a new version", pay(ledger, 1, 10**18, payer))
 
 
-def test_gas_register(registry, crowd, within, accounts):
+def test_gas_register(registry, crowd, accounts):
     """Each by an account that has no work yet; the first of all warms the counter."""
     registered(registry, accounts[5])
     terms = licensed(registry, accounts[5])
@@ -176,7 +129,7 @@ def test_gas_register(registry, crowd, within, accounts):
     within("register with 2 parents", registry.register(pair, {"from": accounts[4]}))
 
 
-def test_gas_deployment(authority, admin, treasury, forwarder, within):
+def test_gas_deployment(authority, admin, treasury, forwarder):
     predicted = admin.get_deployment_address(admin.nonce + 1)
     arguments = (authority, predicted, FEE_BPS, [(treasury, 1_000_000)], DIGEST)
     ledger = RevenueLedger.deploy(*arguments, {"from": admin})

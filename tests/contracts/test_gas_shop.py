@@ -15,7 +15,7 @@ pytestmark = pytest.mark.feature("O3", via="chain")
 
 
 def measure(operation, tx):
-    within_budget(f"Storefront.{operation}", tx.gas_used)
+    within_budget(f"Storefront.{operation}", tx)
 
 
 def test_gas_of_offers(shop, work, author):
@@ -98,4 +98,4 @@ def test_gas_of_a_work_with_a_share_of_10_000(shop, registry, author, buyer):
 
 def test_gas_of_deployment(shop):
     measure("deployment", shop.store.tx)
-    within_budget("Items.deployment", shop.items.tx.gas_used)
+    within_budget("Items.deployment", shop.items.tx)

@@ -767,11 +767,11 @@ def test_gas_of_disputes(registry, standing, contested, token, author, thief, ad
     registry.commit(commitment(registry, author, content(2), SALT), {"from": author})
     mine_at(now() + DAY)
     work = registered(registry, thief, contentHash=content(2))
-    within_budget("WorkStanding.contest", standing.contest(work, SALT, ANY_BOND, {"from": author}).gas_used)
-    within_budget("WorkStanding.uphold", announced(standing, work, only(author), admin).gas_used)
+    within_budget("WorkStanding.contest", standing.contest(work, SALT, ANY_BOND, {"from": author}))
+    within_budget("WorkStanding.uphold", announced(standing, work, only(author), admin))
     mine_at(now() + NOTICE)
-    within_budget("WorkStanding.enforce", standing.enforce(work, [], {"from": stranger}).gas_used)
-    within_budget("WorkStanding.dismiss", dismissed(standing, contested, admin).gas_used)
+    within_budget("WorkStanding.enforce", standing.enforce(work, [], {"from": stranger}))
+    within_budget("WorkStanding.dismiss", dismissed(standing, contested, admin))
 
 
 def test_code_fits(standing, registry):
