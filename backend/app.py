@@ -49,6 +49,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.rewards.routes",
     "backend.web.docs",
     "backend.web.routes",
+    "backend.web.shop_routes",
 )
 
 TAGS = [

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from eth_utils.address import to_checksum_address
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from backend.chain import ChainInfo, decode_result, encode_call
@@ -35,7 +35,7 @@ from backend.shop.prices import resale
 from backend.shop.service import Desk, approval, buyer_of, raw
 from backend.works.catalogue import find_work
 from backend.works.rules import Status
-from indexer.models import event
+from indexer.models import event, view
 
 MAX_OPEN: Final = 200
 """Orders of a seller that are kept at a time and have not expired."""
@@ -275,6 +275,17 @@ def list_orders(
         conditions.append(SignedOrder.number < before)
     query = select(SignedOrder).where(*conditions, SignedOrder.deadline >= shop.head.time)
     return shop.session.scalars(query.order_by(SignedOrder.number.desc()).limit(limit)).all()
+
+
+def open_of_work(shop: Reader, work_id: int, *, limit: int) -> list[OrderOut]:
+    """Orders for a work and for items and characters of it that can be filled now, the newest of them."""
+    found = [("works", select(view("work").c.work_id).where(view("work").c.work_id == work_id))]
+    for collection, name, key in (("items", "item", "item_id"), ("characters", "character", "token_id")):
+        token = view(name).c
+        found.append((collection, select(token[key]).where(token.work_id == work_id)))
+    tokens = [and_(SignedOrder.collection == name, SignedOrder.token_id.in_(ids)) for name, ids in found]
+    query = select(SignedOrder).where(or_(*tokens), SignedOrder.deadline >= shop.head.time)
+    return show_open(shop, shop.session.scalars(query.order_by(SignedOrder.number.desc()).limit(limit)).all())
 
 
 def show_open(shop: Reader, orders: Sequence[SignedOrder]) -> list[OrderOut]:

@@ -180,9 +180,21 @@ async function withdraw(button) {
   await send(intents, address, steps);
 }
 
+/** Buy, rent or subscribe: the intent of `path` for whoever the wallet says, sent step by step. */
+async function buy(button) {
+  const { path, body } = button.dataset;
+  const provider = await chooseWallet();
+  const [first] = await provider.request({ method: "eth_requestAccounts" });
+  const buyer = getAddress(first);
+  const steps = document.getElementById("steps");
+  steps.replaceChildren();
+  const { intents } = await api(path, { method: "POST", body: JSON.stringify({ ...JSON.parse(body), buyer }) });
+  await send(intents, buyer, steps);
+}
+
 // --- the page's buttons ----------------------------------------------------------------------------------------------
 
-const ACTIONS = { "sign-in": signIn, "sign-out": signOut, withdraw };
+const ACTIONS = { "sign-in": signIn, "sign-out": signOut, withdraw, buy };
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-wallet]");
