@@ -105,8 +105,12 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
         console.print("\nthe story was told on this chain before: nothing was added to it")
     if ok:
         console.print("\nevery figure the database predicted is what the contract paid")
-    busiest = _busiest(makers, predicted)
-    console.print(f"API    {api_url}/docs\npages  {api_url}/payouts/{busiest.address}")
+    pages = {
+        "API": "docs",
+        "pages": f"payouts/{_busiest(makers, predicted).address}",
+        "shop": f"works/{stage.work_of(shop.film_on_sale(stage))}",
+    }
+    console.print("\n".join(f"{name:<6} {api_url}/{path}" for name, path in pages.items()))
     return 0 if ok else 1
 
 

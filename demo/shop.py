@@ -109,9 +109,14 @@ class Shop:
         return amount - fee, fee
 
 
+def film_on_sale(stage: Stage) -> Film:
+    """The first sequel."""
+    return next(film for film in stage.slice.films.values() if film.first_film is not None)
+
+
 def trade(stage: Stage) -> list[Paid]:
     """Open the shop of a sequel and let people buy in it; what is done already is left as it is."""
-    film = next(film for film in stage.slice.films.values() if film.first_film is not None)
+    film = film_on_sale(stage)
     buyers = list(stage.viewers.values())[:4]
     steps = (_assets, _offers, _copy, _resale, _rental, _subscription, _ticket)
     shop = Shop(stage, film, stage.work_of(film), buyers)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backend.chain import ChainInfo, Function, decode_call
+from backend.web.format import exact
 
 
 def percent(bps: int) -> str:
@@ -30,6 +31,18 @@ def _token_allowed(arguments: Mapping[str, Any]) -> str:
     return f"{'Accept' if arguments['allowed'] else 'No longer accept'} payments in the token {arguments['token']}"
 
 
+def _platform(arguments: Mapping[str, Any]) -> str:
+    name = "0x" + arguments["platformId"].hex()
+    if int(arguments["key"], 16) == 0:
+        return f"Remove the platform {name}: characters on it come back, and it gives no achievements any more"
+    return f"Let {arguments['key']} sign for the platform {name}: characters travel there, and it gives achievements"
+
+
+def _quoted(uri: str) -> str:
+    """A text of the proposer's, never so long that it hides what stands around it."""
+    return f"“{uri[:200]}”" + (" (shortened)" if len(uri) > 200 else "")
+
+
 _KNOWN: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("RevenueLedger", "setFeeBps"): _fee,
     ("RevenueLedger", "setTokenAllowed"): _token_allowed,
@@ -47,6 +60,19 @@ _KNOWN: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("WorkStanding", "dismiss"): lambda a: (
         f"Rule that {a['claimant']} was wrong to contest work {a['workId']}: the dispute ends"
     ),
+    ("WorkStanding", "setBond"): lambda a: (
+        f"Ask {exact(a['newBond'], 18)} of the platform's tokens as a bond of whoever contests a work from now on"
+    ),
+    ("WorkRegistry", "setRoyaltyBps"): lambda a: (
+        f"Set what works get of resales and rentals to {percent(a['newBps'])} of the price"
+    ),
+    ("WorkRegistry", "revoke"): lambda a: (
+        f"Revoke work {a['workId']} for ever: nothing of it is sold or derived any more, and its file is free again"
+    ),
+    ("WorkRegistry", "setContractURI"): lambda a: f"Describe the collection of works by {_quoted(a['uri'])}",
+    ("Characters", "setContractURI"): lambda a: f"Describe the collection of characters by {_quoted(a['uri'])}",
+    ("Characters", "setTraitMetadataURI"): lambda a: f"Describe the traits of characters by {_quoted(a['uri'])}",
+    ("Characters", "setPlatform"): _platform,
     ("WorkRegistry", "signal"): lambda a: f"Signal 0x{a['topic'].hex()}: advice, nothing else changes",
 }
 
