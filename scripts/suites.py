@@ -54,7 +54,7 @@ SUITES = [
         "contracts-longer",
         [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful"],
         "ci",
-        env={"TROUPE_STATEFUL_EXAMPLES": "200"},
+        env={"TROUPE_STATEFUL_EXAMPLES": "160"},
     ),
     Suite("slow", [*PYTEST, "-m", "slow and not nightly"], "ci"),
     Suite("kubo", [*PYTEST, "-m", "kubo", "tests/backend/content"], "ci"),
