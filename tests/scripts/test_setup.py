@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -26,20 +25,28 @@ def installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return noted
 
 
-def test_second_setup_waits_for_the_first_and_says_so(installs: list[bool], capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_setup_waits_for_the_first_and_says_so(installs: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    waits = threading.Event()
+
+    def note(text: str, **_: object) -> None:
+        said.append(text)
+        waits.set()
+
+    monkeypatch.setattr(setup, "print", note, raising=False)
     setup.STAMPS.mkdir()
     second = threading.Thread(target=setup.main)
-    with setup.alone():
-        second.start()
-        said, deadline = "", time.monotonic() + PATIENCE_S
-        while not said and time.monotonic() < deadline:
-            said = capsys.readouterr().out
-        assert said == WAITS + "\n"
-        assert installs == []
-    second.join(PATIENCE_S)
+    try:
+        with setup.alone():
+            second.start()
+            assert waits.wait(PATIENCE_S)
+            assert said == [WAITS]
+            assert installs == []
+    finally:
+        second.join(PATIENCE_S)
     assert not second.is_alive()
     assert installs == [True]
-    assert capsys.readouterr().out.startswith("set-up\nset-up done in")
+    assert [line.partition(" done")[0] for line in said] == [WAITS, "set-up", "set-up"]
 
 
 def test_setup_on_its_own_does_not_speak_of_waiting(installs: list[bool], capsys: pytest.CaptureFixture[str]) -> None:
