@@ -15,6 +15,7 @@ from tests.backend.shop.market import DAY, HOUR, Market
 from tests.backend.shop.test_orders import posted
 from tests.web.conftest import LOOKS, Look
 from tests.web.test_pages import assert_fits, assert_quiet, picture
+from tests.web.test_wallet import Wallet, opened
 
 pytestmark = pytest.mark.browser
 
@@ -74,6 +75,27 @@ def test_the_shop_of_a_work(open_page: Open, sequel: int, pictures: Path) -> Non
         assert_fits(page)
         assert_quiet(page)
         assert page.request.get(page.url).text().count("style=") == 0
+
+
+@pytest.mark.feature("O2", via="page")
+def test_a_copy_is_bought_from_the_page(
+    open_page: Open,
+    sequel: int,
+    market: Market,
+    bob: LocalAccount,  # noqa: F811
+) -> None:
+    wallet = Wallet(market, bob)
+    page = opened(open_page, wallet, f"/works/{sequel}")
+    page.get_by_role("button", name="Buy: Numbered edition").first.click()
+    steps = page.locator("#steps li")
+    expect(steps).to_have_count(2)
+    expect(steps.nth(1)).to_contain_text("Buy item 1 for 4 mUSD")
+    expect(steps.nth(1)).to_contain_text("in a block")
+    market.sync()
+    expect(steps.nth(1)).to_contain_text("seen")
+    assert market.view("Items", "balanceOf", bob.address, 1) == 1
+    assert len(wallet.sent) == 2
+    assert_quiet(page)
 
 
 def test_a_work_that_sells_nothing_and_one_that_is_not(open_page: Open, sequel: int, pictures: Path) -> None:

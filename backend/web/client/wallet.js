@@ -141,8 +141,8 @@ async function follow(client, hash, address, show) {
 }
 
 /** Send the intents one after the other, each when the one before it is in a block. */
-async function send(intents, address, list) {
-  const provider = await chooseWallet();
+async function send(intents, address, list, chosen = null) {
+  const provider = chosen ?? (await chooseWallet());
   const [first] = await provider.request({ method: "eth_requestAccounts" });
   const account = getAddress(first);
   const wallet = createWalletClient({ account, transport: custom(provider) });
@@ -189,7 +189,7 @@ async function buy(button) {
   const steps = document.getElementById("steps");
   steps.replaceChildren();
   const { intents } = await api(path, { method: "POST", body: JSON.stringify({ ...JSON.parse(body), buyer }) });
-  await send(intents, buyer, steps);
+  await send(intents, buyer, steps, provider);
 }
 
 // --- the page's buttons ----------------------------------------------------------------------------------------------
