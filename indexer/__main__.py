@@ -6,13 +6,14 @@ Exit status: 0 done, 1 it failed or differs, 2 wrong usage or settings. Errors a
 from __future__ import annotations
 
 import gc
+import http.client
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import psycopg
@@ -21,15 +22,16 @@ import typer
 from indexer import deployment as manifest
 from indexer import faults
 from indexer import migrate as migration
+from indexer import proof as proving
 from indexer import rebuild as rebuilding
 from indexer import verify as verification
 from indexer.chain import Chain
 from indexer.connection import Connection, connect
 from indexer.deployment import Deployment
 from indexer.errors import Fatal, IndexerError, Retryable
-from indexer.health import HealthServer
+from indexer.health import HOST, HealthServer
+from indexer.nodes import Nodes
 from indexer.report import Reporter
-from indexer.rpc import Rpc
 from indexer.settings import IndexerSettings, SettingsError, load_settings
 from indexer.sync import Progress as SyncProgress
 from indexer.sync import Sync
@@ -87,7 +89,12 @@ def run(
             sync = Sync(settings, deployment, progress=progress, on_step=reporter.step)
 
             with (
-                HealthServer(progress, settings.indexer_port, stall_s=settings.indexer_stall_s) as health,
+                HealthServer(
+                    progress,
+                    settings.indexer_port,
+                    stall_s=settings.indexer_stall_s,
+                    prove=lambda block: _prove(settings, deployment, block).json(),
+                ) as health,
                 _until_signal(sync.stop),
             ):
                 reporter.started(health.port)
@@ -124,18 +131,41 @@ def status(
             migration.require_current(connection)
             found = _status(connection, deployment)
         try:
-            head, final = Chain(Rpc(settings.rpc_url, read_timeout_s=5), deployment).head()
+            head, final = Chain(Nodes(settings.rpc_url, read_timeout_s=5), deployment).head()
             found |= {"chain_head": head.number, "chain_final": final}
             if found["head"] is not None:
                 found["lag_blocks"] = head.number - found["head"]
+            found["done"] = _share_done(found)
         except IndexerError as error:
             found |= {"chain_head": None, "chain_final": None, "node": str(error)}
+        found |= _running(settings.indexer_port)
         if as_json:
             sys.stdout.buffer.write(orjson.dumps(found) + b"\n")
         else:
             _print_status(found)
         if found["head"] is None or found["chain_head"] is None:
             raise typer.Exit(FAILED)
+
+
+def _share_done(found: dict[str, Any]) -> float | None:
+    """How much of the chain from the deployment on is mirrored, 0 to 1."""
+    if found["head"] is None:
+        return None
+    blocks = max(1, found["chain_head"] - found["start_block"] + 1)
+    return float(min(1.0, (found["head"] - found["start_block"] + 1) / blocks))
+
+
+def _running(port: int) -> dict[str, Any]:
+    """What the running process says of its speed; nothing when none answers."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=1)
+    try:
+        connection.request("GET", "/ready")
+        said = orjson.loads(connection.getresponse().read())
+        return {name: said.get(name) for name in ("ready", "reason", "events_per_s", "seconds_left")}
+    except (OSError, http.client.HTTPException, orjson.JSONDecodeError, AttributeError):
+        return {}
+    finally:
+        connection.close()
 
 
 def _status(connection: Connection, deployment: Deployment) -> dict[str, Any]:
@@ -162,7 +192,13 @@ def _print_status(found: dict[str, Any]) -> None:
 
     mirrored = f"blocks {shown('start_block')} to {shown('head')}, final to {shown('final')}"
     lag = found.get("lag_blocks")
+    done = found.get("done")
+    bar = None if done is None else f"{'█' * int(20 * done):░<20} {100 * done:.1f} %"
+    left = found.get("seconds_left")
+    speed = f"{shown('events_per_s')} events/s" + (f", {left:,.0f} s left" if left else "")
     lines = {
+        "Progress": bar,
+        "Process": f"{'ready' if found['ready'] else found['reason']}, {speed}" if "ready" in found else "none running",
         "Chain": f"{found['network']} (id {found['chain_id']})",
         "Mirrored": "nothing yet" if found["head"] is None else mirrored,
         "Chain's head": f"{shown('chain_head')}, final to {shown('chain_final')}",
@@ -186,6 +222,7 @@ def _print_status(found: dict[str, Any]) -> None:
 def verify(
     everything: Annotated[bool, typer.Option("--all", help="Fetch all logs again, not a sample.")] = False,
     ranges: Annotated[int, typer.Option(min=0, help="Ranges of 500 blocks whose logs are fetched again.")] = 4,
+    receipts: Annotated[bool, typer.Option("--receipts", help="Prove every log from its block's receipts.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of the sample; printed, so that it can be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -195,16 +232,14 @@ def verify(
         seed = random.SystemRandom().randrange(2**32) if seed is None else seed
 
         def attempt() -> verification.Report:
-            with connect(settings.indexer_database_url) as connection:
-                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-                connection.read_only = True
-                migration.require_current(connection)
+            with _snapshot(settings) as connection:
                 return verification.verify(
                     connection,
-                    Chain(Rpc(settings.rpc_url), deployment),
+                    Chain(Nodes(settings.rpc_url), deployment),
                     sample=None if everything else ranges,
                     rng=random.Random(seed),
                     report=lambda check: None if as_json else _print_check(check),
+                    receipts=receipts,
                 )
 
         report = _patiently(attempt)
@@ -222,7 +257,58 @@ def verify(
             raise typer.Exit(FAILED)
 
 
-def _patiently(attempt: Callable[[], verification.Report], times: int = 5) -> verification.Report:
+@contextmanager
+def _snapshot(settings: IndexerSettings) -> Iterator[Connection]:
+    """A connection that reads the mirror as it is now, and goes on doing so while others write."""
+    with connect(settings.indexer_database_url) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        migration.require_current(connection)
+        yield connection
+
+
+def _prove(settings: IndexerSettings, deployment: Deployment, block: int | None) -> proving.Proof:
+    """Prove a block, the mirror's head if none is named."""
+    with _snapshot(settings) as connection:
+        if block is None:
+            row = connection.execute("SELECT head_number FROM chain.cursor").fetchone()
+            if row is None:
+                raise Fatal("The mirror is empty: run `python -m indexer run` first")
+            block = int(row[0])
+        return proving.prove(connection, Chain(Nodes(settings.rpc_url), deployment), block)
+
+
+@app.command()
+def proof(
+    block: Annotated[int | None, typer.Option(min=1, help="The mirror's head if none is named.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Prove that the mirror holds all logs of a block and no others, from the block's hash. 1 if it doesn't."""
+    with one_sentence():
+        settings, deployment = deployed()
+        found = _patiently(lambda: _prove(settings, deployment, block))
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(found.json()) + b"\n")
+        else:
+            typer.echo(f"Block      {found.block:,}")
+            typer.echo(f"Hash       {found.block_hash}, recomputed from the header's fields")
+            typer.echo(f"Receipts   {found.receipts:,}, root {found.receipts_root}, recomputed from them")
+            typer.echo(f"Digest     {found.digest}")
+            for finding in found.findings:
+                complain(f"           {finding}")
+            verdict = "exactly" if found.holds else "NOT exactly"
+            typer.secho(
+                f"The mirror has {verdict} the block's logs of our contracts ({found.logs:,})",
+                fg="green" if found.holds else "red",
+            )
+        if not found.holds:
+            raise typer.Exit(FAILED)
+
+
+Found = TypeVar("Found")
+
+
+def _patiently(attempt: Callable[[], Found], times: int = 5) -> Found:
     """Try again when the chain changed while it was compared."""
     for left in range(times - 1, -1, -1):
         try:

@@ -11,7 +11,8 @@ from indexer.abi import Log
 from indexer.deployment import Deployment, Finality
 from indexer.errors import Fatal, Retryable, WrongChain
 from indexer.keccak import keccak
-from indexer.rpc import MethodMissing, Rpc
+from indexer.nodes import Node
+from indexer.rpc import MethodMissing
 
 INT4, INT8 = 2**31, 2**63
 """What the columns of log indexes, and of block numbers and times, hold less than."""
@@ -157,7 +158,7 @@ NOWHERE = (-1, "")
 class Chain:
     """The chain as one node shows it."""
 
-    def __init__(self, rpc: Rpc, deployment: Deployment) -> None:
+    def __init__(self, rpc: Node, deployment: Deployment) -> None:
         self.rpc = rpc
         self.deployment = deployment
         self.filter = Filter(deployment)
@@ -175,7 +176,9 @@ class Chain:
                 " name the right node in TROUPE_RPC_URL or the right manifest in TROUPE_DEPLOYMENT"
             )
         genesis = self.header(0)
-        if genesis is None or genesis.hash != expected.genesis_hash:
+        if genesis is None:
+            raise Retryable(f"{self.rpc.node} does not show the first block of its chain")
+        if genesis.hash != expected.genesis_hash:
             raise WrongChain(
                 f"{self.rpc.node} serves another chain with the id {chain_id} (its first block differs from the"
                 " manifest's): deploy again, or name the right manifest in TROUPE_DEPLOYMENT"
@@ -250,7 +253,10 @@ class Chain:
 
     def segment_by_hash(self, first: int, last: int) -> Segment:
         """Blocks `first` to `last` with their logs, asked for by block hash (EIP-234): for blocks that may change."""
-        headers = self.headers(first, last)
+        return self.segment_of(self.headers(first, last))
+
+    def segment_of(self, headers: Sequence[Header]) -> Segment:
+        """Linked blocks, whose headers are known, with their logs, asked for by block hash."""
         return Segment(
             headers, self._logs_by_hash([header for header in headers if self.filter.may_hold(header.bloom)])
         )

@@ -19,7 +19,11 @@ class Retryable(IndexerError):
 
 
 class RangeTooLarge(Retryable):
-    """The node will not answer for so many blocks or logs at once."""
+    """The node will not answer for so many blocks or logs at once; it would for `blocks`, if it says so."""
+
+    def __init__(self, message: str, *, blocks: int | None = None) -> None:
+        super().__init__(message)
+        self.blocks = blocks
 
 
 class Fatal(IndexerError):

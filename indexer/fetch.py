@@ -22,15 +22,24 @@ class RangeSize:
     def __init__(self, target_bytes: int) -> None:
         self.blocks = FIRST_RANGE
         self._target_bytes = target_bytes
+        self.limits: dict[str, int] = {}
+        """Node -> the most blocks that it takes at once, as it said or as it was found out."""
+
+    def for_node(self, node: str) -> int:
+        """How many blocks to ask `node` for."""
+        return min(self.blocks, self.limits.get(node, MAX_RANGE))
 
     def answered(self, blocks: int, size: int, seconds: float) -> None:
         """An answer for `blocks` blocks came: aim at the target size and time, growing by half at most."""
         load = max(size / self._target_bytes, seconds / TARGET_S, 0.01)
         self.blocks = max(1, min(MAX_RANGE, int(self.blocks * 1.5) + 1, int(blocks / load)))
 
-    def refused(self, blocks: int) -> None:
-        """The node will not answer for `blocks` blocks."""
-        self.blocks = max(1, blocks // 2)
+    def refused(self, node: str, blocks: int, hint: int | None) -> None:
+        """`node` will not answer for `blocks` blocks; a smaller number that it names is remembered as its limit."""
+        if hint is not None and hint < blocks:
+            self.limits[node] = self.blocks = max(1, hint)
+        else:
+            self.blocks = max(1, blocks // 2)
 
 
 class Ahead:
@@ -89,8 +98,9 @@ class Prefetcher:
     def __init__(self, chain: Chain, first: int, last: int, size: RangeSize, limit_bytes: int) -> None:
         self._chain = chain
         self._size = size
+        self._between = first, last
         self._ahead = Ahead(limit_bytes)
-        self._thread = threading.Thread(target=self._run, args=(first, last), name="prefetch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
 
     def __enter__(self) -> Iterator[Segment]:
         self._thread.start()
@@ -103,7 +113,8 @@ class Prefetcher:
         self._thread.join()
         self._chain.rpc.close()
 
-    def _run(self, first: int, last: int) -> None:
+    def _run(self) -> None:
+        first, last = self._between
         try:
             while first <= last:
                 segment = self._fetch(first, last)
@@ -118,14 +129,14 @@ class Prefetcher:
 
     def _fetch(self, first: int, last: int) -> Segment:
         while True:
-            until = min(last, first + self._size.blocks - 1)
+            until = min(last, first + self._size.for_node(self._chain.rpc.node) - 1)
             started = time.monotonic()
             try:
                 segment = self._chain.segment_by_range(first, until)
-            except RangeTooLarge:
+            except RangeTooLarge as error:
                 if until == first:
                     return self._chain.segment_by_hash(first, first)
-                self._size.refused(until - first + 1)
+                self._size.refused(self._chain.rpc.node, until - first + 1, error.blocks)
                 continue
             self._size.answered(until - first + 1, segment.answer_bytes, time.monotonic() - started)
             return segment

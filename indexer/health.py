@@ -1,17 +1,20 @@
-"""/health, /ready and /metrics of the indexer's process, on a port of their own on the loopback."""
+"""/health, /ready, /metrics and /proof of the indexer's process, on a port of their own on the loopback."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
+import psycopg
 
-from indexer.errors import Fatal
+from indexer.errors import Fatal, IndexerError, Retryable
 from indexer.sync import Progress
 
 HOST = "127.0.0.1"
@@ -35,6 +38,8 @@ def readiness(progress: Progress, stall_s: float, now: float) -> tuple[bool, dic
         "head": cursor.head_number if cursor else None,
         "final": cursor.final_number if cursor else None,
         "chain_head": progress.chain_head,
+        "events_per_s": round(progress.events_per_s(now)),
+        "seconds_left": progress.seconds_left(now),
         "last_error": progress.last_error,
     }
 
@@ -68,8 +73,31 @@ def metrics(progress: Progress, now: float) -> str:
 class HealthServer:
     """Answers on `port` from a thread of its own while the block of `with` runs."""
 
-    def __init__(self, progress: Progress, port: int, *, stall_s: float) -> None:
-        def answer(path: str) -> tuple[HTTPStatus, str, bytes]:
+    def __init__(
+        self,
+        progress: Progress,
+        port: int,
+        *,
+        stall_s: float,
+        prove: Callable[[int | None], dict[str, Any]] | None = None,
+    ) -> None:
+        one_at_a_time = threading.Lock()
+
+        def proof(query: str) -> tuple[HTTPStatus, str, bytes]:
+            """The proof of a block (`?block=N`), of the mirror's head if none is named."""
+            named = parse_qs(query).get("block", [None])[0]
+            if prove is None or not (named is None or (named.isdecimal() and len(named) < 16)):
+                return HTTPStatus.BAD_REQUEST, "application/json", orjson.dumps({"detail": "block must be a number"})
+            with one_at_a_time:
+                try:
+                    found = prove(int(named) if named else None)
+                except (IndexerError, psycopg.Error) as error:
+                    status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, Retryable) else HTTPStatus.NOT_FOUND
+                    return status, "application/json", orjson.dumps({"detail": str(error)})
+            status = HTTPStatus.OK if found["holds"] else HTTPStatus.CONFLICT
+            return status, "application/json", orjson.dumps(found)
+
+        def answer(path: str, query: str) -> tuple[HTTPStatus, str, bytes]:
             now = time.monotonic()
             if path == "/health":
                 return HTTPStatus.OK, "application/json", orjson.dumps({"status": "ok"})
@@ -79,6 +107,8 @@ class HealthServer:
                 return status, "application/json", orjson.dumps(detail)
             if path == "/metrics":
                 return HTTPStatus.OK, "text/plain; version=0.0.4", metrics(progress, now).encode()
+            if path == "/proof":
+                return proof(query)
             return HTTPStatus.NOT_FOUND, "application/json", orjson.dumps({"status": "no such path"})
 
         class Handler(BaseHTTPRequestHandler):
@@ -86,7 +116,8 @@ class HealthServer:
             timeout = 10
 
             def do_GET(self) -> None:
-                status, kind, body = answer(self.path.partition("?")[0])
+                path, _, query = self.path.partition("?")
+                status, kind, body = answer(path, query)
                 self.send_response(status)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(body)))

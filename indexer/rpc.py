@@ -127,7 +127,7 @@ class Rpc:
         if _NOT_YET.search(text):
             return Retryable(said)
         if method == "eth_getLogs" and _TOO_LARGE.search(text):
-            return RangeTooLarge(said)
+            return RangeTooLarge(said, blocks=hinted_blocks(text))
         return Retryable(said)
 
     def _post(self, body: Any) -> Any:
@@ -180,6 +180,22 @@ class Rpc:
             # an announced length is read whole, or IncompleteRead is raised; read(limit) would take less for the end
             content = response.read() if response.length is not None else response.read(MAX_REPLY_BYTES + 1)
             return response.status, response.headers, content
+
+
+_BETWEEN = re.compile(r"\[\s*(0x[0-9a-f]+|\d+)\s*,\s*(0x[0-9a-f]+|\d+)\s*\]", re.I)
+_BLOCKS = re.compile(
+    r"(?<![\dx])(\d[\d,]{0,8})[ -]blocks?\b|\bblock range\D{0,30}?(?<![\dx])(\d[\d,]{0,8})(?![\dx])", re.I
+)
+
+
+def hinted_blocks(text: str) -> int | None:
+    """How many blocks a node says that it would answer for, in the words of those that say so."""
+    if between := _BETWEEN.search(text):
+        first, last = (int(each, 0) for each in between.groups())
+        return last - first + 1 if last >= first else None
+    if "results" not in text and (said := _BLOCKS.search(text)):
+        return int((said[1] or said[2]).replace(",", "")) or None
+    return None
 
 
 def _request(number: int, method: str, params: Sequence[Any]) -> dict[str, Any]:

@@ -54,7 +54,12 @@ class IndexerSettings:
         _database,
     )
     rpc_url: str = _given(
-        "the URL of an Ethereum node's JSON-RPC, such as http://127.0.0.1:8545", default="http://127.0.0.1:8545"
+        "the URL of an Ethereum node's JSON-RPC, such as http://127.0.0.1:8545; several with commas between",
+        default="http://127.0.0.1:8545",
+    )
+    rpc_websocket_url: str | None = _given(
+        "the ws(s) URL whose newHeads say when to look; by default the node's own on the development chain",
+        default=None,
     )
     deployment: Path = _given(  # noqa: RUF009  a dataclass field, frozen default and all
         "the path of the deployment manifest", Path, default=Path(".troupe/deployment.json")

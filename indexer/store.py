@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -63,9 +64,18 @@ def next_digest(digest: bytes, block_hash: bytes, logs: Iterable[Log]) -> bytes:
 @dataclass(frozen=True)
 class _EventWriter:
     event: Event
-    decode: Decode
     copy: bytes
     types: tuple[str, ...]
+
+    @property
+    def decode(self) -> Decode:
+        """The event's decoder, compiled when its first log comes."""
+        return _decoder(self.event.contract, self.event.name)
+
+
+@cache
+def _decoder(contract: str, name: str) -> Decode:
+    return abi.compile_decoder(next(event for event in abi.contracts()[contract] if event.name == name))
 
 
 class EventWriters:
@@ -76,9 +86,7 @@ class EventWriters:
         for contract in deployment.contracts:
             for event in abi.contracts()[contract.name]:
                 table = schema.events()[contract.name, event.name]
-                self._by_topic[contract.address, event.topic] = _EventWriter(
-                    event, abi.compile_decoder(event), table.copy, table.kinds
-                )
+                self._by_topic[contract.address, event.topic] = _EventWriter(event, table.copy, table.kinds)
 
     def group(self, logs: Iterable[Log]) -> list[tuple[_EventWriter, list[Log]]]:
         """The logs by event. Logs of events that the ABI does not have stay in `chain.log` alone."""

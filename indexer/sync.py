@@ -11,7 +11,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from indexer import faults
@@ -19,18 +21,22 @@ from indexer.chain import Chain, Header, Segment, finality_text
 from indexer.deployment import Deployment
 from indexer.errors import BelowFinality, IndexerError, Retryable, WrongChain
 from indexer.fetch import Prefetcher, RangeSize
-from indexer.rpc import Rpc
+from indexer.head import NewHeads, websocket_url
+from indexer.nodes import Nodes
 from indexer.settings import IndexerSettings
 from indexer.store import Cursor, Store
 
 BACKFILL_FROM = 32
 """With more final blocks than this to go, they are asked for in ranges, ahead of the writing."""
 BLOCKS_PER_STEP = 64
+DEEP = 6
+"""Taking back more blocks than this needs the other nodes' consent, where there are others."""
 RANGES_AHEAD = 2
 """How many answers of the aimed-at size may wait to be written."""
 BACKOFF_S = (0.1, 30.0)
 DEVELOPMENT_POLL_S = 0.05
 POLL_S = 1.0
+RATE_S = 10.0
 
 
 @dataclass
@@ -49,9 +55,34 @@ class Progress:
     retries: int = 0
     last_error: str | None = None
 
+    marks: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=64))
+    """Monotonic time, events and head of the last steps."""
+
     def advanced(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.last_progress = time.monotonic()
+        self.marks.append((self.last_progress, self.events, cursor.head_number))
+
+    def _recent(self, now: float) -> tuple[float, int, int]:
+        """Seconds, events and blocks of the last RATE_S seconds or 64 steps."""
+        marks = [mark for mark in list(self.marks) if mark[0] >= now - RATE_S]
+        if not marks:
+            return 1.0, 0, 0
+        return max(0.001, now - marks[0][0]), self.events - marks[0][1], marks[-1][2] - marks[0][2]
+
+    def events_per_s(self, now: float) -> float:
+        """Logs written a second of late. `now` is monotonic time."""
+        seconds, events, _ = self._recent(now)
+        return events / seconds
+
+    def seconds_left(self, now: float) -> float | None:
+        """How long the head is away at this speed; 0 at the head, None when nobody knows."""
+        if self.caught_up:
+            return 0.0
+        seconds, _, blocks = self._recent(now)
+        if self.cursor is None or self.chain_head is None or blocks <= 0:
+            return None
+        return round((self.chain_head - self.cursor.head_number) * seconds / blocks, 1)
 
 
 class Sync:
@@ -66,6 +97,7 @@ class Sync:
         on_step: Callable[[Progress], None] = lambda _: None,
         rng: random.Random | None = None,
         backoff_s: tuple[float, float] = BACKOFF_S,
+        nodes: Nodes | None = None,
     ) -> None:
         self.settings = settings
         self.deployment = deployment
@@ -74,7 +106,10 @@ class Sync:
         self._rng = rng or random.Random()
         self._backoff_s = backoff_s
         self._stop = threading.Event()
-        self._chain = Chain(Rpc(settings.rpc_url), deployment)
+        self._wake = threading.Event()
+        """Set when there may be something to do before the next poll."""
+        self._nodes = nodes or Nodes(settings.rpc_url)
+        self._chain = Chain(self._nodes, deployment)
         self._store = Store(settings.indexer_database_url, deployment, lock_wait_s=settings.indexer_lock_wait_s)
         self._size = RangeSize(settings.indexer_range_bytes)
         self._cursor: Cursor | None = None
@@ -88,27 +123,40 @@ class Sync:
     def stop(self) -> None:
         """Finish the present step and return from `run`. May be called from a signal handler or another thread."""
         self._stop.set()
+        self._wake.set()
 
     def run(self, *, until_caught_up: bool = False) -> None:
         """Follow the chain until `stop` is called, or until the head was reached once. Raises Fatal."""
         attempt = 0
         try:
             self._chain_check_with_patience()
-            while not self._stop.is_set():
-                try:
-                    moved = self.advance()
-                except Retryable as error:
-                    attempt += 1
-                    self._wait_after(error, attempt)
-                    continue
-                attempt = 0
-                self.progress.last_error = None
-                if not moved:
-                    if until_caught_up and self.progress.caught_up:
-                        return
-                    self._stop.wait(self.poll_s)
+            with ExitStack() as stack:
+                hinted = until_caught_up
+                while not self._stop.is_set():
+                    self._wake.clear()
+                    try:
+                        moved = self.advance()
+                    except Retryable as error:
+                        attempt += 1
+                        self._wait_after(error, attempt)
+                        continue
+                    attempt = 0
+                    self.progress.last_error = None
+                    if not moved:
+                        if until_caught_up and self.progress.caught_up:
+                            return
+                        if not hinted and (url := self._websocket_url()):
+                            stack.enter_context(NewHeads(url, self._wake))
+                        hinted = True
+                        self._wake.wait(self.poll_s)
         finally:
             self.close()
+
+    def _websocket_url(self) -> str | None:
+        """Where the hints of new blocks come from."""
+        if self.settings.rpc_websocket_url is not None or not self.deployment.development:
+            return self.settings.rpc_websocket_url
+        return websocket_url(self.settings.rpc_url)
 
     def close(self) -> None:
         """Let go of the database, its writer's lock and the node."""
@@ -126,10 +174,14 @@ class Sync:
                 self._wait_after(error, attempt)
 
     def _wait_after(self, error: Retryable, attempt: int) -> None:
-        """Full jitter below a doubling bound; a node that says how long to wait is believed, up to the bound's end."""
+        """Another node is asked at once. Else full jitter below a doubling bound; a node that says how long to wait is
+        believed, up to the bound's end.
+        """
         self.progress.retries += 1
         self.progress.last_error = str(error)
         self._on_step(self.progress)
+        if self._nodes.failed(error):
+            return
         least, most = self._backoff_s
         bound = min(most, least * 2 ** min(attempt, 20))
         self._stop.wait(min(most, error.after_s) if error.after_s else self._rng.uniform(0, bound))
@@ -196,7 +248,7 @@ class Sync:
 
     def _backfill(self, cursor: Cursor, final: int) -> None:
         """Mirror the final blocks above the cursor, a range at a time."""
-        chain = Chain(Rpc(self.settings.rpc_url), self.deployment)
+        chain = Chain(self._nodes.again(), self.deployment)
         with Prefetcher(
             chain, cursor.head_number + 1, final, self._size, self.settings.indexer_range_bytes * RANGES_AHEAD
         ) as segments:
@@ -212,7 +264,10 @@ class Sync:
     def _follow(self, cursor: Cursor, head: Header, final: int) -> None:
         """Mirror the next blocks up to the head, asking for their logs by block hash."""
         last = min(head.number, cursor.head_number + BLOCKS_PER_STEP)
-        segment = self._chain.segment_by_hash(cursor.head_number + 1, last)
+        if head.number == cursor.head_number + 1:
+            segment = self._chain.segment_of([head])
+        else:
+            segment = self._chain.segment_by_hash(cursor.head_number + 1, last)
         faults.point("after fetch")
         if segment.first.parent != cursor.head_hash:
             self._reorganise(cursor, cursor.head_number)
@@ -245,6 +300,8 @@ class Sync:
             )
         if ancestor.hash == cursor.head_hash:
             raise Retryable("the chain changed while it was read")
+        if cursor.head_number - ancestor.number > DEEP:
+            self._confirm(cursor)
         try:
             moved = self._store.undo(cursor, ancestor)
         except IndexerError:
@@ -253,6 +310,22 @@ class Sync:
         self.progress.reorganisations += 1
         self.progress.deepest = max(self.progress.deepest, cursor.head_number - ancestor.number)
         self._keep(moved)
+
+    def _confirm(self, cursor: Cursor) -> None:
+        """Before many blocks are taken back on the word of one node, no other may still have the mirror's head.
+
+        Raises Retryable when one has: the nodes are on different chains, and time will tell.
+        """
+        for other in self._nodes.others():
+            try:
+                header = Chain(other, self.deployment).header(cursor.head_number)
+            except Retryable:
+                continue  # it has no voice while it does not answer
+            if header is not None and header.hash == cursor.head_hash:
+                raise Retryable(
+                    f"{self._chain.rpc.node} has replaced more than {DEEP} blocks that {other.node} still has: one of"
+                    " them is on another chain"
+                )
 
     def _common_ancestor(self, cursor: Cursor, below: int) -> Header:
         """The highest mirrored block, not above `below`, whose hash the chain still has.
@@ -283,7 +356,11 @@ class Sync:
     def _start(self, cursor: Cursor) -> Header:
         """The block before the first mirrored one. Raises WrongChain when the chain has another there."""
         header = self._chain.header(cursor.start_block - 1)
-        if header is None or header.hash != cursor.start_parent:
+        if header is None:
+            raise Retryable(
+                f"{self._chain.rpc.node} does not show block {cursor.start_block - 1}, before the deployment"
+            )
+        if header.hash != cursor.start_parent:
             raise WrongChain(
                 f"{self._chain.rpc.node} has another block {cursor.start_block - 1} than the one before the deployment:"
                 " this is another chain. Deploy again and run `python -m indexer rebuild --from-chain`"

@@ -18,8 +18,10 @@ from indexer.connection import Connection
 from indexer.deployment import NATIVE, Deployment
 from indexer.errors import Fatal, Retryable
 from indexer.keccak import keccak
+from indexer.nodes import Node
+from indexer.proof import prove_all
 from indexer.rebuild import raw_logs
-from indexer.rpc import Reverted, Rpc
+from indexer.rpc import Reverted
 from indexer.store import GENESIS_DIGEST, EventWriters, next_digest
 
 CALLS_PER_BATCH = 100
@@ -80,7 +82,7 @@ def _call_data(signature: str, *words: int | bytes) -> str:
 class Getters:
     """Calls of contracts' views at one block."""
 
-    def __init__(self, rpc: Rpc, block_hash: bytes) -> None:
+    def __init__(self, rpc: Node, block_hash: bytes) -> None:
         self._rpc = rpc
         self._at = {"blockHash": "0x" + block_hash.hex()}
 
@@ -423,10 +425,27 @@ def check_logs(connection: Connection, chain: Chain, sample: int | None, rng: ra
     return check
 
 
+def check_receipts(connection: Connection, chain: Chain) -> Check:
+    """Every kept block's logs against its receipts, and those against its hash (`indexer.proof`)."""
+    check = Check("logs proved from receipts")
+    for proof in prove_all(connection, chain):
+        check.compared += max(1, proof.logs)
+        check.findings += [Finding(f"block {proof.block}", each, "all of its receipts") for each in proof.findings]
+    return check
+
+
 def verify(
-    connection: Connection, chain: Chain, *, sample: int | None, rng: random.Random, report: Callable[[Check], None]
+    connection: Connection,
+    chain: Chain,
+    *,
+    sample: int | None,
+    rng: random.Random,
+    report: Callable[[Check], None],
+    receipts: bool = False,
 ) -> Report:
     """Compare the mirror with the chain at the mirror's head; `report` hears of each check when it is done.
+
+    `receipts` proves every log from its block's receipts too.
 
     `connection` must see one snapshot (REPEATABLE READ). Raises Fatal when the mirror is empty, Retryable when the
     chain has replaced the mirror's head.
@@ -452,4 +471,6 @@ def verify(
     done(check_rows(connection, chain.deployment))
     if sample != 0:
         done(check_logs(connection, chain, sample, rng))
+    if receipts:
+        done(check_receipts(connection, chain))
     return Report(number, block_hash, checks)

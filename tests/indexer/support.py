@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ CONTRACTS = {
 GAS = hex(25_000_000)
 
 
+@cache
 def abi_events(contract: str) -> dict[str, dict[str, Any]]:
     entries = json.loads((ABIS / f"{contract}.json").read_bytes())
     return {entry["name"]: entry for entry in entries if entry["type"] == "event"}
@@ -177,8 +179,8 @@ def random_block(rng: random.Random) -> list[tuple[str, bytes]]:
 
 
 def settings(urls: DatabaseUrls, url: str, manifest: Path, **changes: Any) -> IndexerSettings:
-    given = {"indexer_lock_wait_s": 0.2} | changes
-    return IndexerSettings(indexer_database_url=urls.indexer, rpc_url=url, deployment=manifest, **given)
+    given = {"indexer_lock_wait_s": 0.2, "rpc_url": url} | changes
+    return IndexerSettings(indexer_database_url=urls.indexer, deployment=manifest, **given)
 
 
 # --------------------------------------------------------------------------------------------------------- the oracle

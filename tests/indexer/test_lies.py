@@ -322,7 +322,7 @@ def test_range_size_follows_bytes_and_seconds() -> None:
     size.answered(12, 10_000, 8.0)
     assert size.blocks == 3
     for _ in range(5):
-        size.refused(size.blocks)
+        size.refused("a", size.blocks, None)
     assert size.blocks == 1
     size.answered(1, 50_000_000, 0.1)
     assert size.blocks == 1

@@ -1,0 +1,181 @@
+"""Does the mirror hold all logs of a block, and no others? Shown from the block's hash, not from what a node says.
+
+    header -> its hash is recomputed, and is the mirror's
+    receipts -> their trie's root is recomputed, and is the header's
+    logs of our contracts in the receipts, counted through -> are the mirror's, in order
+
+Nobody can add, leave out, change or move a log without changing the hash. What is left to trust is the hash: that it is
+the chain's is agreed between nodes, or known from a light client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from indexer import rlp
+from indexer.abi import Log
+from indexer.chain import Chain
+from indexer.connection import Connection
+from indexer.errors import Fatal, Retryable
+
+BLOCKS_PER_BATCH = 20
+WALK_LIMIT = 10_000
+"""Blocks between one that the mirror did not keep, being empty, and the next that it kept."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found about one block. Hashes are 0x-hex; the digest is the mirror's up to and with the block."""
+
+    block: int
+    block_hash: str
+    receipts_root: str
+    digest: str
+    receipts: int
+    logs: int
+    """Of our contracts."""
+    findings: tuple[str, ...]
+    """What does not hold, a sentence each; empty when the mirror equals the chain."""
+
+    @property
+    def holds(self) -> bool:
+        return not self.findings
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self) | {"holds": self.holds}
+
+
+def mirrored_logs(connection: Connection, number: int) -> list[Log]:
+    rows = connection.execute(
+        "SELECT block_number, log_index, tx_hash, address, topics, data FROM chain.log WHERE block_number = %s"
+        " ORDER BY log_index",
+        (number,),
+    )
+    return [Log(*row) for row in rows]
+
+
+def logs_of(number: int, receipts: Iterable[Mapping[str, Any]], addresses: Mapping[str, bytes]) -> Iterator[Log]:
+    """Our contracts' logs in a block's receipts; their indexes are counted, not taken from the node."""
+    index = 0
+    for each in receipts:
+        tx_hash = bytes.fromhex(each["transactionHash"][2:])
+        for log in each["logs"]:
+            address = addresses.get(log["address"].lower())
+            if address is not None:
+                topics = bytes.fromhex("".join(log["topics"]).replace("0x", ""))
+                yield Log(number, index, tx_hash, address, topics, bytes.fromhex(log["data"][2:]))
+            index += 1
+
+
+def compare(mirror: list[Log], chain: list[Log]) -> Iterator[str]:
+    """What differs between a block's logs in the mirror and in its receipts."""
+    ours, theirs = ({log.log_index: log for log in logs} for logs in (mirror, chain))
+    for index in sorted(ours.keys() | theirs.keys()):
+        if index not in ours:
+            yield f"log {index} is missing in the mirror"
+        elif index not in theirs:
+            yield f"the mirror has a log {index} that the block has not"
+        elif ours[index]._replace(tx_hash=b"") != theirs[index]._replace(tx_hash=b""):
+            yield f"log {index} has other contents than in the block"
+        elif ours[index] != theirs[index]:
+            yield f"log {index} has the hash of another transaction"
+
+
+Sent = tuple[Mapping[str, Any], list[Mapping[str, Any]]]
+"""A block and its receipts, as a node sent them."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the mirror has of a block."""
+
+    block_hash: bytes
+    digest: bytes
+    logs: list[Log]
+
+
+def examine(sent: Sent, chain: Chain, kept: Kept) -> Proof:
+    """Hold what a node sent against the mirror's hash and logs.
+
+    Raises Retryable when it has not the form of a block with receipts.
+    """
+    raw, receipts = sent
+    try:
+        number = int(raw["number"], 16)
+        theirs = list(logs_of(number, receipts, chain.filter.by_hex))
+        findings = list(compare(kept.logs, theirs))
+        if rlp.header_hash(raw) != kept.block_hash:
+            findings.append("the header's fields do not hash to the block's hash")
+        if rlp.trie_root([rlp.receipt(each) for each in receipts]) != bytes.fromhex(raw["receiptsRoot"][2:]):
+            findings.append("the receipts are not those of the header's receiptsRoot")
+        return Proof(
+            block=number,
+            block_hash="0x" + kept.block_hash.hex(),
+            receipts_root=raw["receiptsRoot"],
+            digest="0x" + kept.digest.hex(),
+            receipts=len(receipts),
+            logs=len(kept.logs),
+            findings=tuple(findings),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Retryable(f"{chain.rpc.node} sent a block or receipts of a wrong form") from error
+
+
+def _anchor(connection: Connection, chain: Chain, number: int) -> tuple[bytes, bytes]:
+    """The block's hash and the mirror's digest there. Raises Fatal when the mirror does not reach the block.
+
+    An empty block that was not kept is reached from the next kept one, backwards over its parents.
+    """
+    row = connection.execute("SELECT hash, digest FROM chain.block WHERE number = %s", (number,)).fetchone()
+    if row is not None:
+        return row[0], row[1]
+    bounds = connection.execute("SELECT start_block, head_number FROM chain.cursor").fetchone()
+    if bounds is None or not bounds[0] <= number <= bounds[1]:
+        reach = "is empty" if bounds is None else f"has blocks {bounds[0]:,} to {bounds[1]:,}"
+        raise Fatal(f"The mirror {reach}, and not block {number:,}")
+    kept = connection.execute(
+        "SELECT number, hash FROM chain.block WHERE number > %s ORDER BY number LIMIT 1", (number,)
+    ).fetchone()
+    before = connection.execute(
+        "SELECT digest FROM chain.block WHERE number < %s ORDER BY number DESC LIMIT 1", (number,)
+    ).fetchone()
+    if kept is None or kept[0] - number > WALK_LIMIT:
+        raise Fatal(f"Block {number:,} is empty and the mirror's next block lies too far above it: ask for that one")
+    headers = chain.headers(number, kept[0])
+    if headers[-1].hash != kept[1]:
+        raise Retryable(f"the chain has replaced block {kept[0]:,}: let the indexer follow first")
+    return headers[0].hash, before[0] if before else bytes(32)
+
+
+def _fetch(chain: Chain, hashes: list[bytes]) -> Iterator[Sent]:
+    """Blocks by their hashes, each with its receipts. Raises Retryable when the node has one of them no more."""
+    wanted = ["0x" + each.hex() for each in hashes]
+    answers = chain.rpc.batch(
+        [call for each in wanted for call in (("eth_getBlockByHash", [each, False]), ("eth_getBlockReceipts", [each]))]
+    )
+    for raw, receipts in zip(answers[::2], answers[1::2], strict=True):
+        if not isinstance(raw, dict) or not isinstance(receipts, list):
+            raise Retryable(f"{chain.rpc.node} has a block of the mirror no more: let the indexer follow first")
+        yield raw, receipts
+
+
+def prove(connection: Connection, chain: Chain, number: int) -> Proof:
+    """Prove one block of the mirror. `connection` must see one snapshot.
+
+    Raises Fatal when the mirror does not reach the block, Retryable when the chain has replaced it.
+    """
+    anchor, digest = _anchor(connection, chain, number)
+    (sent,) = _fetch(chain, [anchor])
+    return examine(sent, chain, Kept(anchor, digest, mirrored_logs(connection, number)))
+
+
+def prove_all(connection: Connection, chain: Chain) -> Iterator[Proof]:
+    """Prove every block that the mirror keeps, which are all with logs of ours."""
+    kept = connection.execute("SELECT number, hash, digest FROM chain.block ORDER BY number").fetchall()
+    for start in range(0, len(kept), BLOCKS_PER_BATCH):
+        some = kept[start : start + BLOCKS_PER_BATCH]
+        fetched = _fetch(chain, [block_hash for _, block_hash, _ in some])
+        for (number, block_hash, digest), sent in zip(some, fetched, strict=True):
+            yield examine(sent, chain, Kept(block_hash, digest, mirrored_logs(connection, number)))
