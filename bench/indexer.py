@@ -26,6 +26,10 @@ from typing import Any
 
 import psycopg
 
+from indexer import deployment
+from indexer.chain import Chain
+from indexer.nodes import Nodes
+from indexer.proof import prove_all
 from stack.anvil import Anvil
 from stack.postgres import DatabaseUrls, Postgres, clone, drop, ensure_database
 from stack.processes import free_port, running
@@ -36,6 +40,7 @@ BLOCKS_PER_RANGE = 25
 TOKENS, PEOPLE = 20_000, 1_000
 RSS_LIMIT_MB = 140
 FIRST_REQUEST_S = 0.8
+PROOF_RATE = 20_000
 
 
 def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
@@ -126,11 +131,22 @@ def check_owners(urls: DatabaseUrls, events: int) -> None:
         raise SystemExit("the mirror has other owners than the chain")
 
 
-def delays(urls: DatabaseUrls, emitter: Emitter, manifest: Path, blocks: int) -> list[float]:
-    """Milliseconds from a mined block to its commit's notice, for an indexer that polls as it does by default."""
+def proof_rate(urls: DatabaseUrls, url: str, manifest: Path) -> float:
+    """Logs a second whose blocks are proved from their receipts (`verify --receipts`)."""
+    chain = Chain(Nodes(url), deployment.load(manifest))
+    began = time.perf_counter()
+    with psycopg.connect(urls.conninfo()) as connection:
+        proofs = list(prove_all(connection, chain))
+    if not all(proof.holds for proof in proofs):
+        raise SystemExit("the mirror is not proved")
+    return sum(proof.logs for proof in proofs) / (time.perf_counter() - began)
+
+
+def delays(urls: DatabaseUrls, emitter: Emitter, manifest: Path, blocks: int, **more: str) -> list[float]:
+    """Milliseconds from a mined block to its commit's notice, for an indexer with the settings `more`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "indexer", "run"],
-        env=environment(urls, emitter.url, manifest),
+        env=environment(urls, emitter.url, manifest) | more,
         cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )
@@ -190,7 +206,7 @@ def main() -> None:
 def measure(emitter: Emitter, manifest: Path, template: DatabaseUrls, options: argparse.Namespace) -> None:
     events = options.blocks * options.events
     blocks = range(emitter.start, emitter.height() + 1)
-    alone, decoded, with_boot, without_boot, memory, starts = [], [], [], [], [], []
+    alone, decoded, with_boot, without_boot, memory, starts, proved = [], [], [], [], [], [], []
     for number in range(options.rounds):
         alone_s, decoded_s = floor(emitter.url, CONTRACTS["WorkRegistry"], blocks)
         alone.append(events / alone_s)
@@ -200,6 +216,8 @@ def measure(emitter: Emitter, manifest: Path, template: DatabaseUrls, options: a
         if rows != events:
             raise SystemExit(f"{rows} of {events} events are in the mirror")
         check_owners(urls, events)
+        if number == options.rounds - 1:
+            proved.append(proof_rate(urls, emitter.url, manifest))
         with_boot.append(events / total_s)
         without_boot.append(events / own_s)
         memory.append(rss_mb)
@@ -215,15 +233,19 @@ def measure(emitter: Emitter, manifest: Path, template: DatabaseUrls, options: a
     start = statistics.median(starts)
     figure("first_request", start, "s", f"limit {FIRST_REQUEST_S} s", start / FIRST_REQUEST_S)
     figure("peak_memory", max(memory), "MB", f"limit {RSS_LIMIT_MB} MB", max(memory) / RSS_LIMIT_MB)
-    urls = clone(template, "followed")
-    emitter.start = emitter.height() + 1
-    manifest = emitter.write_manifest(manifest, startBlock=emitter.start, contracts=from_block(emitter))
-    waits = delays(urls, emitter, manifest, options.blocks_followed)
-    ranked = sorted(waits)
-    figure("block_to_row_median", statistics.median(ranked), "ms", "limit 250 ms", statistics.median(ranked) / 250)
-    figure(
-        "block_to_row_p95", ranked[int(len(ranked) * 0.95)], "ms", "limit 250 ms", ranked[int(len(ranked) * 0.95)] / 250
-    )
+    figure("proved_from_receipts", proved[0], "logs/s", f"limit {PROOF_RATE} logs/s", proved[0] / PROOF_RATE)
+    for name, limits, more in (
+        ("websocket", (12, 40), {}),
+        ("polling", (250, 250), {"TROUPE_RPC_WEBSOCKET_URL": ""}),
+    ):
+        urls = clone(template, name)
+        emitter.start = emitter.height() + 1
+        manifest = emitter.write_manifest(manifest, startBlock=emitter.start, contracts=from_block(emitter))
+        waits = sorted(delays(urls, emitter, manifest, options.blocks_followed, **more))
+        for what, value, limit in zip(
+            ("median", "p95"), (statistics.median(waits), waits[int(len(waits) * 0.95)]), limits, strict=True
+        ):
+            figure(f"block_to_row_{name}_{what}", value, "ms", f"limit {limit} ms", value / limit)
 
 
 def from_block(emitter: Emitter) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +56,12 @@ class Deployment:
     def addresses(self) -> dict[str, str]:
         """name -> address in lower-case hex, as the cursor keeps it."""
         return {contract.name: "0x" + contract.address.hex() for contract in self.contracts}
+
+    def extends(self, chain_id: int, genesis_hash: bytes, addresses: Mapping[str, str]) -> bool:
+        """Whether it is on that chain and has all those contracts, and perhaps more."""
+        return (chain_id, genesis_hash) == (self.chain_id, self.genesis_hash) and (
+            addresses.items() <= self.addresses().items()
+        )
 
     def contract(self, name: str) -> Contract | None:
         return next((contract for contract in self.contracts if contract.name == name), None)

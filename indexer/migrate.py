@@ -108,6 +108,11 @@ def _names(connection: Connection, kinds: str) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
+def tables(connection: Connection) -> frozenset[str]:
+    """The tables of schema chain."""
+    return frozenset(_names(connection, "r"))
+
+
 def drop_views(connection: Connection) -> None:
     """Remove every view of schema chain, and the indexes of LOOKUPS."""
     for name in _names(connection, "v"):

@@ -58,6 +58,7 @@ block = _table(schema.BLOCK)
 log = _table(schema.LOG)
 cursor = _table(schema.CURSOR)
 reorganisation = _table(schema.REORGANISATION)
+outbox = _table(schema.OUTBOX)
 fingerprint = _table(schema.FINGERPRINT)
 _events = {key: _table(table) for key, table in schema.events().items()}
 

@@ -2,7 +2,11 @@
 
 Payloads are JSON objects: `{"kind": "blocks", "first", "head", "hash", "time", "final", "events": [...]}` with names
 like "RevenueLedger.PaymentReceived"; `{"kind": "undo", "first"}` names the first block that was taken back;
-`{"kind": "final", "final"}`. A listener that was away reads `chain.cursor` and `chain.reorganisation`.
+`{"kind": "final", "final"}`; `{"kind": "contracts", "names"}` names contracts whose past logs were added.
+
+Each message is also a row of `chain.outbox`, written in the same transaction; its number is the message's "id". Who was
+away reads on from the last id that it handled. The last `KEPT` rows are kept; who was away longer begins anew with
+`chain.cursor`.
 """
 
 from __future__ import annotations
@@ -20,12 +24,24 @@ PAYLOAD_LIMIT = 7900
 """Bytes; PostgreSQL takes fewer than 8,000."""
 
 
+KEPT = 100_000
+"""Messages of the outbox."""
+
+
 def _send(connection: Connection, payload: dict[str, Any]) -> None:
+    row = connection.execute(
+        "INSERT INTO chain.outbox (message) VALUES (%s::jsonb) RETURNING id", (orjson.dumps(payload).decode(),)
+    ).fetchone()
+    number = row[0] if row else 0
+    connection.execute("DELETE FROM chain.outbox WHERE id <= %s", (number - KEPT,))
+    payload["id"] = number
+    if len(orjson.dumps(payload)) > PAYLOAD_LIMIT:
+        payload["events"] = None
     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, orjson.dumps(payload).decode()))
 
 
 def blocks(connection: Connection, first: int, head: Header, final: int, events: Sequence[str]) -> None:
-    """Blocks `first` to `head` are mirrored. Too many event names for one payload are left out (null)."""
+    """Blocks `first` to `head` are mirrored. Too many event names for one notice are left out of it (null)."""
     payload: dict[str, Any] = {
         "kind": "blocks",
         "first": first,
@@ -35,8 +51,6 @@ def blocks(connection: Connection, first: int, head: Header, final: int, events:
         "final": final,
         "events": sorted(events),
     }
-    if len(orjson.dumps(payload)) > PAYLOAD_LIMIT:
-        payload["events"] = None
     _send(connection, payload)
 
 
@@ -48,3 +62,8 @@ def undo(connection: Connection, first: int) -> None:
 def final(connection: Connection, number: int) -> None:
     """Blocks up to `number` are final; the head has not moved."""
     _send(connection, {"kind": "final", "final": number})
+
+
+def contracts(connection: Connection, names: Sequence[str]) -> None:
+    """All that these contracts have logged so far was added to blocks that were mirrored before."""
+    _send(connection, {"kind": "contracts", "names": list(names)})

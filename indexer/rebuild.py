@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 
 import psycopg
 
 from indexer import faults, migrate, schema
-from indexer.abi import Log
 from indexer.connection import WRITER_LOCK, Connection, connect
 from indexer.deployment import Deployment
 from indexer.errors import Fatal
-from indexer.store import EventWriters, write_events
+from indexer.store import LOGS_PER_PASS, EventWriters, raw_logs, write_events
 
 CORE = frozenset(table.name for table in schema.CORE)
-LOGS_PER_PASS = 20_000
+BESIDE = "new_"
 
 
 def rebuild(database_url: str, deployment: Deployment, *, from_chain: bool, lock_wait_s: float) -> str:
     """Make the chain tables anew in one transaction; returns what was done, in a sentence.
 
-    The typed rows are decoded again from `chain.log` when the raw logs are those of this deployment; else, or with
-    `from_chain`, all is emptied and `indexer run` fetches it from the chain. Raises Fatal when an indexer is running.
+    The typed rows are decoded again from `chain.log` when the raw logs are those of this deployment, into tables beside
+    the old ones, which readers have until the end; else, or with `from_chain`, all is emptied and `indexer run` fetches
+    it from the chain. Raises Fatal when an indexer is running.
     """
     with connect(database_url) as connection:
         connection.execute(f"SET LOCAL lock_timeout = {max(1, int(lock_wait_s * 1000))}")
@@ -33,41 +34,59 @@ def rebuild(database_url: str, deployment: Deployment, *, from_chain: bool, lock
         connection.execute("SET LOCAL lock_timeout = 0")
         found = migrate.present(connection)
         replay = not from_chain and found is not None and found.core == migrate.expected().core
-        replay = replay and _is_of(connection, deployment)
+        if replay and _is_of(connection, deployment):
+            return _beside(connection, deployment)
         migrate.drop_views(connection)
-        migrate.drop_tables(connection, keep=CORE if replay else frozenset())
-        if not replay:
-            migrate.create_core(connection)
+        migrate.drop_tables(connection)
+        migrate.create_core(connection)
         migrate.create_events(connection)
-        count = replay_logs(connection, deployment) if replay else 0
         migrate.create_views(connection)
         faults.point("before rebuild commit")
-    if replay:
-        return f"{count:,} logs decoded anew from the mirror's own raw logs"
     return "The mirror is empty now; `python -m indexer run` fills it from the chain"
 
 
+def _beside(connection: Connection, deployment: Deployment) -> str:
+    """Decode all raw logs into new tables while the old ones are read, compare them, and swap."""
+    new = {table.name: replace(table, name=BESIDE + table.name) for table in schema.events().values()}
+    for table in new.values():
+        for statement in table.ddl():
+            connection.execute(statement.encode())
+    count = replay_logs(connection, deployment, new)
+    there = migrate.tables(connection) - CORE - {table.name for table in new.values()}
+    differing = []
+    for name, table in new.items():
+        before = rows_digest(connection, name) if name in there else None
+        after = rows_digest(connection, table.name)
+        if before != after:
+            differing.append(f"{name} ({'not there' if before is None else f'{before[0]:,} rows'}, now {after[0]:,})")
+    migrate.drop_views(connection)
+    migrate.drop_tables(connection, keep=CORE | {table.name for table in new.values()})
+    faults.point("mid swap")
+    for name, table in new.items():
+        connection.execute(f"ALTER TABLE chain.{table.name} RENAME TO {name}".encode())
+        connection.execute(f"ALTER INDEX chain.{table.name}_pkey RENAME TO {name}_pkey".encode())
+    migrate.create_views(connection)
+    faults.point("before rebuild commit")
+    verdict = "differing from before: " + ", ".join(differing) if differing else "every table is as it was before"
+    return f"{count:,} logs decoded anew from the mirror's own raw logs; {verdict}"
+
+
+def rows_digest(connection: Connection, table: str) -> tuple[int, int]:
+    """How many rows a table has, and a hash of them that does not depend on their order."""
+    statement = f"SELECT count(*), coalesce(bit_xor(hashtextextended(t::text, 0)), 0) FROM chain.{table} t"
+    ((count, digest),) = connection.execute(statement.encode()).fetchall()
+    return count, digest
+
+
 def _is_of(connection: Connection, deployment: Deployment) -> bool:
-    """Whether the raw logs are those of this deployment's contracts."""
+    """Whether the raw logs are those of this deployment's contracts, or of some of them."""
     row = connection.execute("SELECT chain_id, genesis_hash, contracts FROM chain.cursor").fetchone()
-    return row == (deployment.chain_id, deployment.genesis_hash, deployment.addresses())
+    return row is not None and deployment.extends(*row)
 
 
-def raw_logs(connection: Connection) -> Iterator[Log]:
-    """All raw logs in the order of the chain, without holding them in memory. Needs a transaction."""
-    with connection.cursor(name="raw_logs", binary=True) as cursor:
-        cursor.itersize = LOGS_PER_PASS
-        cursor.execute(
-            "SELECT block_number, log_index, tx_hash, address, topics, data FROM chain.log"
-            " ORDER BY block_number, log_index"
-        )
-        for row in cursor:
-            yield Log(*row)
-
-
-def replay_logs(connection: Connection, deployment: Deployment) -> int:
-    """Write the typed rows of all raw logs; returns their number."""
-    writers = EventWriters(deployment)
+def replay_logs(connection: Connection, deployment: Deployment, tables: Mapping[str, schema.Table]) -> int:
+    """Write the typed rows of all raw logs into `tables` (event table -> the one that takes its rows); their number."""
+    writers = EventWriters(deployment, tables)
     times: dict[int, int] = dict(
         connection.execute("SELECT number, time FROM chain.block WHERE log_count > 0").fetchall()
     )
@@ -76,4 +95,5 @@ def replay_logs(connection: Connection, deployment: Deployment) -> int:
     while some := list(islice(logs, LOGS_PER_PASS)):
         write_events(connection, writers, some, times)
         count += len(some)
+        faults.point("mid rebuild")
     return count

@@ -58,7 +58,7 @@ class IndexerSettings:
         default="http://127.0.0.1:8545",
     )
     rpc_websocket_url: str | None = _given(
-        "the ws(s) URL whose newHeads say when to look; by default the node's own on the development chain",
+        "the ws(s) URL whose newHeads say when to look; by default the development node's own; none if empty",
         default=None,
     )
     deployment: Path = _given(  # noqa: RUF009  a dataclass field, frozen default and all

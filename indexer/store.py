@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -17,10 +18,11 @@ from indexer import abi, faults, migrate, notify, schema, views
 from indexer.abi import Decode, Event, Log
 from indexer.chain import Header, Segment
 from indexer.connection import WRITER_LOCK, Connection, connect
-from indexer.deployment import Deployment
+from indexer.deployment import Contract, Deployment
 from indexer.errors import Fatal, Retryable, StaleMirror
 
 GENESIS_DIGEST = bytes(32)
+LOGS_PER_PASS = 20_000
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,17 @@ def _decoder(contract: str, name: str) -> Decode:
 
 
 class EventWriters:
-    """Decoders and COPY statements of every event of the deployment, found by (address, first topic)."""
+    """Decoders and COPY statements of every event of the deployment, found by (address, first topic).
 
-    def __init__(self, deployment: Deployment) -> None:
+    `tables` gives, for each event table, the one that takes its rows instead.
+    """
+
+    def __init__(self, deployment: Deployment, tables: Mapping[str, schema.Table] | None = None) -> None:
         self._by_topic: dict[tuple[bytes, bytes], _EventWriter] = {}
         for contract in deployment.contracts:
             for event in abi.contracts()[contract.name]:
                 table = schema.events()[contract.name, event.name]
+                table = tables[table.name] if tables else table
                 self._by_topic[contract.address, event.topic] = _EventWriter(event, table.copy, table.kinds)
 
     def group(self, logs: Iterable[Log]) -> list[tuple[_EventWriter, list[Log]]]:
@@ -120,6 +126,42 @@ def write_events(
     return names
 
 
+def raw_logs(connection: Connection, first: int = 0) -> Iterator[Log]:
+    """The raw logs from block `first` on, in the order of the chain, not all in memory. Needs a transaction."""
+    with connection.cursor(name="raw_logs", binary=True) as cursor:
+        cursor.itersize = LOGS_PER_PASS
+        cursor.execute(
+            "SELECT block_number, log_index, tx_hash, address, topics, data FROM chain.log WHERE block_number >= %s"
+            " ORDER BY block_number, log_index",
+            (first,),
+        )
+        for row in cursor:
+            yield Log(*row)
+
+
+def digests_anew(connection: Connection, first: int) -> bytes:
+    """Write log count and digest of every block from `first` on anew, from the raw logs; returns the last digest."""
+    before = connection.execute(
+        "SELECT digest FROM chain.block WHERE number < %s ORDER BY number DESC LIMIT 1", (first,)
+    ).fetchone()
+    digest: bytes = before[0] if before else GENESIS_DIGEST
+    blocks = connection.execute(
+        "SELECT number, hash FROM chain.block WHERE number >= %s ORDER BY number", (first,)
+    ).fetchall()
+    by_block = groupby(raw_logs(connection, first), key=lambda log: log.block_number)
+    number, logs = next(by_block, (None, iter(())))
+    changed = []
+    for block, block_hash in blocks:
+        count = 0
+        if block == number:
+            found = list(logs)
+            count, digest = len(found), next_digest(digest, block_hash, found)
+            number, logs = next(by_block, (None, iter(())))
+        changed.append((count, digest, block))
+    connection.cursor().executemany("UPDATE chain.block SET log_count = %s, digest = %s WHERE number = %s", changed)
+    return digest
+
+
 class Store:
     """The one writer of schema `chain`. Holds an advisory lock for as long as it is open."""
 
@@ -131,6 +173,8 @@ class Store:
         self._lock_wait_s = lock_wait_s
         self._writers = EventWriters(deployment)
         self._connection: Connection | None = None
+        self.unmirrored: tuple[Contract, ...] = ()
+        """Contracts of the manifest whose logs the mirror does not have: see `fill`."""
 
     def open(self) -> Cursor | None:
         """Connect, take the writer's lock and read the cursor; None for a mirror that has not begun.
@@ -180,10 +224,13 @@ class Store:
         if row is None:
             return None
         chain_id, genesis, contracts, *rest = row
+        cursor = Cursor(*rest)
         expected = self._deployment
-        if (chain_id, genesis, contracts) != (expected.chain_id, expected.genesis_hash, expected.addresses()):
+        known = expected.extends(chain_id, genesis, contracts)
+        if not known or expected.start_block < cursor.start_block:
             raise StaleMirror(f"The mirror is of another deployment than the manifest's: {migrate.REMEDY}")
-        return Cursor(*rest)
+        self.unmirrored = tuple(each for each in expected.contracts if each.name not in contracts)
+        return cursor
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -293,6 +340,31 @@ class Store:
                 notify.blocks(connection, segment.first.number, last, moved.final_number, names)
                 faults.point("before commit")
             faults.point("after commit")
+        return moved
+
+    def fill(self, cursor: Cursor, headers: Sequence[Header], logs: Sequence[Log]) -> Cursor:
+        """Add all logs of the `unmirrored` contracts up to the cursor's head, in one transaction.
+
+        `headers` are those of their blocks. The digests from the first of them on are made anew from the raw logs.
+        """
+        connection = self._open_connection()
+        with self._failures():
+            with connection.transaction():
+                copy_rows(connection, schema.LOG.copy, schema.LOG.kinds, logs)
+                write_events(connection, self._writers, logs, {header.number: header.time for header in headers})
+                connection.cursor().executemany(
+                    "INSERT INTO chain.block (number, hash, parent_hash, time, log_count, digest)"
+                    " VALUES (%s, %s, %s, %s, 0, '') ON CONFLICT DO NOTHING",
+                    [header[:4] for header in headers],
+                )
+                digest = digests_anew(connection, headers[0].number) if headers else cursor.digest
+                moved = replace(cursor, log_count=cursor.log_count + len(logs), digest=digest)
+                self._move(connection, cursor, moved)
+                notify.contracts(connection, [each.name for each in self.unmirrored])
+                connection.execute("UPDATE chain.cursor SET contracts = %s", (Jsonb(self._deployment.addresses()),))
+                faults.point("before fill commit")
+            faults.point("after fill")
+        self.unmirrored = ()
         return moved
 
     def set_final(self, cursor: Cursor, final: int) -> Cursor:

@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from indexer import faults
+from indexer.abi import Log
 from indexer.chain import Chain, Header, Segment, finality_text
 from indexer.deployment import Deployment
 from indexer.errors import BelowFinality, IndexerError, Retryable, WrongChain
@@ -207,8 +208,10 @@ class Sync:
         return True
 
     def _ensure_cursor(self, final: int) -> Cursor:
-        if self._cursor is not None and self._store.is_open:
-            return self._cursor
+        cursor = self._cursor if self._cursor is not None and self._store.is_open else self._open(final)
+        return self._fill_gap(cursor) if self._store.unmirrored else cursor
+
+    def _open(self, final: int) -> Cursor:
         cursor = self._store.open()
         if cursor is None:
             parent = self._chain.header(self.deployment.start_block - 1)
@@ -216,6 +219,36 @@ class Sync:
                 raise Retryable(f"the chain has not reached block {self.deployment.start_block} of the deployment")
             cursor = self._store.begin(parent, final)
         return self._keep(cursor)
+
+    def _fill_gap(self, cursor: Cursor) -> Cursor:
+        """Mirror what the manifest's new contracts have logged up to the mirror's head: their own gap, nothing else."""
+        head = self._chain.header(cursor.head_number)
+        if head is None or head.hash != cursor.head_hash:
+            self._reorganise(cursor, cursor.head_number)
+            raise Retryable("blocks were taken back before the new contracts' logs are fetched")
+        chain = Chain(self._nodes.again(), replace(self.deployment, contracts=self._store.unmirrored))
+        first = max(cursor.start_block, min(contract.block for contract in self._store.unmirrored))
+        headers: list[Header] = []
+        logs: list[Log] = []
+        last: Header | None = None
+        ahead = self.settings.indexer_range_bytes * RANGES_AHEAD
+        with Prefetcher(chain, first, cursor.head_number, self._size, ahead) as segments:
+            for segment in segments:
+                if last is not None and segment.first.parent != last.hash:
+                    raise Retryable("the chain changed while the new contracts' logs were read")
+                last = segment.last
+                with_logs = {log.block_number for log in segment.logs}
+                headers += [header for header in segment.headers if header.number in with_logs]
+                logs += segment.logs
+        if last is not None and last.hash != cursor.head_hash:
+            raise Retryable("the chain changed while the new contracts' logs were read")
+        try:
+            moved = self._store.fill(cursor, headers, logs)
+        except IndexerError:
+            self._cursor = None
+            raise
+        self.progress.events += len(logs)
+        return self._keep(moved)
 
     def _keep(self, cursor: Cursor) -> Cursor:
         self._cursor = cursor

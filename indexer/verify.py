@@ -20,9 +20,8 @@ from indexer.errors import Fatal, Retryable
 from indexer.keccak import keccak
 from indexer.nodes import Node
 from indexer.proof import prove_all
-from indexer.rebuild import raw_logs
 from indexer.rpc import Reverted
-from indexer.store import GENESIS_DIGEST, EventWriters, next_digest
+from indexer.store import GENESIS_DIGEST, EventWriters, next_digest, raw_logs
 
 CALLS_PER_BATCH = 100
 BLOCKS_PER_RANGE = 500

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import signal
 
+import psycopg
 import pytest
 from _pytest.mark import ParameterSet
 
 from tests.indexer.conftest import Mirrored
-from tests.indexer.support import random_block, random_record
+from tests.indexer.support import account, random_block, random_record, record
 
 STEP = ("after fetch", "raw logs written", "rows written", "before commit", "after commit")
 UNDO = ("mid undo", "mid undo:40", "before undo commit", "after undo")
@@ -60,16 +61,29 @@ def test_v5_killed_in_an_undo(mirrored: Mirrored, point: str) -> None:
     assert mirrored.difference() is None
 
 
-def test_v5_killed_in_a_rebuild(mirrored: Mirrored) -> None:
+@pytest.mark.parametrize("point", ["mid rebuild", "mid swap", "before rebuild commit"])
+def test_v5_killed_in_a_rebuild(mirrored: Mirrored, point: str) -> None:
     rng = random.Random(3)
     mirrored.emitter.mine(*([random_record(rng)] for _ in range(9)))
     mirrored.catch_up()
-    killed(mirrored, "before rebuild commit", "rebuild")
+    killed(mirrored, point, "rebuild")
     assert mirrored.difference() is None
     done = mirrored.command("rebuild")
     assert done.returncode == 0, done.stderr
-    assert "9 logs decoded anew" in done.stdout
+    assert "9 logs decoded anew from the mirror's own raw logs; every table is as it was before" in done.stdout
     assert mirrored.difference() is None
+
+
+def test_a_rebuild_names_the_tables_that_it_changed(mirrored: Mirrored) -> None:
+    transfer = record("WorkRegistry", "Transfer", account(1), account(2), 3)
+    mirrored.emitter.mine([transfer, transfer])
+    mirrored.catch_up()
+    with psycopg.connect(mirrored.urls.conninfo(), autocommit=True) as connection:
+        connection.execute("DELETE FROM chain.work_registry_transfer WHERE log_index = 1")
+    done = mirrored.command("rebuild")
+    assert "differing from before: work_registry_transfer (1 rows, now 2)" in done.stdout
+    assert mirrored.difference() is None
+    assert "every table is as it was before" in mirrored.command("rebuild").stdout
 
 
 @pytest.mark.parametrize("command", [("run", "--once"), ("rebuild",)], ids=" ".join)
