@@ -117,8 +117,8 @@ def test_contracts_are_found_by_name_and_by_address(chain: ChainInfo) -> None:
     address = chain.address("RevenueLedger")
     assert chain.contract_at(address) == chain.contract_at(bytes.fromhex(address[2:])) == "RevenueLedger"
     assert chain.contract_at(ALICE) is None
-    with pytest.raises(LookupError, match="has no Storefront"):
-        chain.address("Storefront")
+    with pytest.raises(LookupError, match="has no Lighthouse"):
+        chain.address("Lighthouse")
 
 
 def test_an_intent_is_what_a_wallet_signs(chain: ChainInfo) -> None:
