@@ -81,7 +81,7 @@ def test_the_shop_of_a_work(open_page: Open, sequel: int, pictures: Path) -> Non
 def test_a_copy_is_bought_from_the_page(
     open_page: Open,
     sequel: int,
-    market: Market,
+    market: Market,  # noqa: F811
     bob: LocalAccount,  # noqa: F811
 ) -> None:
     wallet = Wallet(market, bob)
