@@ -62,7 +62,7 @@ SUITES = [
     Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),
     Suite("nightly", [*PYTEST, "-m", "nightly"], "nightly"),
     Suite("planted", [".venv/app/bin/python", "-m", "scripts.plant"], "nightly", counts=False),
-    Suite("contracts-new", CONTRACTS, "nightly", fresh=True),
+    Suite("contracts-new", CONTRACTS, "nightly"),
     Suite(
         "histories",
         # 500 examples of 50 steps for each machine.

@@ -100,7 +100,7 @@ class ShopMachine:
     """One history: a deployed shop with three works, and its model."""
 
     OPERATIONS: ClassVar[dict[str, int]] = {
-        **{"buy": 8, "rent": 4, "subscribe": 3, "sign": 4, "fill": 10, "list": 5, "reprice": 1, "cancel": 1, "plan": 1},
+        **{"buy": 8, "rent": 4, "subscribe": 3, "sign": 4, "fill": 10, "list": 5, "reprice": 1, "cancel": 1, "plan": 4},
         **{"close_plan": 1, "cancel_order": 1, "cancel_all": 1, "transfer": 1, "suspend": 1, "royalty": 1, "wait": 1},
     }
     """The operations, and how often each is drawn."""
