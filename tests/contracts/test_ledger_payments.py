@@ -12,10 +12,14 @@ from kit import domain, now, reverts, sign
 from money import (
     DAY,
     DIGEST,
+    DISPUTED,
     NATIVE,
     NONE,
+    REVOKED,
     ROYALTY,
     SALE,
+    SUSPENDED,
+    SUSPENDED_DISPUTED,
     TIP,
     WEEK,
     counters,
@@ -182,12 +186,12 @@ def test_pay_refuses_nothing_and_unknown_works(ledger, work, payer):
 
 def test_pay_to_a_revoked_work_is_refused_and_to_others_not(ledger, work, payer, accounts):
     """Case 15."""
-    for status in (1, 2):
+    for status in (DISPUTED, SUSPENDED, SUSPENDED_DISPUTED):
         tx = ledger.pushStatus(work, status, {"from": accounts[9]})
         assert dict(tx.events["StatusPushed"]) == {"workId": work, "status": status}
         pay(ledger, work, 5, payer)
-    ledger.pushStatus(work, 3, {"from": accounts[9]})
-    with reverts("RevenueWorkStatus", work, 3):
+    ledger.pushStatus(work, REVOKED, {"from": accounts[9]})
+    with reverts("RevenueWorkStatus", work, REVOKED):
         pay(ledger, work, 5, payer)
 
 

@@ -6,6 +6,7 @@ from money import (
     DIGEST,
     NATIVE,
     NONE,
+    REVOKED,
     SUSPENDED,
     Leaf,
     counters,
@@ -210,7 +211,7 @@ def test_derivation_of_a_parent_that_is_not_active_is_refused(registry, fan, par
         derive(registry, fan, work)
     work, _ = parent()
     registry.revoke(work, NONE, {"from": admin})
-    with reverts("WorkNotActive", work, 3):
+    with reverts("WorkNotActive", work, REVOKED):
         derive(registry, fan, work)
 
 
