@@ -45,18 +45,18 @@ class Suite:
 
 
 SUITES = [
-    Suite("contracts", [*CONTRACTS, *SAME_EXAMPLES], "test"),
+    Suite("contracts", [*CONTRACTS, *SAME_EXAMPLES, "-m", "not slow"], "test"),
     Suite("backend", [*QUICK, *SAME_EXAMPLES], "test", may_skip=True),
     Suite("lint", ["make", "lint"], "ci", counts=False),
     Suite("types", ["make", "types"], "ci", counts=False),
     Suite("audit", ["make", "audit"], "ci", counts=False),
     Suite(
         "contracts-longer",
-        [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful"],
+        [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful or slow"],
         "ci",
         env={"TROUPE_STATEFUL_EXAMPLES": "160"},
     ),
-    Suite("slow", [*PYTEST, "-m", "slow and not nightly"], "ci"),
+    Suite("slow", [*PYTEST, *BOTH_CORES, "-m", "slow and not nightly"], "ci"),
     Suite("kubo", [*PYTEST, "-m", "kubo", "tests/backend/content"], "ci"),
     Suite("pages", [*PYTEST, "-m", "browser", "tests/web"], "ci"),
     Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),

@@ -955,6 +955,7 @@ def fresh(tmp_path, name="deployment"):
     return Run.prepared({"TROUPE_DEPLOYMENT": str(tmp_path / f"{name}.json")})
 
 
+@pytest.mark.slow
 def test_a_deployment_killed_at_each_step_deploys_nothing_twice(tmp_path):
     account, killed, bound = keys.dev_account(0), 0, {}
 
@@ -1020,6 +1021,7 @@ def test_a_rehearsal_sends_nothing_and_foretells_every_step(tmp_path):
     assert run.sender.gas_used == rehearsal.gas
 
 
+@pytest.mark.slow
 def test_a_rehearsal_of_a_broken_deployment_foretells_the_rest(tmp_path):
     journal = broken_off(tmp_path, 20)
     run = fresh(tmp_path)

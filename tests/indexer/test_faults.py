@@ -7,19 +7,14 @@ import signal
 
 import psycopg
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests.indexer.conftest import Mirrored
 from tests.indexer.support import account, random_block, random_record, record
 
+pytestmark = pytest.mark.slow
+
 STEP = ("after fetch", "raw logs written", "rows written", "before commit", "after commit")
 UNDO = ("mid undo", "mid undo:40", "before undo commit", "after undo")
-QUICK = ("raw logs written", "after commit", "mid undo:40")
-"""Those that `make test` runs; the others belong to `make ci`."""
-
-
-def points(*names: str) -> list[ParameterSet | str]:
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def killed(mirrored: Mirrored, point: str, *arguments: str) -> None:
@@ -28,8 +23,8 @@ def killed(mirrored: Mirrored, point: str, *arguments: str) -> None:
     assert done.returncode == -signal.SIGKILL, f"{point} was not reached: {done}"
 
 
-@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.slow), 2])
-@pytest.mark.parametrize("point", points(*STEP))
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("point", STEP)
 @pytest.mark.feature("Q4", via="cli")
 def test_v5_killed_in_the_backfill(mirrored: Mirrored, point: str, nth: int) -> None:
     rng = random.Random(f"{point}{nth}")
@@ -39,7 +34,7 @@ def test_v5_killed_in_the_backfill(mirrored: Mirrored, point: str, nth: int) -> 
     assert mirrored.difference() is None
 
 
-@pytest.mark.parametrize("point", points(*STEP))
+@pytest.mark.parametrize("point", STEP)
 def test_v5_killed_at_the_head(mirrored: Mirrored, point: str) -> None:
     rng = random.Random(point)
     mirrored.emitter.mine(*([random_record(rng)] for _ in range(4)))
@@ -50,7 +45,7 @@ def test_v5_killed_at_the_head(mirrored: Mirrored, point: str) -> None:
     assert mirrored.difference() is None
 
 
-@pytest.mark.parametrize("point", points(*UNDO))
+@pytest.mark.parametrize("point", UNDO)
 def test_v5_killed_in_an_undo(mirrored: Mirrored, point: str) -> None:
     rng = random.Random(point)
     mirrored.emitter.mine(*([random_record(rng)] for _ in range(9)))

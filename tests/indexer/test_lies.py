@@ -24,6 +24,8 @@ from indexer.sync import Sync
 from tests.indexer.conftest import Mirrored
 from tests.indexer.support import random_block, random_record, settings
 
+pytestmark = pytest.mark.slow
+
 Reply = tuple[int, dict[str, str], bytes]
 Lie = Callable[[Any, bytes], Reply | None]
 """(request, true answer) -> what is sent instead, or None for the truth."""

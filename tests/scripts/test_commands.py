@@ -78,6 +78,8 @@ def test_modules_in_the_text_exist_and_know_their_words(module: str) -> None:
     tree = ast.parse(source.read_text())
     literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    options = {f"--{node.arg.replace('_', '-')}" for node in ast.walk(tree) if isinstance(node, ast.arg)}
     said = re.findall(rf"-m {re.escape(module)}((?: +[a-z|]+| +--[a-z-]+)*)(?=[ `\n]|$)", PROSE)
     words = {word for rest in said for word in re.split(r"[ |]+", rest) if word}
-    assert words <= literals | functions, f"{module} doesn't know {words - literals - functions}"
+    known = literals | functions | options
+    assert words <= known, f"{module} doesn't know {words - known}"

@@ -11,6 +11,8 @@ import pytest
 from scripts import plant
 from scripts.plant import Break, breaks, outcome
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "def fee(amount):\n    return amount * 25 // 1000\n"
 TEST = """
 from fees import fee

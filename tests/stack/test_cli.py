@@ -59,7 +59,7 @@ def test_version_names_the_product_and_what_it_is_made_of() -> None:
         (["dev"], {"TROUPE_PORT_API": "0"}, 2, ["TROUPE_PORT_API is '0'"]),
         (["dev"], {"TROUPE_PORT_API": "-1"}, 2, ["TROUPE_PORT_API is '-1'"]),
         (["dev"], {"TROUPE_PORT_ANVIL": "8000"}, 2, ["TROUPE_PORT_API", "TROUPE_PORT_ANVIL", "both 8000"]),
-        (["logs"], {}, 2, ["name"]),
+        (["logs"], {}, 2, ["NAME"]),
         (["logs", "api", "-n", "0"], {}, 2, ["--lines"]),
         (["logs", "api", "-n", "many"], {}, 2, ["--lines", "valid integer"]),
         (

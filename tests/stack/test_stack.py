@@ -23,6 +23,8 @@ from stack import rpc
 from stack.processes import Identity
 from stack.supervisor import Ports, Settings, answers_http
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("postgres", "redis", "anvil", "indexer", "api", "worker", "beat")
 START_LIMIT_S = 180
@@ -195,8 +197,8 @@ def test_doctor_finds_a_healthy_stack_healthy(running_dev: Dev) -> None:
         ("redis", "redis", "not reachable"),
         ("worker", "worker", "does not answer a ping"),
         ("anvil", "chain", "not reachable"),
-        pytest.param("postgres", "database", "not reachable", marks=pytest.mark.slow),
-        pytest.param("api", "api", "is not ready", marks=pytest.mark.slow),
+        ("postgres", "database", "not reachable"),
+        ("api", "api", "is not ready"),
     ],
 )
 def test_doctor_names_a_part_that_does_not_answer(running_dev: Dev, part: str, check: str, words: str) -> None:
@@ -281,7 +283,6 @@ def test_doctor_finds_an_old_database(running_dev: Dev) -> None:
     assert finding["fix"] == "run `./troupe migrate`"
 
 
-@pytest.mark.slow
 def test_a_restart_continues_where_it_was_and_a_reset_begins_anew(dev: Dev) -> None:
     dev.start()
     genesis = rpc.call(dev.settings.rpc_url, "eth_getBlockByNumber", "0x0", False)["hash"]
@@ -313,7 +314,6 @@ def test_a_restart_continues_where_it_was_and_a_reset_begins_anew(dev: Dev) -> N
     assert dev.end() == 0
 
 
-@pytest.mark.slow
 def test_a_killed_supervisor_leaves_nothing_and_the_next_start_continues(dev: Dev) -> None:
     dev.start()
     children = dev.children()
@@ -327,7 +327,6 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_continues(dev: De
     assert dev.findings()["indexer"]["level"] == "ok"
 
 
-@pytest.mark.slow
 def test_a_killed_part_is_named_and_the_next_start_continues(dev: Dev) -> None:
     dev.start()
     head = 0

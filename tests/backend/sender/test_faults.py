@@ -17,6 +17,8 @@ from backend.sender.sweeper import Sender
 from stack.postgres import DatabaseUrls
 from tests.backend.sender.chain import Chain, check_v6, make, run_to_end, transfers
 
+pytestmark = pytest.mark.slow
+
 
 def suicide(point: str, occurrence: int) -> Callable[[str], None]:
     """A probe that kills its own process, as the kernel would, when a point is reached for the n-th time."""

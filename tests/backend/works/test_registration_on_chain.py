@@ -248,6 +248,7 @@ class Family:
             ai_label=1,
             licence_id=licence,
             salt=bytes(32),
+            consents=[],
         )
         params = service.register_params(owner, draft, [Share(owner, 100)], bytes(32), parents)
         return encode_call("WorkRegistry", "register", [params])
