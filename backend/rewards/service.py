@@ -280,6 +280,7 @@ def count_what_was_mined(session: Session, token: bytes) -> RewardRoot | None:
     row = session.scalars(
         select(RewardRoot).where(
             RewardRoot.tree_sha256 == proposals[-1].tree_digest,
+            RewardRoot.root == proposals[-1].root,
             RewardRoot.token == token,
             RewardRoot.void != WITHDRAWN,  # which none is that counts: then it is NULL
         )

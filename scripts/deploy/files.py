@@ -19,3 +19,8 @@ def write_json(target: Path, document: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(scratch, target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name, too
+    finally:
+        os.close(folder)

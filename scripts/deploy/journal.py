@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eth_account import Account
+from eth_utils import keccak
+
 from scripts.deploy.files import write_json
 
 
@@ -28,6 +31,10 @@ class Step:
     """keccak256 of receiver, data and value, as 0x-hex: a plan that changed meanwhile is noticed."""
     hash: str
     raw: str
+
+    def is_of(self, deployer: str) -> bool:
+        """Whether these bytes have this hash and were signed by the deployer: a journal is a file, and anybody's."""
+        return keccak(hexstr=self.raw).hex() == self.hash[2:] and Account.recover_transaction(self.raw) == deployer
 
 
 @dataclass

@@ -69,19 +69,23 @@ def copied(web3: Any) -> Iterator[None]:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as fork:
         try:
             web3.connect(f"http://127.0.0.1:{port}")
-            _await(web3, fork)
+            _await(web3, fork, real)
             yield
         finally:
             fork.terminate()
             web3.connect(real)
 
 
-def _await(web3: Any, fork: subprocess.Popen[bytes]) -> None:
+def _await(web3: Any, fork: subprocess.Popen[bytes], real: str) -> None:
+    """Wait until the copy answers, and make sure that it is the copy: what is rehearsed is signed with the real key."""
     deadline = time.monotonic() + START_LIMIT_S
     while not web3.is_connected():
         if fork.poll() is not None or time.monotonic() > deadline:
             raise ForkError("anvil could not copy the chain: does the node answer for past blocks?")
         time.sleep(0.05)
+    told = web3.provider.make_request("anvil_nodeInfo", []).get("result") or {}
+    if fork.poll() is not None or told.get("forkConfig", {}).get("forkUrl") != real:
+        raise ForkError("another program answers where the copy of the chain should: try again")
 
 
 def rehearse(sender: Sender, deploy: Callable[[Sender], None]) -> Rehearsal:

@@ -72,6 +72,8 @@ class Sender:
             self.journal.append(step)
             receipt = self._delivered(step)
             self.sent.append((what, receipt["gasUsed"]))
+        elif not step.is_of(self.account.address):
+            raise SendError(f"{self.journal.path} was changed at {step.what}: put it back as it was")
         elif (step.nonce, step.call) == (self.nonce, call):
             receipt = self._delivered(step)
         else:

@@ -1001,6 +1001,10 @@ def test_a_broken_deployment_goes_on_with_what_it_began_or_not_at_all(tmp_path):
     other.plan = replace(other.plan, token=plan.Token(name="Other"))
     with pytest.raises(SendError, match="contracts or configuration have changed"):
         other.carried_out(other.sender)
+    forged = fresh(tmp_path)
+    forged.sender._known[0] = replace(forged.sender._known[0], hash=forged.sender._known[1].hash)
+    with pytest.raises(SendError, match="was changed at deploying"):
+        forged.carried_out(forged.sender)
     with pytest.raises(JournalError, match="on another chain or by another account"):
         Journal.opened(tmp_path / "deployment.journal", {"chainId": 1}, 0, 0)
     accounts[0].transfer(accounts[1], 1)
