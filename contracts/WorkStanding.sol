@@ -172,39 +172,39 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
     function uphold(
         uint64 workId,
         address claimant,
+        uint48 rulingUntil,
         bytes32 root,
         bytes32 treeDigest,
         IRevenueLedger.LeafProof calldata leaf
     ) external override restricted {
-        _claimOf(workId, claimant);
-        Dispute storage dispute = _disputes[workId];
-        if (block.timestamp >= dispute.rulingUntil) revert DisputeRulingClosed(dispute.rulingUntil);
-        (bytes32 provenRoot, uint256 provenTotal) = MerkleSum.process({
-            proof: leaf.proof,
-            path: leaf.path,
-            leaf: MerkleSum.leafHash(leaf.account, leaf.weight),
-            weight: leaf.weight
-        });
-        uint256 total = registry.ledger().workOf(workId).totalWeight;
-        if (leaf.weight == 0 || provenRoot != root || provenTotal != total) revert DisputeInvalidSplit();
+        Dispute memory running = _known(workId);
+        if (running.claimant != claimant || running.rulingUntil != rulingUntil) {
+            revert DisputeOtherClaim(workId, running.claimant, running.rulingUntil);
+        }
+        _checkRulingOpen(running);
+        _checkSplit(workId, root, leaf);
 
         uint48 enforceableAt = uint48(block.timestamp) + NOTICE;
+        Dispute storage dispute = _disputes[workId];
         (dispute.root, dispute.treeDigest, dispute.enforceableAt) = (root, treeDigest, enforceableAt);
         emit SplitAnnounced(workId, claimant, root, treeDigest, enforceableAt);
     }
 
     /// @inheritdoc IWorkStanding
     function dismiss(uint64 workId, address claimant) external override restricted nonReentrant {
-        Dispute memory dispute = _claimOf(workId, claimant);
-        if (dispute.enforceableAt == 0 && block.timestamp >= dispute.rulingUntil) {
-            revert DisputeRulingClosed(dispute.rulingUntil);
-        }
+        if (claimant == address(0)) revert DisputeUnknown(workId);
         // Then the claimant wasn't wrong, and `close` is the way.
         if (_isRevoked(workId)) revert IWorkRegistry.WorkNotActive(workId, uint8(IWorkRegistry.Status.REVOKED));
         _dismissed[workId][claimant] = true;
-        address owner = IERC721(address(registry)).ownerOf(workId);
-        // Who contested what it owns now gets nothing for it.
-        _endInVain(workId, dispute, Outcome.DISMISSED, owner == claimant ? address(0) : owner);
+        emit ClaimDismissed(workId, claimant);
+        Dispute memory dispute = _disputes[workId];
+        // Else its claim was superseded or closed while the vote went on, and another's isn't ruled on.
+        if (dispute.claimant == claimant) {
+            _checkRulingOpen(dispute);
+            address owner = IERC721(address(registry)).ownerOf(workId);
+            // Who contested what it owns now gets nothing for it.
+            _endInVain(workId, dispute, Outcome.DISMISSED, owner == claimant ? address(0) : owner);
+        }
     }
 
     /// @inheritdoc IWorkStanding
@@ -273,9 +273,23 @@ contract WorkStanding is IWorkStanding, AccessManaged, ReentrancyGuardTransient 
         return won == 0 ? registration : won;
     }
 
-    function _claimOf(uint64 workId, address claimant) private view returns (Dispute memory dispute) {
-        dispute = _known(workId);
-        if (dispute.claimant != claimant) revert DisputeNotClaimant(workId, dispute.claimant);
+    /// @dev A ruling can be changed for as long as it isn't in force: no claimant and no time makes a wrong one stand.
+    function _checkRulingOpen(Dispute memory dispute) private view {
+        if (dispute.enforceableAt == 0 && block.timestamp >= dispute.rulingUntil) {
+            revert DisputeRulingClosed(dispute.rulingUntil);
+        }
+    }
+
+    /// @dev Whether a tree has the work's total and can be claimed from.
+    function _checkSplit(uint64 workId, bytes32 root, IRevenueLedger.LeafProof calldata leaf) private view {
+        (bytes32 provenRoot, uint256 provenTotal) = MerkleSum.process({
+            proof: leaf.proof,
+            path: leaf.path,
+            leaf: MerkleSum.leafHash(leaf.account, leaf.weight),
+            weight: leaf.weight
+        });
+        uint256 total = registry.ledger().workOf(workId).totalWeight;
+        if (leaf.weight == 0 || provenRoot != root || provenTotal != total) revert DisputeInvalidSplit();
     }
 
     function _known(uint64 workId) private view returns (Dispute memory dispute) {

@@ -272,6 +272,7 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("WorkRegistry", "WorkCommitted", ("commitment",)),
     ("WorkStanding", "WorkContested", ("work_id",)),
     ("WorkStanding", "SplitAnnounced", ("work_id",)),
+    ("WorkStanding", "ClaimDismissed", ("work_id",)),
     ("WorkStanding", "DisputeClosed", ("work_id",)),
     ("WorkStanding", "ConsentLinked", ("work_id",)),
     ("AttestationRegistry", "Attested", ("uid",)),

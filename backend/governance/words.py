@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backend.chain import ChainInfo, Function, decode_call
-from backend.web.format import exact
+from backend.web.format import exact, moment
+
+CALENDAR_END = 253_402_300_800
+"""First second that no calendar of ours shows: the year 10000."""
 
 
 def percent(bps: int) -> str:
@@ -21,6 +24,11 @@ def duration(seconds: int) -> str:
             count = seconds // length
             return f"{count} {unit}{'' if count == 1 else 's'}"
     raise AssertionError("every number of seconds is a number of seconds")
+
+
+def _time(seconds: int) -> str:
+    """A block time as a proposer wrote it, which may be any number."""
+    return moment(seconds) if seconds < CALENDAR_END else f"second {seconds}"
 
 
 def _fee(arguments: Mapping[str, Any]) -> str:
@@ -54,11 +62,13 @@ _KNOWN: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
         f"Ask for {a['newQuorumNumerator']}% of all tokens for a decision to count"
     ),
     ("WorkStanding", "uphold"): lambda a: (
-        f"Rule that {a['claimant']} was right to contest work {a['workId']}: its later income is divided anew, by a"
-        f" tree with the digest 0x{a['treeDigest'].hex()}, 14 days after"
+        f"Rule that {a['claimant']} was right to contest work {a['workId']}, in the claim to be ruled on by"
+        f" {_time(a['rulingUntil'])}: its later income is divided anew, by a tree with the digest"
+        f" 0x{a['treeDigest'].hex()}, 14 days after"
     ),
     ("WorkStanding", "dismiss"): lambda a: (
-        f"Rule that {a['claimant']} was wrong to contest work {a['workId']}: the dispute ends"
+        f"Rule that {a['claimant']} was wrong to contest work {a['workId']}: its dispute ends if it still runs,"
+        " and it can't contest the work again"
     ),
     ("WorkStanding", "setBond"): lambda a: (
         f"Ask {exact(a['newBond'], 18)} of the platform's tokens as a bond of whoever contests a work from now on"

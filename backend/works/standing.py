@@ -68,6 +68,7 @@ class History:
     won_since: int = 0
     """When the latest winner had committed; 0 for none."""
     dismissed: set[bytes] = field(default_factory=set)
+    """Who can't contest it any more, whether or not a claim of theirs ran when the vote was executed."""
     ended: list[tuple[Dispute, Outcome, int]] = field(default_factory=list)
     """With the block time of the end."""
 
@@ -93,13 +94,14 @@ class History:
             bytes(row["tree_digest"]),
         )
 
+    def barred(self, row: RowMapping) -> None:
+        self.dismissed.add(bytes(row["claimant"]))
+
     def closed(self, row: RowMapping) -> None:
         assert self.running is not None, "only a dispute that runs is closed"
         outcome, was = Outcome(row["outcome"]), self.running
         if outcome in (Outcome.DISMISSED, Outcome.EXPIRED):
             self.doublings = min(self.doublings + 1, MAX_DOUBLINGS)
-        if outcome is Outcome.DISMISSED:
-            self.dismissed.add(was.claimant)
         if outcome is Outcome.ENFORCED:
             self.won_since = was.committed_at
         self.ended.append((was, outcome, int(row["block_time"])))
@@ -112,6 +114,7 @@ def fold(events: Iterable[tuple[str, RowMapping]]) -> History:
     steps = {
         "WorkContested": history.contested,
         "SplitAnnounced": history.announced,
+        "ClaimDismissed": history.barred,
         "DisputeClosed": history.closed,
     }
     for name, row in events:
@@ -122,7 +125,7 @@ def fold(events: Iterable[tuple[str, RowMapping]]) -> History:
 def history_of(session: Session, work_id: int) -> History:
     """A work's disputes, from the mirror."""
     found: list[tuple[str, RowMapping]] = []
-    for name in ("WorkContested", "SplitAnnounced", "DisputeClosed"):
+    for name in ("WorkContested", "SplitAnnounced", "ClaimDismissed", "DisputeClosed"):
         table = event(STANDING, name)
         found += [(name, row) for row in session.execute(select(table).where(table.c.work_id == work_id)).mappings()]
     return fold(sorted(found, key=lambda each: (each[1]["block_number"], each[1]["log_index"])))

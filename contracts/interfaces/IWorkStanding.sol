@@ -26,7 +26,8 @@ import {IWorkRegistry} from "./IWorkRegistry.sol";
  *
  * Who committed earliest is heard: until there is a ruling, an older commitment supersedes the claim that runs, with all
  * the time for a ruling. So nobody keeps an author waiting by claims of accounts of its own. After a ruling that came in
- * force, the winner's commitment is what a claim must be older than. A claim can be made again unless it was dismissed.
+ * force, the winner's commitment is what a claim must be older than. A claim can be made again unless the account was
+ * dismissed.
  */
 interface IWorkStanding {
     // ------------------------------------------------------------------------------------------------ types, events
@@ -81,6 +82,9 @@ interface IWorkStanding {
         uint48 enforceableAt
     );
 
+    /// @notice Governance ruled against an account: it contests the work no more, and its claim is over if it runs.
+    event ClaimDismissed(uint64 indexed workId, address indexed claimant);
+
     /// @notice A dispute is over; `outcome` is an Outcome.
     event DisputeClosed(uint64 indexed workId, address indexed claimant, uint8 outcome);
 
@@ -104,9 +108,9 @@ interface IWorkStanding {
     error DisputeNotOlder(uint48 committedAt, uint48 bar);
     /// @notice The bond is higher than the claimant wants to post.
     error DisputeBondAboveMax(uint128 bond, uint128 maxBond);
-    /// @notice The dispute that runs is another claimant's.
-    error DisputeNotClaimant(uint64 workId, address claimant);
-    /// @notice The claimant's claim to this work was dismissed before.
+    /// @notice Another claim runs: this claimant's, with this time for a ruling.
+    error DisputeOtherClaim(uint64 workId, address claimant, uint48 rulingUntil);
+    /// @notice A claim of the claimant's to this work was dismissed before.
     error DisputeRepeated(uint64 workId, address claimant);
     /// @notice No dispute about the work is open.
     error DisputeUnknown(uint64 workId);
@@ -170,14 +174,18 @@ interface IWorkStanding {
     // ---------------------------------------------------------------------------------------------------- governance
 
     /**
-     * @notice Rules for the claimant and announces the work's new split; again, to announce another. Restricted.
-     * @dev Reverts with DisputeUnknown, DisputeNotClaimant, DisputeRulingClosed, DisputeInvalidSplit.
+     * @notice Rules for the claimant and announces the work's new split; again, to announce another, at any time until the
+     * one before is in force. Restricted.
+     * @dev Reverts with DisputeUnknown, DisputeOtherClaim, DisputeRulingClosed (no ruling, and too late for one),
+     * DisputeInvalidSplit.
      * @param claimant whose claim was voted on: none that took its place meanwhile.
+     * @param rulingUntil of the claim that was voted on: no later one of the same account's.
      * @param leaf any leaf of the tree, as a proof that the root can be claimed from.
      */
     function uphold(
         uint64 workId,
         address claimant,
+        uint48 rulingUntil,
         bytes32 root,
         bytes32 treeDigest,
         IRevenueLedger.LeafProof calldata leaf
@@ -185,9 +193,10 @@ interface IWorkStanding {
 
     /**
      * @notice Rules against the claimant, or withdraws a ruling for it that isn't in force yet. Restricted.
-     * @dev Reverts with DisputeUnknown, DisputeNotClaimant, DisputeRulingClosed (no ruling, and too late for one),
-     * WorkNotActive (revoked: then the bond goes back by `close`).
-     * @param claimant whose claim was voted on: none that took its place meanwhile.
+     * @dev If its claim doesn't run any more, it only makes no other: nobody escapes a vote by having an account with an
+     * older commitment supersede. Reverts with DisputeUnknown (nobody's claim), WorkUnknown, DisputeRulingClosed (its claim
+     * runs, has no ruling, and it is too late for one), WorkNotActive (revoked: then the bond goes back by `close`).
+     * @param claimant whose claim was voted on; none that took its place is ruled on.
      */
     function dismiss(uint64 workId, address claimant) external;
 
@@ -221,6 +230,6 @@ interface IWorkStanding {
     /// who won the latest one, else the work's own. Reverts with WorkUnknown.
     function barOf(uint64 workId) external view returns (uint48);
 
-    /// @notice Whether an account's claim to a work was dismissed; it has no other.
+    /// @notice Whether a vote dismissed an account's claim to a work, running or not; it has no other.
     function wasDismissed(uint64 workId, address claimant) external view returns (bool);
 }

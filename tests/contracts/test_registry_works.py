@@ -17,9 +17,8 @@ from brownie import (
     web3,
 )
 from conftest import ROYALTY_BPS
-from eth_account.messages import encode_typed_data
 from eth_utils import keccak
-from kit import domain, next_block_at, now, one_block, reverts
+from kit import next_block_at, now, one_block, reverts
 from money import (
     ACTIVE,
     DIGEST,
@@ -47,6 +46,7 @@ from works import (
     AI_GENERATED,
     CID,
     HUMAN,
+    REGISTER,
     STORY,
     UNSPECIFIED,
     commitment,
@@ -54,28 +54,12 @@ from works import (
     licensed,
     params,
     registered,
+    signed_registration,
 )
 
 pytestmark = pytest.mark.feature("O1", via="chain")
 
 KUBO_CIDS = Path(__file__).resolve().parents[1] / "backend/content/data/kubo-cids.json"
-REGISTER = [
-    ("address", "owner"),
-    ("bytes32", "contentHash"),
-    ("bytes32", "cidDigest"),
-    ("uint8", "kind"),
-    ("uint8", "aiLabel"),
-    ("uint32", "licenceId"),
-    ("uint64[]", "parents"),
-    ("uint16[]", "shares"),
-    ("bytes32", "splitRoot"),
-    ("uint256", "splitTotal"),
-    ("bytes32", "treeDigest"),
-    ("bytes32[]", "consents"),
-    ("bytes32", "salt"),
-    ("uint256", "nonce"),
-    ("uint48", "deadline"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -235,15 +219,6 @@ def test_commitment_of_the_same_second_is_refused(registry, creator):
 
 
 # --- by signature
-
-
-def signed_registration(registry, key, given, nonce=0, deadline=2**48 - 1, contract=None, chain_id=31337):
-    values = [*given[:11], given[12], given[13], nonce, deadline]
-    message = {name: value for (_, name), value in zip(REGISTER, values, strict=True)}
-    types = {"Register": [{"name": name, "type": kind} for kind, name in REGISTER]}
-    where = domain("Troupe WorkRegistry", contract or registry) | {"chainId": chain_id}
-    signed = web3.eth.account.sign_message(encode_typed_data(where, types, message), key)
-    return [given, nonce, deadline, bytes(signed.signature)]
 
 
 def test_register_typehash_is_that_of_the_signed_struct(registry):

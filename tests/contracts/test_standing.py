@@ -2,7 +2,7 @@
 
 import pytest
 from attestations import attested, word
-from brownie import WorkStanding, web3
+from brownie import TimelockController, WorkStanding, web3
 from conftest import DISPUTE_BOND
 from kit import DAY, TRP, logs_of, mine_at, next_block_at, now, one_block, reverts, within_budget
 from money import (
@@ -19,6 +19,7 @@ from money import (
     counters,
     grown,
     hexed,
+    keyed,
     move,
     node,
     pay,
@@ -28,7 +29,7 @@ from money import (
     withdraw,
     witness,
 )
-from works import commitment, content, licensed, params, registered
+from works import commitment, content, licensed, params, registered, signed_registration
 
 pytestmark = pytest.mark.feature("P2", via="chain")
 
@@ -81,8 +82,8 @@ def only(account):
 
 def ruling(standing, work, split):
     """What `uphold` takes, for whoever contests the work now."""
-    claimant = plain(standing.disputeOf(work))[0]
-    return work, claimant, node(split).hash, DIGEST, witness(next(placed(split)))
+    claimant, until = plain(standing.disputeOf(work))[:2]
+    return work, claimant, until, node(split).hash, DIGEST, witness(next(placed(split)))
 
 
 def announced(standing, work, split, admin):
@@ -91,6 +92,11 @@ def announced(standing, work, split, admin):
 
 def dismissed(standing, work, admin):
     return standing.dismiss(work, plain(standing.disputeOf(work))[0], {"from": admin})
+
+
+def committed_at(registry, person):
+    """Since when an account has a commitment to the contested content."""
+    return registry.committedAt(commitment(registry, person, content(1), SALT))
 
 
 def status(registry, work):
@@ -200,7 +206,7 @@ def test_case_21_who_committed_before_a_front_runner_contests_and_wins(
     """Status at once, later income after ruling and notice; what came before stays where it was credited."""
     tx = standing.contest(stolen, SALT, ANY_BOND, {"from": author})
     until = tx.timestamp + RULING_PERIOD
-    since = registry.committedAt(commitment(registry, author, content(1), SALT))
+    since = committed_at(registry, author)
     assert dict(tx.events["WorkContested"]) == {
         "workId": stolen,
         "claimant": author,
@@ -247,7 +253,7 @@ def test_case_81_contest_needs_an_older_commitment(registry, standing, allowed, 
     mine_at(now() + DAY)
     work = registered(registry, author, contentHash=content(1), salt=SALT)
     since = plain(registry.workOf(work))[3]
-    with reverts("DisputeNotOlder", registry.committedAt(commitment(registry, thief, content(1), SALT)), since):
+    with reverts("DisputeNotOlder", committed_at(registry, thief), since):
         standing.contest(work, SALT, ANY_BOND, {"from": thief})
     # No commitment under this salt, another's commitment, one without a salt, the author's own.
     for claimant, salt in ((thief, DIGEST), (stranger, SALT), (stranger, NONE)):
@@ -326,11 +332,11 @@ def test_claims_of_the_registrants_own_accounts_keep_no_author_waiting(
     assert settled_bonds(tx) == {str(author): DISPUTE_BOND}
 
 
-def test_no_younger_claim_supersedes(standing, claimed):
+def test_no_younger_claim_supersedes(registry, standing, claimed):
     work, (_, second, third) = claimed
     since = standing.contest(work, SALT, ANY_BOND, {"from": second}).events["WorkContested"]["committedAt"]
     assert standing.barOf(work) == since
-    with reverts("DisputeNotOlder", since + DAY, since):
+    with reverts("DisputeNotOlder", committed_at(registry, third), since):
         standing.contest(work, SALT, ANY_BOND, {"from": third})
     assert plain(standing.disputeOf(work))[0] == second
 
@@ -367,11 +373,33 @@ def test_a_vote_on_one_claim_rules_on_no_other(standing, claimed, admin):
     standing.contest(work, SALT, ANY_BOND, {"from": second})
     voted = ruling(standing, work, only(second))
     standing.contest(work, SALT, ANY_BOND, {"from": first})
-    with reverts("DisputeNotClaimant", work, first):
+    with reverts("DisputeOtherClaim", work, first, now() + RULING_PERIOD):
         standing.uphold(*voted, {"from": admin})
-    with reverts("DisputeNotClaimant", work, first):
-        standing.dismiss(work, second, {"from": admin})
-    assert plain(standing.disputeOf(work))[::2][:2] == (first, 0)
+    dismissed(standing, work, admin)
+    mine_at(now() + DAY)
+    until = standing.contest(work, SALT, ANY_BOND, {"from": second}).timestamp + RULING_PERIOD
+    with reverts("DisputeOtherClaim", work, second, until):
+        standing.uphold(*voted, {"from": admin})
+    assert plain(standing.disputeOf(work))[:3] == (second, until, 0)
+    announced(standing, work, only(second), admin)
+
+
+def test_no_claim_escapes_its_dismissal_by_being_superseded(registry, standing, token, claimed, admin):
+    """An older account takes the place of the one that a vote is about to dismiss: that one returns no more."""
+    work, (first, second, third) = claimed
+    standing.contest(work, SALT, ANY_BOND, {"from": second})
+    standing.contest(work, SALT, ANY_BOND, {"from": first})
+    running = plain(standing.disputeOf(work))
+    tx = standing.dismiss(work, second, {"from": admin})
+    assert dict(tx.events["ClaimDismissed"]) == {"workId": work, "claimant": second}
+    assert (set(tx.events.keys()), plain(standing.disputeOf(work))) == ({"ClaimDismissed"}, running)
+    assert (status(registry, work), token.balanceOf(standing)) == (DISPUTED, DISPUTE_BOND)
+    assert set(dismissed(standing, work, admin).events.keys()) > {"ClaimDismissed", "DisputeClosed"}
+    standing.dismiss(work, third, {"from": admin})  # while nothing runs
+    for gone in (first, second, third):
+        with reverts("DisputeRepeated", work, gone):
+            standing.contest(work, SALT, ANY_BOND, {"from": gone})
+    assert (status(registry, work), standing.bondOf(work)) == (ACTIVE, 2 * DISPUTE_BOND)
 
 
 def test_a_claim_that_nobody_ruled_on_can_be_made_again(standing, claimed, admin, stranger):
@@ -384,7 +412,7 @@ def test_a_claim_that_nobody_ruled_on_can_be_made_again(standing, claimed, admin
     announced(standing, work, only(author), admin)
 
 
-def test_after_a_ruling_a_claim_must_be_older_than_the_winners(standing, claimed, thief, admin, stranger):
+def test_after_a_ruling_a_claim_must_be_older_than_the_winners(registry, standing, claimed, thief, admin, stranger):
     """Who committed after the winner, but before the thief, is too late; who committed before the winner isn't."""
     work, (first, author, sock) = claimed
     since = standing.contest(work, SALT, ANY_BOND, {"from": author}).events["WorkContested"]["committedAt"]
@@ -392,8 +420,8 @@ def test_after_a_ruling_a_claim_must_be_older_than_the_winners(standing, claimed
     mine_at(now() + NOTICE)
     standing.enforce(work, [], {"from": stranger})
     assert standing.barOf(work) == since
-    for late, behind in ((sock, DAY), (author, 0)):
-        with reverts("DisputeNotOlder", since + behind, since):
+    for late in (sock, author):
+        with reverts("DisputeNotOlder", committed_at(registry, late), since):
             standing.contest(work, SALT, ANY_BOND, {"from": late})
     standing.contest(work, SALT, ANY_BOND, {"from": first})
 
@@ -496,6 +524,10 @@ def test_case_79_governance_alone_opens_no_dispute(registry, standing, books, th
     ):
         with reverts("DisputeUnknown", work):
             call(*args, {"from": admin})
+    with reverts("WorkUnknown", 9):
+        standing.dismiss(9, thief, {"from": admin})
+    standing.dismiss(work, thief, {"from": admin})
+    assert status(registry, work) == ACTIVE
     with reverts("DisputeNotOlder", 0, plain(registry.workOf(work))[3]):
         standing.contest(work, SALT, ANY_BOND, {"from": admin})
 
@@ -541,6 +573,20 @@ def test_another_announcement_begins_another_notice(standing, contested, author,
     assert tx.events["SplitActivated"]["root"] == hexed(node(shared).hash)
 
 
+def test_a_wrong_ruling_is_corrected_however_late(standing, contested, author, admin, stranger):
+    """Until it is in force another can be announced, also when the time for a first one is over."""
+    until = plain(standing.disputeOf(contested))[1]
+    next_block_at(until - 1)
+    announced(standing, contested, only(stranger), admin)
+    mine_at(until - 1 + NOTICE)
+    due = announced(standing, contested, only(author), admin).timestamp + NOTICE
+    with reverts("DisputeNotYet", due):
+        standing.enforce(contested, [], {"from": stranger})
+    mine_at(due)
+    tx = standing.enforce(contested, [], {"from": stranger})
+    assert tx.events["SplitActivated"]["root"] == hexed(node(only(author)).hash)
+
+
 def test_case_74_announced_split_has_the_works_total_and_can_be_claimed_from(standing, contested, author, admin):
     """Totals that differ brick nobody: they are refused when they are announced."""
     for split, root in (
@@ -548,9 +594,10 @@ def test_case_74_announced_split_has_the_works_total_and_can_be_claimed_from(sta
         (Leaf(str(author), TOTAL), DIGEST),
         (Leaf(str(author), 0), None),
     ):
-        proven = witness(next(placed(split)))
+        terms = list(ruling(standing, contested, split))
+        terms[3] = root or terms[3]
         with reverts("DisputeInvalidSplit"):
-            standing.uphold(contested, author, root or node(split).hash, DIGEST, proven, {"from": admin})
+            standing.uphold(*terms, {"from": admin})
 
 
 def test_case_74_a_new_split_drops_the_gathered_moves(
@@ -684,6 +731,21 @@ def test_revocation_ends_a_dispute_and_returns_the_bond(
     assert registry.idOf(content(1)) == anew
 
 
+def test_one_vote_revokes_and_registers_for_the_author(authority, registry, contested, author, thief, admin, stranger):
+    """In two steps, who executes the first could register again with the thief's old commitment before the second."""
+    timelock = TimelockController.deploy(0, [admin], [NATIVE], admin, {"from": admin})
+    authority.grantRole(0, timelock, 0, {"from": admin})
+    given = params(author, contentHash=content(1), salt=SALT)
+    signed = signed_registration(registry, keyed(2).key, given)
+    calls = [registry.revoke.encode_input(contested, NONE), registry.registerBySig.encode_input(*signed)]
+    batch = ([registry, registry], [0, 0], calls, NONE, NONE)
+    timelock.scheduleBatch(*batch, 0, {"from": admin})
+    timelock.executeBatch(*batch, {"from": stranger})
+    assert (status(registry, contested), registry.ownerOf(registry.idOf(content(1)))) == (REVOKED, author)
+    with reverts("WorkAlreadyRegistered", content(1), registry.idOf(content(1))):
+        registry.register(params(thief, contentHash=content(1)), {"from": thief})
+
+
 def test_disputes_that_come_to_nothing_double_the_bond(registry, standing, token, pool, allowed, accounts, admin):
     """Sybils with commitments of their own pay more each time, up to eight times; others' works are not affected."""
     claimants = accounts[1:7]
@@ -719,7 +781,7 @@ def test_bonds_leave_to_nobody_else(standing, token, contested, admin, stranger)
         and entry["stateMutability"] != "view"
         and any(argument["type"] == "address" for argument in entry["inputs"])
     }
-    assert takes_address == {"setAuthority", "uphold", "dismiss"}  # the latter two only compare it with the claimant
+    assert takes_address == {"setAuthority", "uphold", "dismiss"}  # the latter two compare it with the claimant
     assert token.allowance(standing, admin) == token.allowance(standing, stranger) == 0
 
 
@@ -734,13 +796,14 @@ def test_events_alone_rebuild_the_disputes(registry, standing, stolen, allowed, 
     standing.contest(second, SALT, ANY_BOND, {"from": author})
     standing.contest(second, SALT, ANY_BOND, {"from": stranger})
     dismissed(standing, second, admin)
+    standing.dismiss(stolen, thief, {"from": admin})
     standing.contest(second, SALT, ANY_BOND, {"from": author})
     for work in (second, stolen):
         announced(standing, work, only(author), admin)
     mine_at(now() + NOTICE)
     standing.enforce(second, [], {"from": stranger})
     nothing = [NATIVE, 0, 0, 0, 0, NONE, NONE]
-    base, disputes, doublings, won = 0, {}, {}, {}
+    base, disputes, doublings, won, barred = 0, {}, {}, {}, set()
     for event, args, _ in logs_of(standing):
         work = args.get("workId")
         if event == "DisputeBondChanged":
@@ -750,6 +813,8 @@ def test_events_alone_rebuild_the_disputes(registry, standing, stolen, allowed, 
         elif event == "SplitAnnounced":
             disputes[work][2] = args["enforceableAt"]
             disputes[work][5:] = [args["root"], args["treeDigest"]]
+        elif event == "ClaimDismissed":
+            barred.add((work, args["claimant"]))
         elif event == "DisputeClosed":
             closed = disputes.pop(work)
             doublings[work] = doublings.get(work, 0) + (args["outcome"] in (DISMISSED, EXPIRED))
@@ -757,6 +822,8 @@ def test_events_alone_rebuild_the_disputes(registry, standing, stolen, allowed, 
                 won[work] = closed[4]
     assert (set(disputes), set(won), doublings) == ({stolen}, {second}, {second: 1})
     for work in (stolen, second):
+        for person in (author, thief, stranger):
+            assert standing.wasDismissed(work, person) == ((work, person) in barred)
         assert plain(standing.disputeOf(work)) == plain(tuple(disputes.get(work, nothing)))
         assert standing.bondOf(work) == base << doublings.get(work, 0)
         assert standing.barOf(work) == (disputes[work][4] if work in disputes else won[work])

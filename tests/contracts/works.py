@@ -7,7 +7,7 @@ from typing import Any
 
 from eth_abi import encode
 from eth_utils import keccak
-from kit import send_as
+from kit import domain, send_as, sign
 from money import DIGEST, DISPUTED, NONE, Leaf, Tree, node, placed, witness
 
 NO_LICENCE = 0
@@ -15,6 +15,23 @@ STORY = 1
 UNSPECIFIED, HUMAN, AI_ASSISTED, AI_GENERATED = range(4)
 DERIVATIVES, EXPIRED, SHARE_ALIKE, COMMERCIAL, TRAINING = range(1, 6)
 CID = bytes.fromhex("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
+REGISTER = [
+    ("address", "owner"),
+    ("bytes32", "contentHash"),
+    ("bytes32", "cidDigest"),
+    ("uint8", "kind"),
+    ("uint8", "aiLabel"),
+    ("uint32", "licenceId"),
+    ("uint64[]", "parents"),
+    ("uint16[]", "shares"),
+    ("bytes32", "splitRoot"),
+    ("uint256", "splitTotal"),
+    ("bytes32", "treeDigest"),
+    ("bytes32[]", "consents"),
+    ("bytes32", "salt"),
+    ("uint256", "nonce"),
+    ("uint48", "deadline"),
+]
 
 _numbers = itertools.count(1)
 
@@ -71,6 +88,22 @@ def registered(registry: Any, owner: Any, **given: Any) -> int:
     """Register a work; returns its id."""
     tx = registry.register(params(owner, **given), {"from": owner})
     return int(tx.events["WorkRegistered"]["workId"])
+
+
+def signed_registration(
+    registry: Any,
+    key: str,
+    given: list[Any],
+    nonce: int = 0,
+    deadline: int = 2**48 - 1,
+    contract: Any = None,
+    chain_id: int = 31337,
+) -> list[Any]:
+    """What `registerBySig` takes: RegisterParams signed with a key, for this registry and chain by default."""
+    values = [*given[:11], given[12], given[13], nonce, deadline]
+    message = {name: value for (_, name), value in zip(REGISTER, values, strict=True)}
+    where = domain("Troupe WorkRegistry", contract or registry) | {"chainId": chain_id}
+    return [given, nonce, deadline, sign(key, where, "Register", REGISTER, message)]
 
 
 def licensed(registry: Any, sender: Any, **terms: Any) -> int:

@@ -34,6 +34,10 @@ def test_the_rules_of_the_shop_are_told_in_words() -> None:
     assert "5.00% of the price" in sentence("WorkRegistry", "setRoyaltyBps", 500)
     assert "for ever" in sentence("WorkRegistry", "revoke", 7, bytes(32))
     assert "1,500 of the platform's tokens" in sentence("WorkStanding", "setBond", 1500 * 10**18)
+    assert sentence("WorkStanding", "dismiss", 7, KEY).endswith("and it can't contest the work again")
+    for until, told in ((1_800_000_000, "15 Jan 2027, 08:00 UTC"), (2**48 - 1, "second 281474976710655")):
+        ruled = sentence("WorkStanding", "uphold", 7, KEY, until, PLATFORM, PLATFORM, (KEY, 1, 0, []))
+        assert f"in the claim to be ruled on by {told}: its later income" in ruled
     for contract, function in (
         ("Characters", "setContractURI"),
         ("Characters", "setTraitMetadataURI"),
