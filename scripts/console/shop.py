@@ -30,6 +30,11 @@ def _price(troupe: Troupe, offer: Any, units: int) -> Amount:
     return Amount(units, troupe.token_of(offer["token"]))
 
 
+def _rent(offer: Any, seconds: int) -> int:
+    """What a rental costs for so long, rounded up as the contract does; its price is for its period."""
+    return -(-int(offer["price"]) * seconds // int(offer["period"]))
+
+
 def _what(troupe: Troupe, offer: Any) -> tuple[str, str]:
     """What a listing offers, in a word, and its name where its metadata can be had."""
     kind, asset = offer["kind"], offer["assetId"]
@@ -104,7 +109,8 @@ def shelf(troupe: Troupe) -> str:
         left = offer["maxSupply"] - offer["sold"]
         if not offer["closed"] and left:
             rental = offer["kind"] == RENTAL
-            each = f"{_price(troupe, offer, offer['price'])} a {'day' if rental else 'piece'}"
+            cost, per = (_rent(offer, days(1)), "day") if rental else (offer["price"], "piece")
+            each = f"{_price(troupe, offer, cost)} a {per}"
             stock = f"at most {span(offer['maxSupply'])}" if rental else f"{left} left"
             rows.append((number, " ".join(_what(troupe, offer)), title(troupe, offer["workId"]), each, stock))
     for number in range(1, store.planCount() + 1):
@@ -140,10 +146,10 @@ def rent(troupe: Troupe, listing: int, number_of_days: Any, *, by: Any = None) -
     offer, user, seconds = _offer(troupe, listing), troupe.sender(by), days(number_of_days)
     if offer["kind"] != RENTAL:
         raise Refused(f"listing {listing} is no rental: buy({listing}, by={by})")
-    price = _price(troupe, offer, -(-offer["price"] * seconds // offer["period"]))
+    price = _price(troupe, offer, _rent(offer, seconds))
     receipt = troupe.pay(user, price, troupe.Storefront, "rent", listing, seconds, price.units)
     rented = receipt.event("Storefront", "Rented")
-    royalty = receipt.event("RevenueLedger", "PaymentReceived")["amount"]
+    royalty = sum(event["amount"] for event in receipt.events("RevenueLedger", "PaymentReceived"))
     token = price.token
     return (
         f"{troupe.called(user)} uses character {rented['tokenId']} for {span(seconds)}, for {price}: "

@@ -187,7 +187,10 @@ def tip(troupe: Troupe, work: int, price: Any, *, by: Any = None) -> str:
 
 def parted(troupe: Troupe, receipt: Any) -> str:
     """How a payment was divided between work and platform."""
-    (event,) = receipt.events("RevenueLedger", "PaymentReceived")
+    paid = receipt.events("RevenueLedger", "PaymentReceived")
+    if not paid:
+        return "it is free"
+    (event,) = paid
     token = troupe.token_of(event["token"])
     net, fee = event["amount"] - event["fee"], event["fee"]
     return f"{readable(net, token)} for the work, {readable(fee, token)} fee"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
+from scripts.console import shop, works
 from scripts.console.amounts import Refused, Token, amount, basis_points, days, percent, readable, span, table
 from scripts.console.errors import ADVICE
 from scripts.deploy.export_abi import TARGET
@@ -65,3 +67,24 @@ def test_shares_and_times_that_cannot_be_meant_are_refused() -> None:
 def test_advice_is_for_errors_that_the_contracts_have() -> None:
     abis = [json.loads(path.read_text()) for path in TARGET.glob("*.json")]
     assert set(ADVICE) <= {entry["name"] for abi in abis for entry in abi if entry["type"] == "error"}
+
+
+def test_what_was_free_is_reported_and_a_rental_is_priced_by_the_day() -> None:
+    offer = {"kind": shop.RENTAL, "assetId": 7, "price": 10, "period": 7 * DAY, "maxSupply": 30 * DAY, "sold": 0}
+    troupe = MagicMock()
+    troupe.Storefront.listingCount.return_value = 1
+    troupe.Storefront.planCount.return_value = 0
+    troupe.Storefront.listingOf.return_value = offer | {
+        "closed": False,
+        "token": USD.address,
+        "workId": 0,
+        "seller": "x",
+    }
+    troupe.token_of.return_value = USD
+    troupe.configure_mock(called=str)
+    troupe.sender.return_value = "zoe"
+    assert "0.000002 mUSD a day" in shop.shelf(troupe)  # 10 units for seven days, rounded up for one
+    receipt = troupe.pay.return_value
+    receipt.events.return_value = []
+    assert works.parted(troupe, receipt) == "it is free"
+    assert "0 mUSD to the work as royalty, 0.000005 mUSD to x" in shop.rent(troupe, 1, 3, by="zoe")
