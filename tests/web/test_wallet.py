@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from backend.app import create_app
 from backend.settings import Settings
@@ -44,6 +44,7 @@ class Wallet:
         self.live = live
         self.person = person
         self.declines = False
+        self.gas = "0x7a1200"
         self.sent: list[dict[str, Any]] = []
 
     def request(self, call: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +58,7 @@ class Wallet:
             if self.declines:
                 return {"error": {"code": 4001, "message": "User rejected the request."}}
             self.sent.append(params[0])
-            return {"result": self.live.ask(method, {"gas": "0x7a1200"} | params[0])}
+            return {"result": self.live.ask(method, {"gas": self.gas} | params[0])}
         return {"result": self.live.ask(method, *params)}
 
 
@@ -142,3 +143,37 @@ def test_without_a_wallet_the_page_says_what_to_do(open_page: Callable[..., Page
     page = open_page("/payouts")
     page.get_by_role("button", name="Sign in with your wallet").click()
     expect(page.locator("#wallet-message")).to_contain_text("No wallet was found in this browser.")
+
+
+def test_a_server_that_is_away_for_a_while_is_asked_again(
+    open_page: Callable[..., Page], wallet: Wallet, live: Live
+) -> None:
+    page = opened(open_page, wallet, "/payouts")
+    page.get_by_role("button", name="Sign in with your wallet").click()
+    withdraw = page.get_by_role("button", name="Withdraw everything")
+    asked: list[str] = []
+
+    def away(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=503, body="<html>") if len(asked) < 3 else route.continue_()
+
+    page.route("**/summary", away)
+    withdraw.click()
+    last = page.locator("#steps li").nth(2)
+    expect(last).to_contain_text("in a block")
+    live.sync()
+    expect(last).to_contain_text("seen")
+    expect(page.locator("#wallet-message")).to_be_hidden()
+    assert len(asked) > 3
+
+
+def test_no_step_is_sent_after_one_that_the_chain_refused(
+    open_page: Callable[..., Page], wallet: Wallet, live: Live
+) -> None:
+    page = opened(open_page, wallet, "/payouts")
+    page.get_by_role("button", name="Sign in with your wallet").click()
+    wallet.gas = hex(30_000)  # the first step runs out of it
+    page.get_by_role("button", name="Withdraw everything").click()
+    expect(page.locator("#wallet-message")).to_contain_text("The chain refused this step.")
+    expect(page.locator("#steps li")).to_have_count(3)
+    assert len(wallet.sent) == 1

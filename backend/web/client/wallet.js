@@ -117,28 +117,29 @@ function stepLine(list, text) {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Follow a mined transaction until the mirror has its block, then until the network calls it final. */
-async function follow(client, hash, address, show) {
-  const receipt = await client.waitForTransactionReceipt({ hash, pollingInterval: POLL_MS });
-  if (receipt.status !== "success") throw new WalletError("The chain refused this step. What was done before it stands.");
-  show("received", "in a block");
+/** Show a mined transaction's stage until the network calls it final; calls `seen` once the mirror has its block. */
+async function watch(client, hash, address, { show, seen }) {
   const until = Date.now() + SEEN_TIMEOUT_MS;
-  const settled = (async () => {
-    for (let stage = "received"; stage !== "final" && Date.now() < until; await pause(POLL_MS)) {
-      const summary = await api(`/v1/payouts/${address}/summary`);
-      const now = await client.getTransactionReceipt({ hash }).catch(() => null);
-      if (!now) {
-        show((stage = "received"), "the chain took its block back; waiting for it to return");
-      } else if (BigInt(summary.final_block) >= now.blockNumber) {
-        show((stage = "final"), "final");
-      } else if (BigInt(summary.as_of.block) >= now.blockNumber) {
-        show((stage = "seen"), "seen, not yet final");
-      }
-      if (stage !== "received") document.dispatchEvent(new CustomEvent("troupe-seen"));
+  for (let stage = "received"; stage !== "final" && Date.now() < until; await pause(POLL_MS)) {
+    const summary = await api(`/v1/payouts/${address}/summary`).catch(() => null);
+    if (!summary) continue; // what was sent stands, whoever does not answer: ask again
+    const now = await client.getTransactionReceipt({ hash }).catch(() => null);
+    if (!now) {
+      show((stage = "received"), "the chain took its block back; waiting for it to return");
+    } else if (BigInt(summary.final_block) >= now.blockNumber) {
+      show((stage = "final"), "final");
+    } else if (BigInt(summary.as_of.block) >= now.blockNumber) {
+      show((stage = "seen"), "seen, not yet final");
     }
-  })();
-  return settled;
+    if (stage === "received") continue;
+    document.dispatchEvent(new CustomEvent("troupe-seen"));
+    seen();
+  }
+  seen();
 }
+
+/** Follow a mined transaction until the mirror has its block; its line goes on to final by itself. */
+const follow = (client, hash, address, show) => new Promise((seen) => watch(client, hash, address, { show, seen }));
 
 /** Send the intents one after the other, each when the one before it is in a block. */
 async function send(intents, address, list, chosen = null) {
@@ -160,8 +161,10 @@ async function send(intents, address, list, chosen = null) {
       value: BigInt(intent.value),
     });
     show("received", "sent");
-    followed.push(follow(client, hash, address, show));
-    await client.waitForTransactionReceipt({ hash, pollingInterval: POLL_MS });
+    const receipt = await client.waitForTransactionReceipt({ hash, pollingInterval: POLL_MS });
+    if (receipt.status !== "success") throw new WalletError("The chain refused this step. What was done before it stands.");
+    show("received", "in a block");
+    followed.push(follow(client, receipt.transactionHash, address, show));
   }
   await Promise.all(followed);
 }
