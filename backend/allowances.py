@@ -6,6 +6,9 @@ from backend.chain import NATIVE, ChainInfo, decode_result, encode_call
 from backend.intents import Intent, call_intent
 from backend.node import Node, NodeRefused, NodeUnreachable
 
+TIMEOUT_S = 2
+"""The request's connection to the database waits as long."""
+
 
 def approve_first(
     chain: ChainInfo, node: Node, *, token: str, spender: str, payer: str | None, amount: int, description: str
@@ -22,6 +25,6 @@ def _allowance(chain: ChainInfo, node: Node, token: str, payer: str, spender: st
     """What a contract may take from the payer; 0 when the node can't say, for an approval more does no harm."""
     call = encode_call("ERC20", "allowance", [payer, chain.address(spender)])
     try:
-        return int(decode_result("ERC20", "allowance", node.call(token, call)))
+        return int(decode_result("ERC20", "allowance", node.call(token, call, timeout_s=TIMEOUT_S)))
     except (NodeUnreachable, NodeRefused, ValueError):
         return 0

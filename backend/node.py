@@ -85,12 +85,12 @@ class Node:
         """Close the connection."""
         self._client.close()
 
-    def ask(self, method: str, *params: object) -> Any:
-        """The bare result of a method."""
+    def ask(self, method: str, *params: object, timeout_s: float | None = None) -> Any:
+        """The bare result of a method, waited for as long as the node's client waits unless said otherwise."""
         number = next(self._ids)
         try:
             body = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
-            response = self._client.post(self._url, json=body)
+            response = self._client.post(self._url, json=body, timeout=timeout_s or self._client.timeout)
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise NodeUnreachable(f"{method}: {type(error).__name__}") from error
@@ -153,10 +153,19 @@ class Node:
         """Gas that the call takes on top of what is pending. Raises NodeRefused when it would revert."""
         return _int(self.ask("eth_estimateGas", call, "pending"))
 
-    def call(self, to: str, data: bytes, which: str | int = "latest") -> bytes:
-        """The return data of a view call."""
+    def call(
+        self,
+        to: str,
+        data: bytes,
+        which: str | int = "latest",
+        *,
+        gas: int | None = None,
+        timeout_s: float | None = None,
+    ) -> bytes:
+        """The return data of a view call; `gas` and `timeout_s` bound what the code of a stranger can cost."""
         tag = which if isinstance(which, str) else hex(which)
-        return _bytes(self.ask("eth_call", {"to": to, "data": "0x" + data.hex()}, tag))
+        asked = {"to": to, "data": "0x" + data.hex()} | ({} if gas is None else {"gas": hex(gas)})
+        return _bytes(self.ask("eth_call", asked, tag, timeout_s=timeout_s))
 
     def send(self, raw: bytes) -> Refusal | None:
         """Hand over signed bytes; None when the node took them. Raises NodeUnreachable."""

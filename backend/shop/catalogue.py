@@ -34,7 +34,7 @@ from backend.works.catalogue import content_url, described
 from backend.works.metadata import Described
 from backend.works.rules import Status
 from backend.works.schemas import MediaOut
-from indexer.models import view
+from indexer.models import event, view
 
 NOBODY: Final = bytes(20)
 LAST_SECOND: Final = 253_402_300_799
@@ -333,6 +333,9 @@ def list_characters(
     if wanted.user_at is not None:
         account, time = wanted.user_at
         conditions += [column.user_ == account, column.user_expires > time]
+    if wanted.owner is not None:  # the view's owner is computed: begin at what ever came to the account
+        came = event("Characters", "Transfer").c
+        conditions.append(column.token_id.in_(select(came.token_id).where(came.to_ == wanted.owner)))
     if before is not None:
         conditions.append(tuple_(column.class_id, column.token_id) < (before[0], token_id(*before)))
     query = select(character).where(*conditions).order_by(column.class_id.desc(), column.token_id.desc()).limit(limit)

@@ -63,13 +63,29 @@ def enough_left(session: Session, offer: Offer, qty: int, to: bytes, now: int) -
         )
 
 
+def price_as_seen(total: int, max_total: int | None) -> None:
+    """Raise Conflict if it costs more than the buyer was told."""
+    if max_total is not None and total > max_total:
+        raise Conflict(
+            f"It costs {total} base units now, more than {max_total}: its price was changed. Look at it again.",
+            code="price_changed",
+            total=str(total),
+        )
+
+
+def sellable_class(row: RowMapping) -> None:
+    """Raise Conflict for a class that only its platform mints."""
+    if any(row["platform_id"]):
+        raise Conflict(f"Only its platform mints class {row['class_id']}.", code="platform_only")
+
+
 def _mintable(session: Session, offer: Offer, to: bytes, now: int) -> list[int]:
     """The bounds of the asset itself on what is minted to an account."""
     if offer.kind is Kind.CHARACTER:
-        column = view("character_class").c
-        query = select(column.max_supply, column.minted).where(column.class_id == offer.asset_id)
-        max_supply, minted = session.execute(query).one()
-        return [max_supply - minted]
+        kind = view("character_class")
+        row = session.execute(select(kind).where(kind.c.class_id == offer.asset_id)).mappings().one()
+        sellable_class(row)
+        return [row["max_supply"] - row["minted"]]
     if offer.kind is not Kind.EDITION:
         return []
     item = view("item")

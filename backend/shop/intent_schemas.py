@@ -17,6 +17,8 @@ UINT48 = 2**48 - 1
 UINT64 = 2**64 - 1
 UINT128 = 2**128 - 1
 NO_REF = bytes(32)
+MAX_USE_S = 366 * 86_400
+"""Characters.MAX_USE: nobody has the use of a character for longer."""
 
 
 def amount_within(low: int, high: int) -> AfterValidator:
@@ -34,6 +36,7 @@ Uint64In = Annotated[AmountIn, amount_within(1, UINT64)]
 PriceIn = Annotated[AmountIn, amount_within(0, UINT128)]
 Rarity = Annotated[int, Field(strict=True, ge=0, le=255, description="A number that the contract gives no meaning")]
 Token = Annotated[AddressStr, Field(description="What it is paid in; the zero address is the native coin")]
+MaxTotal = Annotated[AmountIn | None, Field(description="The most that it may cost, such as the price that you saw")]
 Seconds = Annotated[int, Field(strict=True, ge=1, le=UINT32)]
 
 
@@ -90,7 +93,7 @@ class ListingIn(Schema):
     starts_at: Time | None = None
     ends_at: Time | None = None
     period_s: Seconds | None = Field(None, description="Of a rental: what the price is for, and the shortest duration")
-    longest_s: int | None = Field(None, strict=True, ge=1, le=366 * 86_400, description="Of a rental")
+    longest_s: int | None = Field(None, strict=True, ge=1, le=MAX_USE_S, description="Of a rental")
     character: AssetIn | None = Field(None, description="What each new character or ticket is called; of these only")
 
     @model_validator(mode="after")
@@ -116,13 +119,15 @@ class BuyIn(Schema):
     buyer: AddressStr | None = Field(None, description="Who sends it; you, if you are signed in")
     to: AddressStr | None = Field(None, description="Who gets it; the buyer by default")
     ref: Hash32 = Field(NO_REF, description="The buyer's reference, recorded with the payment")
+    max_total: MaxTotal = None
 
 
 class RentIn(Schema):
     """For how long, by whom."""
 
-    duration_s: int = Field(strict=True, ge=1, le=366 * 86_400)
+    duration_s: int = Field(strict=True, ge=1, le=MAX_USE_S)
     buyer: AddressStr | None = Field(None, description="Who rents it; you, if you are signed in")
+    max_total: MaxTotal = None
 
 
 class SubscribeIn(Schema):

@@ -71,7 +71,7 @@ def cancel_all_orders(desk: DeskDep) -> ShopIntent:
 @router.get("/{order_hash}", responses={404: {"model": Problem, "description": "`order_not_found`"}})
 def get_order(order_hash: OrderHash, shop: Shop) -> OrderAnswer:
     """One order that was posted here, and what became of it."""
-    order = orderbook.show(shop, orderbook.find(shop.session, bytes.fromhex(order_hash[2:])))
+    order = orderbook.show(shop, orderbook.find(shop, bytes.fromhex(order_hash[2:])))
     return OrderAnswer(**dict(order), as_of=shop.head.as_of)
 
 

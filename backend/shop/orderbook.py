@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from threading import BoundedSemaphore
 from typing import Any, Final, NamedTuple
 
 from eth_utils.address import to_checksum_address
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, RowMapping, and_, case, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from backend.chain import ChainInfo, decode_result, encode_call
@@ -32,15 +34,22 @@ from backend.shop.order_schemas import (
 )
 from backend.shop.orders import DOMAIN_NAME, Order, order_hash, signer, typed_data
 from backend.shop.prices import resale
-from backend.shop.service import Desk, approval, buyer_of, raw
+from backend.shop.service import Desk, approval, buyer_of, raw, somebody
 from backend.works.catalogue import find_work
 from backend.works.rules import Status
 from indexer.models import event, view
 
 MAX_OPEN: Final = 200
-"""Orders of a seller that are kept at a time and have not expired."""
+"""Open orders of a seller that are kept at a time."""
+SPARE: Final = 3
+"""Times as many orders are read for a page as it shows, for those that can't be filled after all."""
 MAGIC: Final = bytes.fromhex("1626ba7e")
 """What a contract wallet answers for a signature that is its own (ERC-1271)."""
+SIGNATURE_GAS: Final = 1_000_000
+"""Enough for a passkey checked in Solidity."""
+SIGNATURE_TIMEOUT_S: Final = 2
+_wallets: Final = BoundedSemaphore(4)
+"""Each question to a contract wallet holds a connection of the database: few at a time."""
 
 
 def domain(chain: ChainInfo) -> dict[str, Any]:
@@ -68,6 +77,11 @@ def _contract_order(chain: ChainInfo, signed: OrderSigned | SignedOrder) -> Orde
         salt=int(signed.salt),
         deadline=signed.deadline,
     )
+
+
+def _of_this_storefront(chain: ChainInfo, order: SignedOrder) -> bool:
+    """Whether the storefront would know an order by its hash: another one's is not its own, whatever the rest says."""
+    return order_hash(_contract_order(chain, order), domain(chain)) == order.order_hash
 
 
 # --- what the chain says ----------------------------------------------------------------------------------------------
@@ -114,9 +128,30 @@ def _covered(shop: Reader, order: SignedOrder) -> bool:
     work_id = work_of(shop.session, collection, order.token_id)
     if work_id is None or find_work(shop.session, work_id)["status"] >= Status.SUSPENDED:
         return False
+    if collection == "characters" and _kept_back(shop, order.token_id) is not None:
+        return False
     return held(shop.session, collection, order.token_id, order.seller) > 0 and shop_may_move(
         shop.session, shop.chain, collection, order.token_id, order.seller
     )
+
+
+def _kept_back(shop: Reader, token_id: int) -> Conflict | None:
+    """Why a character can't be handed on now; None if it can."""
+    row = catalogue.find(shop.session, "character", "token_id", token_id, "character")
+    until = int(row["user_expires"])
+    if row["soulbound"] or row["exported"]:
+        return _locked()
+    if until > shop.head.time:
+        return Conflict(f"It is let until block time {until}; sell it then.", code="character_rented", until=until)
+    return None
+
+
+def _item(shop: Reader, item_id: int) -> RowMapping:
+    return catalogue.find(shop.session, "item", "item_id", item_id, "item")
+
+
+def _locked() -> Conflict:
+    return Conflict("It is soulbound, or on another platform: it can't be handed on.", code="character_locked")
 
 
 # --- drafting and posting ---------------------------------------------------------------------------------------------
@@ -125,8 +160,8 @@ def _covered(shop: Reader, order: SignedOrder) -> bool:
 def draft(desk: Desk, me: bytes, wanted: OrderIn) -> OrderDraft:
     """What its holder signs to sell something. Raises NotFound, Conflict, Invalid."""
     shop = desk.shop
-    if wanted.deadline.timestamp() >= UINT48:
-        raise Invalid("The deadline is later than the chain can tell.", code="order_expired")
+    if not 0 <= wanted.deadline.timestamp() < UINT48:
+        raise Invalid("The deadline is before 1970, or later than the chain can tell.", code="order_expired")
     signed = OrderSigned(
         seller=str(to_checksum_address(me)),
         collection=wanted.collection,
@@ -163,7 +198,7 @@ def check_sellable(shop: Reader, order: OrderSigned) -> int:
         raise Invalid("The order's deadline has passed, by the chain's clock.", code="order_expired")
     if order.collection != "items" and order.amount != 1:
         raise Invalid("There is one of each work and character: the amount is 1.", code="quantity_invalid")
-    _transferable(session, order)
+    _transferable(shop, order)
     has = held(session, order.collection, order.token_id, raw(order.seller))
     if has < order.amount:
         raise Conflict(
@@ -174,14 +209,12 @@ def check_sellable(shop: Reader, order: OrderSigned) -> int:
     return work_id
 
 
-def _transferable(session: Session, order: OrderSigned) -> None:
+def _transferable(shop: Reader, order: OrderSigned) -> None:
     """Raise Conflict for what can't be handed on."""
-    if order.collection == "works":
-        return
-    name, key = ("item", "item_id") if order.collection == "items" else ("character", "token_id")
-    row = catalogue.find(session, name, key, order.token_id, name)
-    if row["soulbound"] or (name == "character" and row["exported"]):
-        raise Conflict("It is soulbound, or on another platform: it can't be handed on.", code="character_locked")
+    if order.collection == "characters" and (refusal := _kept_back(shop, order.token_id)) is not None:
+        raise refusal
+    if order.collection == "items" and _item(shop, order.token_id)["soulbound"]:
+        raise _locked()
 
 
 def post(desk: Desk, posted: OrderPost) -> OrderOut:
@@ -197,8 +230,11 @@ def post(desk: Desk, posted: OrderPost) -> OrderOut:
     order = _contract_order(shop.chain, signed)
     key = order_hash(order, domain(shop.chain))
     _check_signature(desk, key, signed.seller, posted.signature)
-    if fates(shop.session, [key])[key].cancelled:
+    fate = fates(shop.session, [key])[key]
+    if fate.cancelled:
         raise Conflict("The order was cancelled on chain; sign a new one.", code="order_cancelled")
+    if fate.filled >= signed.amount:
+        raise Conflict("All of the order was sold.", code="not_enough_left", left="0")
     if not shop_may_move(shop.session, shop.chain, signed.collection, signed.token_id, seller):
         raise Conflict(
             "The seller has not let the storefront hand it over: send the approval that the draft came with first.",
@@ -209,11 +245,13 @@ def post(desk: Desk, posted: OrderPost) -> OrderOut:
 
 
 def _keep(shop: Reader, key: bytes, signed: OrderSigned, signature: bytes) -> SignedOrder:
-    seller = raw(signed.seller)
-    live = select(func.count()).where(SignedOrder.seller == seller, SignedOrder.deadline >= shop.head.time)
-    if (shop.session.scalar(live) or 0) >= MAX_OPEN:
-        raise Conflict(f"{MAX_OPEN} orders of this seller are kept already; let some expire.", code="too_many_orders")
-    order = SignedOrder(
+    session, seller = shop.session, raw(signed.seller)
+    # One post of a seller at a time, so that two at once are not both the last that may be kept.
+    session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(seller[:8], signed=True))))
+    live = select(func.count()).select_from(SignedOrder).where(SignedOrder.seller == seller, *_alive(shop))
+    if (session.scalar(live) or 0) >= MAX_OPEN:
+        raise Conflict(f"{MAX_OPEN} open orders of this seller are kept already; cancel some.", code="too_many_orders")
+    made = insert(SignedOrder).values(
         order_hash=key,
         seller=seller,
         collection=signed.collection,
@@ -227,10 +265,21 @@ def _keep(shop: Reader, key: bytes, signed: OrderSigned, signature: bytes) -> Si
         deadline=signed.deadline,
         signature=signature,
     )
-    shop.session.add(order)
-    shop.session.flush()
-    shop.session.refresh(order)
-    return order
+    session.execute(made.on_conflict_do_nothing())
+    return find(shop, key)
+
+
+def _alive(shop: Reader) -> list[ColumnElement[bool]]:
+    """Conditions for orders that are neither expired nor sold nor cancelled."""
+    filled, cancelled, raised = (event(SHOP, name).c for name in ("OrderFilled", "OrderCancelled", "OrdersCancelled"))
+    sold = select(func.coalesce(func.sum(filled.qty), 0)).where(filled.order_hash == SignedOrder.order_hash)
+    counter = select(func.coalesce(func.max(raised.counter), 0)).where(raised.seller == SignedOrder.seller)
+    return [
+        SignedOrder.deadline >= shop.head.time,
+        SignedOrder.counter == counter.scalar_subquery(),
+        SignedOrder.amount > sold.scalar_subquery(),
+        ~select(cancelled.order_hash).where(cancelled.order_hash == SignedOrder.order_hash).exists(),
+    ]
 
 
 def _check_signature(desk: Desk, key: bytes, seller: str, signature: bytes) -> None:
@@ -240,9 +289,7 @@ def _check_signature(desk: Desk, key: bytes, seller: str, signature: bytes) -> N
         if code in ("0x", "0x0", None):
             valid = signer(key, signature) == seller
         else:
-            asked = encode_call("ERC1271", "isValidSignature", [key, signature])
-            answer = decode_result("ERC1271", "isValidSignature", desk.node.call(seller, asked))
-            valid = answer == MAGIC
+            valid = _wallet_says(desk, key, seller, signature)
     except NodeUnreachable as error:
         raise Unavailable("The node does not answer, so the signature can't be checked.", code="node_away") from error
     except (NodeRefused, ValueError):
@@ -254,13 +301,28 @@ def _check_signature(desk: Desk, key: bytes, seller: str, signature: bytes) -> N
         )
 
 
+def _wallet_says(desk: Desk, key: bytes, seller: str, signature: bytes) -> bool:
+    """Whether a contract wallet, which is anybody's code, calls a signature its own.
+
+    Raises NodeUnreachable, NodeRefused, ValueError; Unavailable when too many are asked at the same time.
+    """
+    if not _wallets.acquire(blocking=False):
+        raise Unavailable("Too many contract wallets are asked at the same time.", code="node_away")
+    try:
+        asked = encode_call("ERC1271", "isValidSignature", [key, signature])
+        said = desk.node.call(seller, asked, gas=SIGNATURE_GAS, timeout_s=SIGNATURE_TIMEOUT_S)
+        return bool(decode_result("ERC1271", "isValidSignature", said) == MAGIC)
+    finally:
+        _wallets.release()
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def find(session: Session, key: bytes) -> SignedOrder:
-    """An order that was posted. Raises NotFound."""
-    order = session.get(SignedOrder, key)
-    if order is None:
+def find(shop: Reader, key: bytes) -> SignedOrder:
+    """An order that was posted, for this storefront on this chain. Raises NotFound."""
+    order = shop.session.get(SignedOrder, key)
+    if order is None or not _of_this_storefront(shop.chain, order):
         raise NotFound("No such order was posted here.", code="order_not_found")
     return order
 
@@ -268,29 +330,58 @@ def find(session: Session, key: bytes) -> SignedOrder:
 def list_orders(
     shop: Reader, *, before: int | None, limit: int, collection: str | None, token_id: int | None, seller: bytes | None
 ) -> Sequence[SignedOrder]:
-    """Orders that have not expired, newest first."""
+    """Orders that have not expired and were neither sold nor cancelled, newest first."""
     wanted = {"collection": collection, "token_id": token_id, "seller": seller}
     conditions = [getattr(SignedOrder, name) == value for name, value in wanted.items() if value is not None]
     if before is not None:
         conditions.append(SignedOrder.number < before)
-    query = select(SignedOrder).where(*conditions, SignedOrder.deadline >= shop.head.time)
+    query = select(SignedOrder).where(*conditions, *_alive(shop))
     return shop.session.scalars(query.order_by(SignedOrder.number.desc()).limit(limit)).all()
 
 
 def open_of_work(shop: Reader, work_id: int, *, limit: int) -> list[OrderOut]:
-    """Orders for a work and for items and characters of it that can be filled now, the newest of them."""
+    """Orders that anyone can fill now for a work and for items and characters of it, the cheapest of each currency.
+
+    Of a seller's orders for the same thing only the cheapest counts, and only while the seller has that thing: a copy
+    that is handed from account to account does not crowd out everybody else's.
+    """
     found = [("works", select(view("work").c.work_id).where(view("work").c.work_id == work_id))]
     for collection, name, key in (("items", "item", "item_id"), ("characters", "character", "token_id")):
         token = view(name).c
         found.append((collection, select(token[key]).where(token.work_id == work_id)))
     tokens = [and_(SignedOrder.collection == name, SignedOrder.token_id.in_(ids)) for name, ids in found]
-    query = select(SignedOrder).where(or_(*tokens), SignedOrder.deadline >= shop.head.time)
-    return show_open(shop, shop.session.scalars(query.order_by(SignedOrder.number.desc()).limit(limit)).all())
+    anyone = SignedOrder.taker == bytes.fromhex(NOBODY[2:])
+    same = (SignedOrder.seller, SignedOrder.collection, SignedOrder.token_id, SignedOrder.token)
+    by_price = (SignedOrder.price, SignedOrder.number)
+    place = func.row_number().over(partition_by=same, order_by=by_price).label("place")
+    found_orders = select(SignedOrder.number, place).where(or_(*tokens), anyone, _had(), *_alive(shop)).subquery()
+    rank = func.row_number().over(partition_by=SignedOrder.token, order_by=by_price)
+    query = select(SignedOrder).join(found_orders, found_orders.c.number == SignedOrder.number)
+    query = query.where(found_orders.c.place == 1).order_by(rank, SignedOrder.number).limit(SPARE * limit)
+    return show_open(shop, shop.session.scalars(query).all())[:limit]
+
+
+def _had() -> ColumnElement[bool]:
+    """Whether an order's seller has what it sells. Scalars, so that the views are read for one account and token."""
+    owner = {
+        name: select(view(table).c.owner).where(view(table).c[key] == SignedOrder.token_id).scalar_subquery()
+        for name, table, key in (("works", "work", "work_id"), ("characters", "character", "token_id"))
+    }
+    balance = view("item_balance").c
+    copies = select(balance.balance).where(
+        balance.account == SignedOrder.seller, balance.item_id == SignedOrder.token_id
+    )
+    return case(
+        (SignedOrder.collection == "items", copies.scalar_subquery() > 0),
+        (SignedOrder.collection == "works", owner["works"] == SignedOrder.seller),
+        else_=owner["characters"] == SignedOrder.seller,
+    )
 
 
 def show_open(shop: Reader, orders: Sequence[SignedOrder]) -> list[OrderOut]:
     """Those that can be filled now."""
-    return [order for order in _show(shop, orders) if order.state == "open"]
+    ours = [order for order in orders if _of_this_storefront(shop.chain, order)]
+    return [order for order in _show(shop, ours) if order.state == "open"]
 
 
 def show(shop: Reader, order: SignedOrder) -> OrderOut:
@@ -335,10 +426,11 @@ def _left(shop: Reader, order: SignedOrder, fate: Fate) -> int:
 def fill_intent(desk: Desk, me: bytes | None, key: bytes, wanted: FillIn) -> SaleIntent:
     """The transactions that buy of a signed order, with the work's royalty. Raises NotFound, Conflict, Forbidden."""
     shop = desk.shop
-    order = find(shop.session, key)
+    order = find(shop, key)
     fate = fates(shop.session, [key])[key]
     _fillable(state_of(shop, order, fate))
     buyer = buyer_of(wanted.buyer, me)
+    to = somebody(wanted.to or buyer)
     if any(order.taker) and order.taker != raw(buyer):
         raise Forbidden("The order is for another buyer.", code="order_not_for_you")
     left = _left(shop, order, fate)
@@ -350,7 +442,7 @@ def fill_intent(desk: Desk, me: bytes | None, key: bytes, wanted: FillIn) -> Sal
     pin = (NOBODY, 0, wanted.unused)
     count = f"{wanted.qty} of " if wanted.qty > 1 else ""
     intents = desk.sale(
-        ("fillOrder", [tuple(made), order.signature, wanted.qty, wanted.to or buyer, pin]),
+        ("fillOrder", [tuple(made), order.signature, wanted.qty, to, pin]),
         token=made.token,
         payer=buyer,
         divided=divided,
@@ -388,7 +480,7 @@ def _ticket_unused(shop: Reader, order: SignedOrder, wanted: FillIn) -> None:
 def cancel_intent(desk: Desk, me: bytes, key: bytes) -> ShopIntent:
     """The transaction that voids an order of one's own. Raises NotFound, Forbidden, Conflict."""
     shop = desk.shop
-    order = find(shop.session, key)
+    order = find(shop, key)
     if order.seller != me:
         raise Forbidden("The order is another account's.", code="not_the_owner")
     if fates(shop.session, [key])[key].cancelled:

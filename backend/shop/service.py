@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from eth_utils.address import to_checksum_address
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from backend.allowances import approve_first
 from backend.chain import NATIVE
@@ -23,6 +23,7 @@ from backend.shop import catalogue, checks
 from backend.shop.catalogue import Reader, division, offer_of, rates, token_info
 from backend.shop.holding import CONTRACTS, SHOP, CollectionName, shop_may_move
 from backend.shop.intent_schemas import (
+    MAX_USE_S,
     UINT48,
     AssetIn,
     AssetIntent,
@@ -69,8 +70,13 @@ class Desk:
     def sale(
         self, call: tuple[str, Sequence[Any]], *, token: str, payer: str, divided: Division, description: str
     ) -> list[Intent]:
-        """The transactions that pay the storefront: the approval where it is missing, and the call."""
+        """The transactions that pay the storefront: the approval where it is missing, and the call.
+
+        Raises Invalid for a currency that works can't be paid in any more.
+        """
         function, args = call
+        if divided.total:
+            check_token(self.shop.session, self.shop.chain, token)
         price = self.priced(divided.total, token)
         approve = approve_first(
             self.shop.chain,
@@ -90,10 +96,17 @@ def raw(address: str) -> bytes:
     return bytes.fromhex(address[2:])
 
 
+def somebody(account: str) -> str:
+    """An account that can get or pay something. Raises Invalid for the zero address."""
+    if account == NOBODY:
+        raise Invalid("Nobody is the zero address.", code="buyer_unknown")
+    return account
+
+
 def buyer_of(named: str | None, me: bytes | None) -> str:
     """Who pays: the account that is named, else the one that is signed in. Raises Invalid."""
     if named is not None:
-        return named
+        return somebody(named)
     if me is None:
         raise Invalid("Say in `buyer` who will send this, or sign in.", code="buyer_unknown")
     return str(to_checksum_address(me))
@@ -170,17 +183,13 @@ def mint_intent(desk: Desk, me: bytes, class_id: int, wanted: MintIn) -> AssetIn
     """The transaction by which a work's owner gives a new character away. Raises NotFound, Forbidden, Conflict."""
     row = catalogue.find(desk.shop.session, "character_class", "class_id", class_id, "class")
     checks.not_stopped(checks.owned_work(desk.shop.session, int(row["work_id"]), me))
-    _sellable_class(row)
+    checks.sellable_class(row)
     if row["minted"] >= row["max_supply"]:
         raise Conflict(f"All {row['max_supply']} of class {class_id} were minted.", code="not_enough_left", left="0")
+    to = somebody(wanted.to)
     file = _keep(desk, int(row["work_id"]), wanted)
-    words = f"Give “{wanted.name}” to {wanted.to}"
-    return _with_file(desk, desk.call("Characters", "mint", [wanted.to, class_id, file.sha256], words), file)
-
-
-def _sellable_class(row: RowMapping) -> None:
-    if any(row["platform_id"]):
-        raise Conflict(f"Only its platform mints class {row['class_id']}.", code="platform_only")
+    words = f"Give “{wanted.name}” to {to}"
+    return _with_file(desk, desk.call("Characters", "mint", [to, class_id, file.sha256], words), file)
 
 
 def check_in_intent(desk: Desk, me: bytes, token_id: int) -> ShopIntent:
@@ -252,7 +261,7 @@ def _offered(desk: Desk, me: bytes, wanted: ListingIn) -> int:
         work_id = int(catalogue.find(session, "item", "item_id", asset, "item")["work_id"])
     elif wanted.kind == "character":
         row = catalogue.find(session, "character_class", "class_id", asset, "class")
-        _sellable_class(row)
+        checks.sellable_class(row)
         work_id = int(row["work_id"])
     else:
         work_id = asset
@@ -300,13 +309,14 @@ def buy_intent(desk: Desk, me: bytes | None, listing_id: int, wanted: BuyIn) -> 
     shop = desk.shop
     offer = offer_of(catalogue.find_listing(shop.session, listing_id))
     buyer = buyer_of(wanted.buyer, me)
-    to = wanted.to or buyer
+    to = somebody(wanted.to or buyer)
     checks.is_open(offer, shop.head.time)
     if offer.kind is Kind.RENTAL:
         raise Invalid(f"Listing {listing_id} is a rental: ask for its rent-intent.", code="quantity_invalid")
     checks.enough_left(shop.session, offer, wanted.qty, raw(to), shop.head.time)
     _seller_approves(desk, offer)
     divided = offer.divide(offer.price * wanted.qty, rates(shop.session))
+    checks.price_as_seen(divided.total, wanted.max_total)
     count = f"{wanted.qty} of " if wanted.qty > 1 else ""
     intents = desk.sale(
         ("buy", [listing_id, wanted.qty, divided.total, to, wanted.ref]),
@@ -341,15 +351,17 @@ def rent_intent(desk: Desk, me: bytes | None, listing_id: int, wanted: RentIn) -
     buyer = buyer_of(wanted.buyer, me)
     begins = _rental_begins(desk, offer, raw(buyer))
     until = begins + wanted.duration_s
-    if wanted.duration_s < offer.period or until - now > offer.max_supply:
+    longest = min(offer.max_supply, MAX_USE_S)
+    if wanted.duration_s < offer.period or until - now > longest:
         raise Invalid(
-            f"It is let for {offer.period} to {offer.max_supply} seconds from now, with what you have already.",
+            f"It is let for {offer.period} to {longest} seconds from now, with what you have already.",
             code="duration_invalid",
             shortest_s=offer.period,
-            longest_s=offer.max_supply - (begins - now),
+            longest_s=longest - (begins - now),
         )
     _seller_approves(desk, offer)
     divided = offer.divide(rent(offer.price, wanted.duration_s, offer.period), rates(shop.session))
+    checks.price_as_seen(divided.total, wanted.max_total)
     intents = desk.sale(
         ("rent", [listing_id, wanted.duration_s, divided.total]),
         token=to_checksum_address(offer.token),
@@ -406,9 +418,7 @@ def subscribe_intent(desk: Desk, me: bytes | None, plan_id: int, wanted: Subscri
     if state != "open":
         raise checks.closed(f"Plan {plan_id}", state, plan_id=plan_id)
     buyer = buyer_of(wanted.buyer, me)
-    to = wanted.to or buyer
-    if to == NOBODY:
-        raise Invalid("Nobody is the zero address.", code="buyer_unknown")
+    to = somebody(wanted.to or buyer)
     until = max(shop.head.time, _subscribed_until(desk, int(row["work_id"]), raw(to))) + row["period"] * wanted.periods
     if until > UINT48:
         raise Invalid("The subscription would end later than the chain can tell; buy less.", code="duration_invalid")

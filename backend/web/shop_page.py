@@ -91,11 +91,12 @@ def goods_of_listing(listing: ListingOut, *, ticket: bool) -> Goods:
     what = "Ticket" if ticket else TITLES[listing.kind]
     rental = listing.kind == "rental"
     body: dict[str, object] = {"duration_s": listing.period_s} if rental else {"qty": "1"}
+    body["max_total"] = str(listing.price)
     return Goods(
         title=listing.name or what,
         kind=what,
         gets=_gets(listing, ticket=ticket),
-        price=money(listing.token, listing.price),
+        price=in_full(listing.token, listing.price),
         per=f"for {duration(listing.period_s)}" if rental and listing.period_s else "",
         parts=parts(listing.token, listing.pays),
         left="" if rental or listing.kind == "work" else f"{listing.left:,} left",
@@ -126,7 +127,7 @@ def goods_of_plan(plan: PlanOut) -> Goods:
         title=f"{length[0].upper()}{length[1:]} of access",
         kind="Subscription",
         gets="Access to the work until then. Paying again adds to what is left.",
-        price=money(plan.token, plan.price),
+        price=in_full(plan.token, plan.price),
         per=f"for {length}",
         parts=parts(plan.token, plan.pays),
         left="",
@@ -142,10 +143,10 @@ def goods_of_order(order: OrderOut, names: Mapping[int, str]) -> Goods:
     """A signed order in words."""
     what = {"items": "Copy", "characters": "Character", "works": "The work itself"}[order.collection]
     return Goods(
-        title=names.get(order.token_id) or what,
+        title=(order.collection == "items" and names.get(int(order.token_id))) or what,
         kind=f"{what}, second hand",
         gets="Handed over by its holder as soon as you pay. The work has its royalty of it.",
-        price=money(order.token, order.price),
+        price=in_full(order.token, order.price),
         per="",
         parts=parts(order.token, order.pays),
         left=f"{order.left:,} left" if order.left > 1 else "",
@@ -169,7 +170,7 @@ def cheapest(goods: Sequence[Goods], listings: Sequence[ListingOut], plans: Sequ
     symbols = [offer.token.symbol for offer in offers]
     most = max(symbols, key=lambda symbol: (symbols.count(symbol), symbol))
     lowest = min((offer for offer in offers if offer.token.symbol == most), key=lambda offer: offer.price)
-    return money(lowest.token, lowest.price)
+    return in_full(lowest.token, lowest.price)
 
 
 def upstream(work: WorkOut, titles: Mapping[int, str]) -> list[tuple[int, str, str]]:

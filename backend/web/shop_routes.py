@@ -16,6 +16,7 @@ from backend.shop.routes import MAX_ID, Shop
 from backend.web import shop_page
 from backend.web.routes import Visitor, VisitorDep
 from backend.works import catalogue
+from backend.works.catalogue import described
 from indexer.models import view
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -43,6 +44,7 @@ def _work_page(visitor: Visitor, shop: Reader, work_id: int) -> HTMLResponse:
     rows = shop_catalogue.list_rows(shop.session, "plan", "plan_id", before=None, limit=SHOWN, work_id=work_id)
     plans = [plan for plan in shop_catalogue.show_plans(shop, rows) if plan.state == "open"]
     orders = orderbook.open_of_work(shop, work_id, limit=SHOWN)
+    names = _item_names(shop, [int(order.token_id) for order in orders if order.collection == "items"])
     tickets = _tickets(shop, work_id)
     goods = [
         *(shop_page.goods_of_listing(one, ticket=int(one.asset_id) in tickets and one.kind == "character")
@@ -57,7 +59,7 @@ def _work_page(visitor: Visitor, shop: Reader, work_id: int) -> HTMLResponse:
         head=shop.head,
         goods=goods,
         cheapest=shop_page.cheapest(goods, listings, plans),
-        second_hand=[shop_page.goods_of_order(order, _item_names(shop, work_id)) for order in orders],
+        second_hand=[shop_page.goods_of_order(order, names) for order in orders],
         upstream=shop_page.upstream(work, titles),
     )
 
@@ -68,10 +70,13 @@ def _tickets(shop: Reader, work_id: int) -> set[int]:
     return set(shop.session.scalars(select(column.class_id).where(column.work_id == work_id, column.ticket)))
 
 
-def _item_names(shop: Reader, work_id: int) -> dict[int, str]:
-    """What the items of a work are called."""
-    rows = shop_catalogue.list_rows(shop.session, "item", "item_id", before=None, limit=100, work_id=work_id)
-    return {item.item_id: item.name for item in shop_catalogue.show_items(shop, rows) if item.name}
+def _item_names(shop: Reader, item_ids: list[int]) -> dict[int, str]:
+    """What items are called, where their metadata is kept here."""
+    item = view("item").c
+    digests = dict(shop.session.execute(select(item.item_id, item.cid_digest).where(item.item_id.in_(item_ids))).all())
+    said = described(shop.session, shop.store, list(digests.values()))
+    named = {int(item_id): said[digest].title for item_id, digest in digests.items() if digest in said}
+    return {item_id: title for item_id, title in named.items() if title}
 
 
 def _titles(shop: Reader, work_ids: list[int]) -> dict[int, str]:

@@ -62,7 +62,7 @@ def test_the_shop_of_a_work(open_page: Open, sequel: int, pictures: Path) -> Non
     for look in LOOKS:
         page = open_page(f"/works/{sequel}", look)
         expect(page.locator("h1")).to_contain_text("The Lamplighter II")
-        expect(page.locator(".hero")).to_contain_text("3.00")
+        expect(page.locator(".hero")).to_contain_text("3 mUSD")
         expect(page.locator(".goods > li")).to_have_count(5)
         copy = page.locator(".goods > li", has_text="Numbered edition").first
         expect(copy).to_contain_text("99 left")

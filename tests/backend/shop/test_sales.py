@@ -9,9 +9,10 @@ import pytest
 from eth_account.signers.local import LocalAccount
 
 from backend.chain import NATIVE
+from backend.shop.intent_schemas import MAX_USE_S
 from backend.shop.prices import Rates, first_sale, rent, resale
 from tests.backend.live import Reverted
-from tests.backend.shop.market import DAY, HOUR, Market
+from tests.backend.shop.market import CHARACTER, DAY, EDITION, HOUR, NOBODY, RENTAL, Market
 
 SALE, SUBSCRIPTION, ROYALTY, TICKET = 2, 3, 4, 7
 PLATFORM = "0x" + "01" * 32
@@ -256,3 +257,56 @@ def test_bad_input_is_refused_in_words(market: Market, alice: LocalAccount, bob:
     assert market.ask_for(bob, "/v1/listings/1/rent-intent", 422, duration_s=60)["code"] == "duration_invalid"
     assert market.ask_for(bob, "/v1/listings/1/reprice-intent", 403, price="1")["code"] == "not_the_owner"
     assert market.get("/v1/listings/1")["token"]["address"] == NATIVE
+
+
+def test_what_costs_more_than_was_seen_is_not_sold(market: Market, alice: LocalAccount, bob: LocalAccount) -> None:
+    work = market.register(market.client, alice, b"A hero.", title="A hero", kind="character")
+    market.do(alice, f"/v1/works/{work}/items-intent", name="Copy", max_supply="9")
+    market.do(alice, "/v1/listings/intent", kind="edition", asset_id="1", price="1", max_supply="9", token=market.usd)
+    market.kind(alice, work)
+    hero = market.mint(alice, 1, alice)
+    market.sync()
+    offer = {"kind": "rental", "asset_id": str(hero), "price": "60", "period_s": HOUR, "longest_s": DAY}
+    market.do(alice, "/v1/listings/intent", **offer)
+    market.do(alice, "/v1/listings/1/reprice-intent", price="100")
+    buy, rental = "/v1/listings/1/buy-intent", "/v1/listings/2/rent-intent"
+    refused = market.ask_for(bob, buy, 409, max_total="1")
+    assert (refused["code"], refused["total"]) == ("price_changed", "100")
+    assert market.ask_for(bob, buy, 409, max_total="199", qty="2")["code"] == "price_changed"
+    assert market.ask_for(bob, rental, 409, max_total="60", duration_s=HOUR + 60)["code"] == "price_changed"
+    market.do(bob, buy, max_total="100")
+    market.do(bob, rental, max_total="61", duration_s=HOUR + 60)
+
+
+def test_what_the_contracts_would_refuse_after_the_approval_is_refused_before(
+    market: Market, alice: LocalAccount, bob: LocalAccount
+) -> None:
+    work = market.register(market.client, alice, b"A hero.", title="A hero", kind="character")
+    market.item(alice, work)
+    market.listed(alice, EDITION, 1, 5)
+    market.kind(alice, work)
+    hero = market.mint(alice, 1, alice)
+    market.approve_shop(alice, "Characters")
+    longest = 2 * MAX_USE_S  # our API would not offer it
+    market.listed(alice, RENTAL, hero, 5, supply=longest, period=DAY)
+    timelock = market.info.address("TimelockController")
+    market.ask("anvil_setBalance", timelock, hex(10**20))
+    key = (bytes.fromhex(PLATFORM[2:]), bob.address)
+    market.send(timelock, market.info.address("Characters"), market.data("Characters", "setPlatform", key))
+    market.at(alice, "Characters", "createClass", (work, 50, 1, False, False, NOBODY, NOBODY, key[0]))
+    market.listed(alice, CHARACTER, 2, 5)
+    market.sync()
+    buy = "/v1/listings/1/buy-intent"
+    for who in ({"to": NOBODY}, {"buyer": NOBODY}):
+        assert market.ask_for(bob, buy, 422, **who)["code"] == "buyer_unknown"
+    mint = {"name": "Ada", "to": NOBODY}
+    assert market.ask_for(alice, "/v1/classes/1/mint-intent", 422, **mint)["code"] == "buyer_unknown"
+    rental = "/v1/listings/2/rent-intent"
+    market.do(bob, rental, duration_s=MAX_USE_S - DAY)
+    refused = market.ask_for(bob, rental, 422, duration_s=2 * DAY)
+    assert refused["code"] == "duration_invalid"
+    with pytest.raises(Reverted, match="CharacterExpiryInvalid"):
+        market.at(bob, "Storefront", "rent", 2, 2 * DAY, 10, value=10)
+    assert market.ask_for(bob, "/v1/listings/3/buy-intent", 409)["code"] == "platform_only"
+    with pytest.raises(Reverted):
+        market.at(bob, "Storefront", "buy", 3, 1, 5, bob.address, bytes(32), value=5)
