@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from indexer import abi
 from indexer.abi import Log
 from indexer.deployment import Deployment, Finality
-from indexer.errors import Fatal, Retryable, WrongChain
+from indexer.errors import NodeFatal, Retryable, WrongChain
 from indexer.keccak import keccak
 from indexer.nodes import Node
 from indexer.rpc import MethodMissing
@@ -166,8 +166,14 @@ class Chain:
     def check(self) -> None:
         """Make sure that the node serves the deployment's chain and that the contracts are there.
 
-        Raises WrongChain or Fatal with one sentence, Retryable when the node does not answer.
+        Raises WrongChain or NodeFatal with one sentence, Retryable when the node does not answer.
         """
+        try:
+            self._check()
+        except (TypeError, ValueError) as error:
+            raise Retryable(f"{self.rpc.node} sent a chain id or code of a wrong form") from error
+
+    def _check(self) -> None:
         expected = self.deployment
         chain_id = int(self.rpc.call("eth_chainId"), 16)
         if chain_id != expected.chain_id:
@@ -188,12 +194,12 @@ class Chain:
         )
         for contract, code in zip(expected.contracts, codes, strict=True):
             if len(code) <= 2:
-                raise Fatal(
+                raise NodeFatal(
                     f"{contract.name} is not deployed at 0x{contract.address.hex()}: deploy the contracts again, or"
                     " name the right manifest in TROUPE_DEPLOYMENT"
                 )
             if contract.code_hash is not None and keccak(bytes.fromhex(code[2:])) != contract.code_hash:
-                raise Fatal(
+                raise NodeFatal(
                     f"The code at 0x{contract.address.hex()} is not the {contract.name} of the manifest: deploy again,"
                     " or name the right manifest in TROUPE_DEPLOYMENT"
                 )

@@ -30,7 +30,11 @@ class Fatal(IndexerError):
     """Going on would give a wrong mirror, or cannot work at all: the process ends with this sentence."""
 
 
-class WrongChain(Fatal):
+class NodeFatal(Fatal):
+    """A Fatal on the word of one node: where there are several, another may do better."""
+
+
+class WrongChain(NodeFatal):
     """The node, the deployment manifest and the mirror do not speak of the same chain."""
 
 
@@ -38,7 +42,7 @@ class StaleMirror(Fatal):
     """The mirror was made for other ABIs or another deployment."""
 
 
-class BelowFinality(Fatal):
+class BelowFinality(NodeFatal):
     """The chain replaced a block that its network promised never to replace."""
 
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from indexer.errors import Fatal, Retryable
+from indexer.errors import Fatal, NodeFatal, Retryable
 from indexer.rpc import Rpc
 
 REST_S = 5.0
 """How long a node that failed is passed over when it did not say."""
+FATAL_REST_S = 60.0
+"""How long, when it failed in a way that only a person mends."""
 
 
 class Node(Protocol):
@@ -39,6 +41,7 @@ class Nodes:
         if not self._rpcs:
             raise Fatal("TROUPE_RPC_URL is no http(s) URL of a node")
         self._rests_until = [0.0] * len(self._rpcs)
+        self._fatal_until = [0.0] * len(self._rpcs)
         self._clock = clock
         self._at = 0
 
@@ -67,10 +70,18 @@ class Nodes:
         found._at = self._at
         return found
 
-    def failed(self, error: Retryable) -> bool:
-        """The present node failed: pass over it for a while. Returns whether another can be asked at once."""
+    def failed(self, error: Retryable | NodeFatal) -> bool:
+        """The present node failed: pass over it for a while. Returns whether another can be asked at once.
+
+        Raises a NodeFatal again when every node has failed with one of late.
+        """
         now = self._clock()
-        self._rests_until[self._at] = now + (error.after_s or REST_S)
+        rest = FATAL_REST_S if isinstance(error, NodeFatal) else error.after_s or REST_S
+        self._rests_until[self._at] = now + rest
+        if isinstance(error, NodeFatal):
+            self._fatal_until[self._at] = now + rest
+            if min(self._fatal_until) > now:
+                raise error
         others = [(self._rests_until[at], at) for at in range(len(self._rpcs)) if at != self._at]
         if not others:
             return False

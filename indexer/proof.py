@@ -5,18 +5,18 @@
     logs of our contracts in the receipts, counted through -> are the mirror's, in order
 
 Nobody can add, leave out, change or move a log without changing the hash. What is left to trust is the hash: that it is
-the chain's is agreed between nodes, or known from a light client.
+the chain's is agreed between nodes, or known from a light client; and which transaction a receipt is of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from indexer import rlp
 from indexer.abi import Log
-from indexer.chain import Chain
+from indexer.chain import HEADERS_PER_CALL, Chain
 from indexer.connection import Connection
 from indexer.errors import Fatal, Retryable
 
@@ -56,16 +56,17 @@ def mirrored_logs(connection: Connection, number: int) -> list[Log]:
     return [Log(*row) for row in rows]
 
 
-def logs_of(number: int, receipts: Iterable[Mapping[str, Any]], addresses: Mapping[str, bytes]) -> Iterator[Log]:
-    """Our contracts' logs in a block's receipts; their indexes are counted, not taken from the node."""
+def logs_of(number: int, receipts: Iterable[Mapping[str, Any]], addresses: Collection[bytes]) -> Iterator[Log]:
+    """Our contracts' logs in a block's receipts, of the very bytes that the receipts' root is made of.
+
+    Their indexes are counted, not taken from the node. The transaction's hash is the node's word: no receipt has it.
+    """
     index = 0
     for each in receipts:
-        tx_hash = bytes.fromhex(each["transactionHash"][2:])
-        for log in each["logs"]:
-            address = addresses.get(log["address"].lower())
-            if address is not None:
-                topics = bytes.fromhex("".join(log["topics"]).replace("0x", ""))
-                yield Log(number, index, tx_hash, address, topics, bytes.fromhex(log["data"][2:]))
+        tx_hash = rlp.from_hex(each["transactionHash"])
+        for address, topics, data in rlp.receipt_logs(each):
+            if address in addresses:
+                yield Log(number, index, tx_hash, address, b"".join(topics), data)
             index += 1
 
 
@@ -103,12 +104,12 @@ def examine(sent: Sent, chain: Chain, kept: Kept) -> Proof:
     """
     raw, receipts = sent
     try:
-        number = int(raw["number"], 16)
-        theirs = list(logs_of(number, receipts, chain.filter.by_hex))
+        number = rlp.from_quantity(raw["number"])
+        theirs = list(logs_of(number, receipts, set(chain.filter.by_hex.values())))
         findings = list(compare(kept.logs, theirs))
         if rlp.header_hash(raw) != kept.block_hash:
             findings.append("the header's fields do not hash to the block's hash")
-        if rlp.trie_root([rlp.receipt(each) for each in receipts]) != bytes.fromhex(raw["receiptsRoot"][2:]):
+        if rlp.trie_root([rlp.receipt(each) for each in receipts]) != rlp.from_hex(raw["receiptsRoot"]):
             findings.append("the receipts are not those of the header's receiptsRoot")
         return Proof(
             block=number,
@@ -143,10 +144,29 @@ def _anchor(connection: Connection, chain: Chain, number: int) -> tuple[bytes, b
     ).fetchone()
     if kept is None or kept[0] - number > WALK_LIMIT:
         raise Fatal(f"Block {number:,} is empty and the mirror's next block lies too far above it: ask for that one")
-    headers = chain.headers(number, kept[0])
-    if headers[-1].hash != kept[1]:
-        raise Retryable(f"the chain has replaced block {kept[0]:,}: let the indexer follow first")
-    return headers[0].hash, before[0] if before else bytes(32)
+    return _ancestor(chain, kept[1], kept[0], number), before[0] if before else bytes(32)
+
+
+def _ancestor(chain: Chain, block_hash: bytes, above: int, number: int) -> bytes:
+    """The hash of block `number`, reached from the block `above` with this hash over the parents' hashes.
+
+    Every header on the way must hash to what the one above it names as its parent: a node can't put in another block.
+    Raises Retryable where one does not.
+    """
+    for top in range(above, number, -HEADERS_PER_CALL):
+        numbers = range(top, max(number, top - HEADERS_PER_CALL), -1)
+        raws = chain.rpc.batch([("eth_getBlockByNumber", [hex(each), False]) for each in numbers])
+        for each, raw in zip(numbers, raws, strict=True):
+            try:
+                if rlp.header_hash(raw) != block_hash:
+                    raise Retryable(
+                        f"{chain.rpc.node} sent a block {each:,} that is not the one below the mirror's block"
+                        f" {above:,}: if the chain has replaced it, let the indexer follow first; else the node lies"
+                    )
+                block_hash = rlp.from_hex(raw["parentHash"])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise Retryable(f"{chain.rpc.node} sent a block of a wrong form") from error
+    return block_hash
 
 
 def _fetch(chain: Chain, hashes: list[bytes]) -> Iterator[Sent]:
@@ -172,7 +192,10 @@ def prove(connection: Connection, chain: Chain, number: int) -> Proof:
 
 
 def prove_all(connection: Connection, chain: Chain) -> Iterator[Proof]:
-    """Prove every block that the mirror keeps, which are all with logs of ours."""
+    """Prove every block that the mirror keeps, which are all in which it has logs of ours.
+
+    One that a node hid whole, logs and all, is not among them: `prove` of its number shows it.
+    """
     kept = connection.execute("SELECT number, hash, digest FROM chain.block ORDER BY number").fetchall()
     for start in range(0, len(kept), BLOCKS_PER_BATCH):
         some = kept[start : start + BLOCKS_PER_BATCH]

@@ -6,6 +6,7 @@ Of the yellow paper, appendix B (RLP) and D (trie); EIP-2718 for typed receipts,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from indexer.keccak import keccak
 
 Item = bytes | list["Item"]
 EMPTY_ROOT = keccak(b"\x80")
+QUANTITY = re.compile("0x[0-9a-fA-F]+")
 
 
 def _length(size: int, short: int) -> bytes:
@@ -84,28 +86,47 @@ def trie_root(values: Sequence[bytes]) -> bytes:
     return keccak(encode(_node(sorted(pairs, key=lambda pair: pair[0]), 0)))
 
 
+def from_hex(text: str) -> bytes:
+    """The bytes of JSON-RPC's data: 0x and two digits for each, nothing between them. Raises TypeError or ValueError.
+
+    A text that `bytes.fromhex` alone would take, with spaces or another prefix, could pass for something else where
+    texts are compared.
+    """
+    found = bytes.fromhex(text[2:])
+    if text[:2] != "0x" or len(text) != 2 + 2 * len(found):
+        raise ValueError("not 0x and two digits for each byte")
+    return found
+
+
+def from_quantity(text: str) -> int:
+    """JSON-RPC's number: 0x and digits. Raises TypeError or ValueError for a sign, spaces or anything else."""
+    if not QUANTITY.fullmatch(text):
+        raise ValueError("not 0x and digits")
+    return int(text, 16)
+
+
+def receipt_logs(raw: Mapping[str, Any]) -> list[tuple[bytes, list[bytes], bytes]]:
+    """Address, topics and data of each log of a receipt. Raises as `receipt` does."""
+    return [
+        (from_hex(log["address"]), [from_hex(topic) for topic in log["topics"]], from_hex(log["data"]))
+        for log in raw["logs"]
+    ]
+
+
 def receipt(raw: Mapping[str, Any]) -> bytes:
     """A receipt of eth_getBlockReceipts as the trie holds it.
 
     Raises KeyError, TypeError or ValueError for what has another form.
     """
-    from_hex = bytes.fromhex
-    logs: list[Item] = [
-        [
-            from_hex(log["address"][2:]),
-            [from_hex(topic[2:]) for topic in log["topics"]],
-            from_hex(log["data"][2:]),
-        ]
-        for log in raw["logs"]
-    ]
-    outcome = number(int(raw["status"], 16)) if "status" in raw else from_hex(raw["root"][2:])
+    logs: list[Item] = [[address, list(topics), data] for address, topics, data in receipt_logs(raw)]
+    outcome = number(from_quantity(raw["status"])) if "status" in raw else from_hex(raw["root"])
     fields: list[Item] = [
         outcome,
-        number(int(raw["cumulativeGasUsed"], 16)),
-        from_hex(raw["logsBloom"][2:]),
+        number(from_quantity(raw["cumulativeGasUsed"])),
+        from_hex(raw["logsBloom"]),
         logs,
     ]
-    kind = int(raw.get("type") or "0x0", 16)
+    kind = from_quantity(raw.get("type") or "0x0")
     return (bytes([kind]) if kind else b"") + encode(fields)
 
 
@@ -127,5 +148,5 @@ def header_hash(raw: Mapping[str, Any]) -> bytes:
     fields: list[Item] = []
     for name in (*HEADER, *(name for name in NEWER if raw.get(name) is not None)):
         text = raw[name]
-        fields.append(number(int(text, 16)) if name in NUMBERS else bytes.fromhex(text[2:]))
+        fields.append(number(from_quantity(text)) if name in NUMBERS else from_hex(text))
     return keccak(encode(fields))

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from indexer.errors import Fatal, RangeTooLarge, Retryable
+from indexer.errors import Fatal, NodeFatal, RangeTooLarge, Retryable
 
 MAX_REPLY_BYTES = 256_000_000
 """An answer beyond this is refused before it fills the memory; ranges aim at a few megabytes."""
@@ -29,7 +29,7 @@ METHOD_NOT_FOUND = -32601
 EXECUTION_REVERTED = 3
 
 
-class MethodMissing(Fatal):
+class MethodMissing(NodeFatal):
     """The node does not know a method."""
 
 
@@ -148,7 +148,7 @@ class Rpc:
             self.close()
             raise RangeTooLarge(f"{self.node} answered with more than {MAX_REPLY_BYTES:,} bytes")
         if status in (401, 403):
-            raise Fatal(f"{self.node} refuses us (HTTP {status}): check the key in TROUPE_RPC_URL")
+            raise NodeFatal(f"{self.node} refuses us (HTTP {status}): check the key in TROUPE_RPC_URL")
         if status == 413:
             raise RangeTooLarge(f"{self.node} refuses the size (HTTP 413)")
         if status == 429 or status >= 500:

@@ -20,7 +20,7 @@ from indexer import faults
 from indexer.abi import Log
 from indexer.chain import Chain, Header, Segment, finality_text
 from indexer.deployment import Deployment
-from indexer.errors import BelowFinality, IndexerError, Retryable, WrongChain
+from indexer.errors import BelowFinality, IndexerError, NodeFatal, Retryable, WrongChain
 from indexer.fetch import Prefetcher, RangeSize
 from indexer.head import NewHeads, websocket_url
 from indexer.nodes import Nodes
@@ -114,6 +114,8 @@ class Sync:
         self._store = Store(settings.indexer_database_url, deployment, lock_wait_s=settings.indexer_lock_wait_s)
         self._size = RangeSize(settings.indexer_range_bytes)
         self._cursor: Cursor | None = None
+        self._checked = False
+        """Whether the node that is asked now serves the deployment's chain."""
 
     @property
     def poll_s(self) -> float:
@@ -130,14 +132,14 @@ class Sync:
         """Follow the chain until `stop` is called, or until the head was reached once. Raises Fatal."""
         attempt = 0
         try:
-            self._chain_check_with_patience()
             with ExitStack() as stack:
                 hinted = until_caught_up
                 while not self._stop.is_set():
                     self._wake.clear()
                     try:
+                        self._check_node()
                         moved = self.advance()
-                    except Retryable as error:
+                    except (Retryable, NodeFatal) as error:
                         attempt += 1
                         self._wait_after(error, attempt)
                         continue
@@ -164,28 +166,26 @@ class Sync:
         self._store.close()
         self._chain.rpc.close()
 
-    def _chain_check_with_patience(self) -> None:
-        attempt = 0
-        while not self._stop.is_set():
-            try:
-                self._chain.check()
-                return
-            except Retryable as error:
-                attempt += 1
-                self._wait_after(error, attempt)
+    def _check_node(self) -> None:
+        if not self._checked:
+            self._chain.check()
+            self._checked = True
 
-    def _wait_after(self, error: Retryable, attempt: int) -> None:
+    def _wait_after(self, error: Retryable | NodeFatal, attempt: int) -> None:
         """Another node is asked at once. Else full jitter below a doubling bound; a node that says how long to wait is
-        believed, up to the bound's end.
+        believed, up to the bound's end. Raises a NodeFatal again when no other node does better.
         """
+        at_once = self._nodes.failed(error)
         self.progress.retries += 1
         self.progress.last_error = str(error)
         self._on_step(self.progress)
-        if self._nodes.failed(error):
+        self._checked = self._checked and not self._nodes.others()  # where there are others, one of them is next
+        if at_once:
             return
         least, most = self._backoff_s
         bound = min(most, least * 2 ** min(attempt, 20))
-        self._stop.wait(min(most, error.after_s) if error.after_s else self._rng.uniform(0, bound))
+        after_s = error.after_s if isinstance(error, Retryable) else None
+        self._stop.wait(min(most, after_s) if after_s else self._rng.uniform(0, bound))
 
     def advance(self) -> bool:
         """Take one look at the head and do what it asks for. Returns whether the mirror moved.
@@ -272,9 +272,10 @@ class Sync:
     def _at_or_below(self, cursor: Cursor, head: Header) -> bool:
         """The node's head is another block at our height, or lies below ours."""
         known = self._store.known_block(head.number, 0)
-        behind = head.number < cursor.head_number and known == (head.number, head.hash)
-        if behind and not self.deployment.development:
-            # nothing was replaced: one of the nodes behind a balancer is late
+        # what is not kept at a height below the head is empty and final
+        replaced = known is not None and known[0] == head.number and known[1] != head.hash
+        if head.number < cursor.head_number and not replaced and not self.deployment.development:
+            # one of the nodes behind a balancer is late
             raise Retryable(f"{self._chain.rpc.node} is {cursor.head_number - head.number} blocks behind the mirror")
         self._reorganise(cursor, head.number)
         return True
@@ -325,6 +326,7 @@ class Sync:
         """
         ancestor = self._common_ancestor(cursor, below)
         if ancestor.number < cursor.final_number and not self.deployment.development:
+            self._confirm(cursor)
             promise = finality_text(self.deployment.finality)
             raise BelowFinality(
                 f"The chain replaced block {ancestor.number + 1}, and all up to {cursor.final_number} were final by"
@@ -345,18 +347,19 @@ class Sync:
         self._keep(moved)
 
     def _confirm(self, cursor: Cursor) -> None:
-        """Before many blocks are taken back on the word of one node, no other may still have the mirror's head.
+        """Before many blocks are taken back, or all is given up, on the word of one node, no other may still have the
+        mirror's head.
 
         Raises Retryable when one has: the nodes are on different chains, and time will tell.
         """
         for other in self._nodes.others():
             try:
                 header = Chain(other, self.deployment).header(cursor.head_number)
-            except Retryable:
+            except IndexerError:
                 continue  # it has no voice while it does not answer
             if header is not None and header.hash == cursor.head_hash:
                 raise Retryable(
-                    f"{self._chain.rpc.node} has replaced more than {DEEP} blocks that {other.node} still has: one of"
+                    f"{self._chain.rpc.node} has replaced many or final blocks that {other.node} still has: one of"
                     " them is on another chain"
                 )
 
@@ -372,6 +375,8 @@ class Sync:
             if known is None:
                 return self._start(cursor)
             header = self._chain.header(known[0])
+            if header is None and not self.deployment.development:
+                raise Retryable(f"{self._chain.rpc.node} is behind the mirror: it does not show block {known[0]}")
             return header if header is not None and header.hash == known[1] else None
 
         replaced, skip = -1, 0
@@ -394,6 +399,7 @@ class Sync:
                 f"{self._chain.rpc.node} does not show block {cursor.start_block - 1}, before the deployment"
             )
         if header.hash != cursor.start_parent:
+            self._confirm(cursor)
             raise WrongChain(
                 f"{self._chain.rpc.node} has another block {cursor.start_block - 1} than the one before the deployment:"
                 " this is another chain. Deploy again and run `python -m indexer rebuild --from-chain`"

@@ -15,7 +15,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from indexer.errors import Retryable
+from indexer.errors import NodeFatal, Retryable
 from tests.indexer.support import CONTRACTS, Rows, abi_events, snake_case, topic_of, values_of
 
 CHAIN_ID = 31337
@@ -142,7 +142,9 @@ class FakeNode:
     def again(self) -> FakeNode:
         return self
 
-    def failed(self, error: Retryable) -> bool:
+    def failed(self, error: Retryable | NodeFatal) -> bool:
+        if isinstance(error, NodeFatal):
+            raise error
         return False
 
     def others(self) -> Sequence[FakeNode]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from indexer.errors import Fatal, Retryable
+from indexer.errors import Fatal, NodeFatal, Retryable, WrongChain
 from indexer.fetch import RangeSize
 from indexer.head import NewHeads, websocket_url
-from indexer.nodes import Nodes
+from indexer.nodes import FATAL_REST_S, REST_S, Nodes
 from indexer.rpc import hinted_blocks
 from indexer.sync import DEEP
 from stack.processes import free_port
 from tests.indexer.conftest import Mirrored, eventually, other_anvil
 from tests.indexer.support import account, record
+from tests.indexer.test_lies import Reply, proxy
 
 
 def test_a_node_that_fails_is_passed_over_for_a_while() -> None:
@@ -42,6 +44,44 @@ def test_one_node_alone_is_never_passed_over() -> None:
     assert nodes.node == "one.invalid"
     with pytest.raises(Fatal, match="no http"):
         Nodes(" , ")
+
+
+def test_a_node_that_only_a_person_mends_is_passed_over_until_all_are_such() -> None:
+    now = [100.0]
+    nodes = Nodes("http://one.invalid,http://two.invalid", clock=lambda: now[0])
+    refused = NodeFatal("one refuses us")
+    assert nodes.failed(refused)
+    assert nodes.node == "two.invalid"
+    now[0] += REST_S
+    assert not nodes.failed(Retryable("busy")), "the first still rests"
+    assert nodes.node == "one.invalid"
+    now[0] += FATAL_REST_S
+    assert nodes.failed(refused), "the other has not failed so"
+    with pytest.raises(NodeFatal, match="two"):
+        nodes.failed(NodeFatal("two refuses us"))
+
+
+def test_v5_every_node_is_checked_before_it_is_followed(mirrored: Mirrored, tmp_path: Path) -> None:
+    """The first fails after its check, the second refuses us, the third has another chain; the fourth is right."""
+    mirrored.emitter.mine(*([record("WorkRegistry", "Transfer", account(1), account(2), n)] for n in range(9)))
+    url = mirrored.emitter.url
+
+    def busy(request: Any, truth: bytes) -> Reply | None:
+        return (503, {}, b"") if "latest" in str(request) and "getBlock" in str(request) else None
+
+    with (
+        proxy(url, busy) as first,
+        proxy(url, lambda request, truth: (401, {}, b"")) as second,
+        other_anvil(tmp_path / "other.log", options=("--timestamp", "1")) as third,
+    ):
+        type(mirrored.emitter)(third).mine(*([] for _ in range(12)))
+        sync = mirrored.catch_up(rpc_url=f"{first},{second},{third},{url}")
+        assert sync.progress.retries == 3
+        with pytest.raises(NodeFatal, match="check the key"):
+            mirrored.catch_up(rpc_url=second)
+        with pytest.raises(WrongChain):
+            mirrored.catch_up(rpc_url=f"{second},{third}")
+    assert mirrored.difference() is None
 
 
 def test_v5_the_mirror_is_whole_when_the_first_node_is_down(mirrored: Mirrored) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from indexer import deployment, rlp
 from indexer.chain import Chain
+from indexer.errors import Retryable
 from indexer.health import HealthServer
 from indexer.keccak import keccak
 from indexer.nodes import Nodes
@@ -129,6 +130,65 @@ def test_v5_a_forged_answer_cannot_pass(filled: Mirrored, name: str) -> None:
     with psycopg.connect(filled.urls.conninfo()) as connection:
         found = prove(connection, chain, filled.emitter.start)
     assert any(told in finding for finding in found.findings), found
+
+
+@pytest.mark.parametrize("disguise", ["0x{} {}", "zz{}{}", "0x{}\t{}"])
+def test_v5_a_log_cannot_hide_behind_another_writing_of_its_address(filled: Mirrored, disguise: str) -> None:
+    """The mirror lacks the logs of a block; the node sends its true receipts, with addresses that read as others."""
+
+    def forge(block: Any, receipts: Any) -> None:
+        for log in (log for each in receipts for log in each["logs"]):
+            log["address"] = disguise.format(log["address"][2:4], log["address"][4:])
+
+    chain = Chain(Forger(filled.emitter.url, forge), deployment.load(filled.manifest))
+    with psycopg.connect(filled.urls.conninfo()) as connection:
+        connection.execute("DELETE FROM chain.log WHERE block_number = %s", (filled.emitter.start,))
+        with pytest.raises(Retryable, match="wrong form"):
+            prove(connection, chain, filled.emitter.start)
+        connection.rollback()
+
+
+class Hider(Forger):
+    """A node that has put an empty block of its own in the place of block `number`, and links claimed hashes to it."""
+
+    def __init__(self, url: str, number: int) -> None:
+        super().__init__(url, lambda block, receipts: None)
+        self._number = number
+        self._invented = dict(self._nodes.call("eth_getBlockByNumber", hex(number), False))
+        self._invented |= {"receiptsRoot": "0x" + rlp.EMPTY_ROOT.hex(), "logsBloom": "0x" + "00" * 256}
+        self._invented["hash"] = "0x" + rlp.header_hash(self._invented).hex()
+
+    def batch(self, calls: Any) -> list[Any]:
+        if calls[0] == ("eth_getBlockByHash", [self._invented["hash"], False]):
+            return [self._invented, []]
+        answers = self._nodes.batch(calls)
+        for at, answer in enumerate(answers):
+            if answer["number"] == hex(self._number):
+                answers[at] = self._invented
+            elif answer["number"] == hex(self._number + 1):
+                answer["parentHash"] = self._invented["hash"]
+        return answers
+
+
+def test_v5_an_invented_empty_block_cannot_stand_for_a_hidden_one(filled: Mirrored) -> None:
+    hidden = filled.emitter.start + 1
+    chain = Chain(Hider(filled.emitter.url, hidden), deployment.load(filled.manifest))
+    with psycopg.connect(filled.urls.conninfo()) as connection:
+        for statement in ("DELETE FROM chain.log WHERE block_number = %s", "DELETE FROM chain.block WHERE number = %s"):
+            assert connection.execute(statement.encode(), (hidden,)).rowcount > 0
+        with pytest.raises(Retryable, match="is not the one below the mirror's block"):
+            prove(connection, chain, hidden)
+        honest = Chain(Nodes(filled.emitter.url), deployment.load(filled.manifest))
+        assert "log 0 is missing in the mirror" in prove(connection, honest, hidden).findings
+        connection.rollback()
+
+
+@pytest.mark.parametrize("number", ["-0x1", " 0x1", "0x1_0", "1"])
+def test_a_number_of_another_form_is_refused(filled: Mirrored, number: str) -> None:
+    forge = lambda block, receipts: block.update(gasUsed=number)  # noqa: E731
+    chain = Chain(Forger(filled.emitter.url, forge), deployment.load(filled.manifest))
+    with psycopg.connect(filled.urls.conninfo()) as connection, pytest.raises(Retryable, match="wrong form"):
+        prove(connection, chain, filled.emitter.start)
 
 
 def test_the_command_ends_with_0_and_with_1(filled: Mirrored) -> None:

@@ -19,7 +19,7 @@ from indexer.sync import Sync
 from stack.anvil import Anvil
 from stack.postgres import DatabaseUrls
 from stack.processes import free_port, running
-from tests.indexer.conftest import Mirrored, other_anvil
+from tests.indexer.conftest import PUBLIC_CHAIN_ID, Mirrored, other_anvil
 from tests.indexer.support import (
     Emitter,
     account,
@@ -30,6 +30,7 @@ from tests.indexer.support import (
     settings,
     word,
 )
+from tests.indexer.test_lies import proxy
 
 
 def head_hash(emitter: Emitter) -> str:
@@ -299,6 +300,64 @@ def test_a_late_node_is_waited_for_and_undoes_nothing(public: Mirrored) -> None:
     with pytest.raises(Retryable, match="2 blocks behind"):
         sync.advance()
     sync.close()
+    assert public.rows() == before
+
+
+@pytest.mark.parametrize("more", [4, 7], ids=["at the final block", "below it"])
+def test_a_node_late_at_a_height_that_is_not_kept_is_waited_for(public: Mirrored, more: int) -> None:
+    """Below finality empty blocks are forgotten: that nothing is known of the node's head doesn't mean it replaced."""
+    emitter = public.emitter
+    emitter.mine([random_record(random.Random(8))], [])
+    snapshot = emitter.call("evm_snapshot")
+    emitter.mine(*([] for _ in range(more)))
+    public.catch_up()
+    before = public.rows()
+    emitter.call("evm_revert", snapshot)
+    sync = public.sync()
+    with pytest.raises(Retryable, match=f"{more} blocks behind"):
+        sync.advance()
+    sync.close()
+    assert public.rows() == before
+
+
+def test_a_late_node_undoes_nothing_before_a_new_contracts_gap(public: Mirrored) -> None:
+    emitter = public.emitter
+    emitter.mine([random_record(random.Random(8))], [])
+    snapshot = emitter.call("evm_snapshot")
+    emitter.mine(*([] for _ in range(7)))
+    only(public, "RevenueLedger")
+    public.catch_up()
+    before = public.rows()
+    emitter.call("evm_revert", snapshot)
+    emitter.write_manifest(public.manifest)
+    sync = public.sync()
+    with pytest.raises(Retryable, match="behind the mirror"):
+        sync.advance()
+    sync.close()
+    assert public.rows() == before
+
+
+def test_v5_one_node_on_another_chain_does_not_stop_the_others(public: Mirrored, tmp_path: Path) -> None:
+    """What was final is gone for one node; the other still has it. Beside one that answers nothing, it stops."""
+    emitter = public.emitter
+    emitter.mine(*([random_record(random.Random(9))] for _ in range(9)))
+    public.catch_up()
+    before = public.rows()
+    genesis_time = str(int(emitter.call("eth_getBlockByNumber", "0x0", False)["timestamp"], 16))
+    with other_anvil(tmp_path / "fork.log", chain_id=PUBLIC_CHAIN_ID, options=("--timestamp", genesis_time)) as fork:
+        theirs = Emitter(fork)
+        assert theirs.manifest["genesisHash"] == emitter.manifest["genesisHash"]
+        theirs.mine(*([] for _ in range(11)))
+        sync = public.sync(rpc_url=f"{fork},{emitter.url}")
+        with pytest.raises(Retryable, match="one of them is on another chain"):
+            sync.advance()
+        sync.close()
+        public.catch_up(rpc_url=f"{fork},{emitter.url}")
+        with proxy(emitter.url, lambda request, truth: (401, {}, b"")) as refusing:
+            sync = public.sync(rpc_url=f"{fork},{refusing}")
+            with pytest.raises(BelowFinality):
+                sync.advance()
+            sync.close()
     assert public.rows() == before
 
 
