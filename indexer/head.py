@@ -66,16 +66,17 @@ class NewHeads:
         from websockets.sync.client import connect  # noqa: PLC0415  a thread's time, not the start's
 
         with connect(
-            self._url, open_timeout=OPEN_TIMEOUT_S, max_size=MAX_MESSAGE_BYTES, compression=None, proxy=None
+            self._url,
+            open_timeout=OPEN_TIMEOUT_S,
+            close_timeout=CLOSE_TIMEOUT_S,
+            max_size=MAX_MESSAGE_BYTES,
+            compression=None,
+            proxy=None,
         ) as socket:
-            socket.send(
-                orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}).decode()
-            )
+            self._socket = socket  # before the look at `_stop`: whoever sets that closes this
+            socket.send(SUBSCRIBE)
             while not self._stop.is_set():
-                try:
-                    message = orjson.loads(socket.recv(timeout=1.0))
-                except TimeoutError:
-                    continue
+                message = orjson.loads(socket.recv())
                 if message.get("method") == "eth_subscription":
                     self.hints += 1
                     self._wake.set()

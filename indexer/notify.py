@@ -2,11 +2,12 @@
 
 Payloads are JSON objects: `{"kind": "blocks", "first", "head", "hash", "time", "final", "events": [...]}` with names
 like "RevenueLedger.PaymentReceived"; `{"kind": "undo", "first"}` names the first block that was taken back;
-`{"kind": "final", "final"}`; `{"kind": "contracts", "names"}` names contracts whose past logs were added.
+`{"kind": "final", "final"}`; `{"kind": "contracts", "names"}` names contracts whose past logs were added;
+`{"kind": "rebuilt"}` says that the mirror was emptied and begins anew: all that was told before is void.
 
 Each message is also a row of `chain.outbox`, written in the same transaction; its number is the message's "id". Who was
 away reads on from the last id that it handled. The last `KEPT` rows are kept; who was away longer begins anew with
-`chain.cursor`.
+`chain.cursor`. The numbers go on over a rebuild, which leaves no row but its own.
 """
 
 from __future__ import annotations
@@ -67,3 +68,15 @@ def final(connection: Connection, number: int) -> None:
 def contracts(connection: Connection, names: Sequence[str]) -> None:
     """All that these contracts have logged so far was added to blocks that were mirrored before."""
     _send(connection, {"kind": "contracts", "names": list(names)})
+
+
+def last_id(connection: Connection) -> int:
+    """The number of the last message; 0 when there was none."""
+    row = connection.execute("SELECT max(id) FROM chain.outbox").fetchone()
+    return row[0] or 0 if row else 0
+
+
+def rebuilt(connection: Connection, after: int) -> None:
+    """The mirror is empty and begins anew; in its new outbox the numbers go on above `after`."""
+    connection.execute(f"ALTER TABLE chain.outbox ALTER COLUMN id RESTART WITH {after + 1}".encode())
+    _send(connection, {"kind": "rebuilt"})

@@ -8,7 +8,7 @@ from itertools import islice
 
 import psycopg
 
-from indexer import faults, migrate, schema
+from indexer import faults, migrate, notify, schema
 from indexer.connection import WRITER_LOCK, Connection, connect
 from indexer.deployment import Deployment
 from indexer.errors import Fatal
@@ -36,11 +36,13 @@ def rebuild(database_url: str, deployment: Deployment, *, from_chain: bool, lock
         replay = not from_chain and found is not None and found.core == migrate.expected().core
         if replay and _is_of(connection, deployment):
             return _beside(connection, deployment)
+        told = notify.last_id(connection) if schema.OUTBOX.name in migrate.tables(connection) else 0
         migrate.drop_views(connection)
         migrate.drop_tables(connection)
         migrate.create_core(connection)
         migrate.create_events(connection)
         migrate.create_views(connection)
+        notify.rebuilt(connection, told)
         faults.point("before rebuild commit")
     return "The mirror is empty now; `python -m indexer run` fills it from the chain"
 

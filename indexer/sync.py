@@ -37,6 +37,10 @@ RANGES_AHEAD = 2
 BACKOFF_S = (0.1, 30.0)
 DEVELOPMENT_POLL_S = 0.05
 POLL_S = 1.0
+GAP_OF_POLL = 0.1
+"""The least time between two looks at a head that has not moved, of that between two polls: hints of new blocks that
+pour in must not ask for it without pause.
+"""
 RATE_S = 10.0
 
 
@@ -136,6 +140,7 @@ class Sync:
                 hinted = until_caught_up
                 while not self._stop.is_set():
                     self._wake.clear()
+                    looked = time.monotonic()
                     try:
                         self._check_node()
                         moved = self.advance()
@@ -152,6 +157,7 @@ class Sync:
                             stack.enter_context(NewHeads(url, self._wake))
                         hinted = True
                         self._wake.wait(self.poll_s)
+                        self._stop.wait(looked + GAP_OF_POLL * self.poll_s - time.monotonic())
         finally:
             self.close()
 

@@ -286,6 +286,25 @@ def test_the_digest_is_the_same_for_a_mirror_that_began_anew(mirrored: Mirrored,
     assert mirrored.difference() is None
 
 
+def test_messages_go_on_over_a_rebuild_which_tells_of_itself(mirrored: Mirrored) -> None:
+    """Who reads on from the last id that it handled must hear that all it knew is void."""
+    mirrored.emitter.mine([], [])
+    mirrored.catch_up()
+
+    def messages() -> list[tuple[int, str]]:
+        with psycopg.connect(mirrored.urls.conninfo("troupe_backend")) as connection:
+            return connection.execute("SELECT id, message ->> 'kind' FROM chain.outbox ORDER BY id").fetchall()
+
+    last, _ = messages()[-1]
+    for _ in range(2):
+        assert mirrored.command("rebuild", "--from-chain").returncode == 0
+        last += 1
+        assert messages() == [(last, "rebuilt")]
+    mirrored.catch_up()
+    assert [number for number, _ in messages()] == [*range(last, last + len(messages()))]
+    assert len(messages()) > 1
+
+
 # -------------------------------------------------------------------------------------------------------------- roles
 
 

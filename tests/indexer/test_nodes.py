@@ -14,7 +14,7 @@ from indexer.fetch import RangeSize
 from indexer.head import NewHeads, websocket_url
 from indexer.nodes import FATAL_REST_S, REST_S, Nodes
 from indexer.rpc import hinted_blocks
-from indexer.sync import DEEP
+from indexer.sync import DEEP, GAP_OF_POLL
 from stack.processes import free_port
 from tests.indexer.conftest import Mirrored, eventually, other_anvil
 from tests.indexer.support import account, record
@@ -154,6 +154,26 @@ def test_new_heads_wake_whoever_waits(mirrored: Mirrored) -> None:
         mirrored.emitter.mine([])
         assert wake.wait(10)
         assert heads.hints >= 1
+    assert not heads._thread.is_alive(), "it waits for a message that doesn't come"
+
+
+def test_hints_without_end_do_not_ask_for_the_head_without_pause(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = mirrored.sync(indexer_poll_ms=2_000)
+    advance = sync.advance
+    looks: list[float] = []
+
+    def hinted() -> bool:
+        looks.append(time.monotonic())
+        sync._wake.set()
+        if len(looks) == 5:
+            sync.stop()
+        return advance()
+
+    monkeypatch.setattr(sync, "advance", hinted)
+    sync.run()
+    assert looks[-1] - looks[-3] >= 2 * GAP_OF_POLL * sync.poll_s
 
 
 def test_without_a_websocket_polling_goes_on(mirrored: Mirrored) -> None:
