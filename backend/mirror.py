@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.deps import DbSession
+from backend.deps import SAFE_METHODS, DbSession
 from backend.errors import Conflict, Unavailable
 from backend.schemas import AsOf
 from indexer import models as chain
@@ -54,6 +54,18 @@ def get_head(session: DbSession) -> Head:
     return head(session)
 
 
+def get_snapshot(session: DbSession, request: Request) -> Session:
+    """The request's session; where the request only reads, it sees one state of the mirror to its end.
+
+    Ask for it before anything that queries, `ChainHead` too. What writes stays READ COMMITTED: it would have to be
+    repeated where it meets another writer.
+    """
+    if request.method in SAFE_METHODS:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    return session
+
+
+Snapshot = Annotated[Session, Depends(get_snapshot)]
 ChainHead = Annotated[Head, Depends(get_head)]
 """The mirror's head, read in the request's own transaction."""
 

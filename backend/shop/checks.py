@@ -9,11 +9,12 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import Session
 
 from backend.errors import Conflict, Forbidden, Invalid
+from backend.shop.catalogue import find
 from backend.shop.holding import minted_to
 from backend.shop.offers import MAX_CHARACTERS, WHY, Kind, Offer
 from backend.works.catalogue import find_work
 from backend.works.rules import Status
-from indexer.models import event, view
+from indexer.models import event
 
 
 def owned_work(session: Session, work_id: int, account: bytes) -> RowMapping:
@@ -80,16 +81,14 @@ def sellable_class(row: RowMapping) -> None:
 
 
 def _mintable(session: Session, offer: Offer, to: bytes, now: int) -> list[int]:
-    """The bounds of the asset itself on what is minted to an account."""
+    """The bounds of the asset itself on what is minted to an account. Raises NotFound, when it was just taken back."""
     if offer.kind is Kind.CHARACTER:
-        kind = view("character_class")
-        row = session.execute(select(kind).where(kind.c.class_id == offer.asset_id)).mappings().one()
+        row = find(session, "character_class", "class_id", offer.asset_id, "class")
         sellable_class(row)
         return [row["max_supply"] - row["minted"]]
     if offer.kind is not Kind.EDITION:
         return []
-    item = view("item")
-    row = session.execute(select(item).where(item.c.item_id == offer.asset_id)).mappings().one()
+    row = find(session, "item", "item_id", offer.asset_id, "item")
     if row["expires_at"] and now >= row["expires_at"]:
         raise Conflict(f"Item {offer.asset_id} has expired; no more of it is sold.", code="asset_expired")
     cap = row["per_account_cap"]

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from backend import mirror
 from backend.content.routes import Store
-from backend.deps import Chain, DbSession
+from backend.deps import Chain
 from backend.errors import Problem
-from backend.mirror import ChainHead, require_block
+from backend.mirror import ChainHead, Snapshot, require_block
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.schemas import AddressStr
 from backend.shop import access, catalogue
@@ -45,7 +45,7 @@ OfWork = Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only of this 
 MISSING: Any = {404: {"model": Problem, "description": "`asset_not_found`"}}
 
 
-def get_reader(session: DbSession, store: Store, chain: Chain, head: ChainHead) -> Reader:
+def get_reader(session: Snapshot, store: Store, chain: Chain, head: ChainHead) -> Reader:
     return Reader(session, store, chain, head)
 
 
@@ -138,7 +138,7 @@ def get_item(item_id: Id, shop: Shop) -> ItemAnswer:
 
 @router.get("/items/{item_id}/holders", responses=MISSING)
 def list_item_holders(
-    item_id: Id, session: DbSession, head: ChainHead, *, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    item_id: Id, session: Snapshot, head: ChainHead, *, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> HoldingPage:
     """Who holds an item, and how many, in the order of addresses."""
     catalogue.find(session, "item", "item_id", item_id, "item")
@@ -153,7 +153,7 @@ def list_item_holders(
 
 @router.get("/holdings/{address}/items")
 def list_held_items(
-    address: AddressStr, session: DbSession, head: ChainHead, *, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    address: AddressStr, session: Snapshot, head: ChainHead, *, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> HoldingPage:
     """The items that an account holds, oldest first; its characters are `GET /v1/characters?owner=`."""
     after = decode_cursor("held", cursor, int)[0] if cursor else 0
@@ -243,7 +243,7 @@ def get_plan(plan_id: Id, shop: Shop) -> PlanAnswer:
 
 @router.get("/subscriptions/{address}")
 def list_subscriptions(
-    address: AddressStr, session: DbSession, head: ChainHead, *, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    address: AddressStr, session: Snapshot, head: ChainHead, *, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> SubscriptionPage:
     """An account's subscriptions by work, with their ends; `active` by the chain's clock."""
     after = decode_cursor("subscriptions", cursor, int)[0] if cursor else 0
@@ -256,7 +256,7 @@ def list_subscriptions(
 
 
 @router.get("/works/{work_id}/access/{address}", responses={404: {"model": Problem, "description": "`work_not_found`"}})
-def get_access(work_id: WorkId, address: AddressStr, session: DbSession, head: ChainHead) -> Access:
+def get_access(work_id: WorkId, address: AddressStr, session: Snapshot, head: ChainHead) -> Access:
     """Whether an account has access to a work, by which right, and until when by the chain's clock.
 
     Rights are to own the work, a subscription, an item that has not expired, a character or ticket that is not lent,

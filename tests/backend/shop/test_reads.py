@@ -7,10 +7,14 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import pytest
 from eth_account.signers.local import LocalAccount
+from sqlalchemy import RowMapping
+from sqlalchemy.orm import Session
 
 from backend.chain import NATIVE
+from backend.shop import catalogue
 from tests.backend.live import Reverted
 from tests.backend.shop.conftest import People
 from tests.backend.shop.market import CHARACTER, DAY, EDITION, HOUR, RENTAL, WORK, Market
@@ -306,3 +310,29 @@ def test_a_cursor_is_void_after_a_reorganisation(market: Market, alice: LocalAcc
     answer = market.client.get("/v1/listings", params={"limit": 1, "cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (409, "cursor_void")
     assert market.get("/v1/listings")["items"] == []
+
+
+def test_what_is_taken_back_meanwhile_makes_no_answer_of_two_blocks(
+    market: Market, alice: LocalAccount, bob: LocalAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mirror takes an item back, then its listing, after a request has read the head."""
+    work = market.register(market.client, alice, b"An act", title="Act")
+    path = f"/v1/listings/{market.listed(alice, EDITION, market.item(alice, work), 5)}"
+    market.sync()
+    before = market.get(path)
+    find_listing = catalogue.find_listing
+
+    def take_back(table: str) -> None:
+        with psycopg.connect(market.urls.conninfo(), autocommit=True) as connection:
+            assert connection.execute(f"DELETE FROM chain.{table}".encode()).rowcount > 0
+
+    def slow(session: Session, listing_id: int) -> RowMapping:
+        take_back("storefront_listed")
+        return find_listing(session, listing_id)
+
+    take_back("items_item_created")
+    assert market.ask_for(None, f"{path}/buy-intent", 404, buyer=bob.address)["code"] == "asset_not_found"
+    monkeypatch.setattr(catalogue, "find_listing", slow)
+    assert market.get(path) == before
+    monkeypatch.undo()
+    assert market.client.get(path).status_code == 404
