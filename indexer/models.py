@@ -9,7 +9,6 @@ What they hold is said in `indexer.schema` and `indexer.views`.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
@@ -61,6 +60,10 @@ reorganisation = _table(schema.REORGANISATION)
 outbox = _table(schema.OUTBOX)
 fingerprint = _table(schema.FINGERPRINT)
 _events = {key: _table(table) for key, table in schema.events().items()}
+_views = {
+    each.name: Table(each.name, view_metadata, *(Column(name, TYPES[kind]) for name, kind in each.columns.items()))
+    for each in views.VIEWS
+}  # made at import: two threads of a server that made them at first use would define them twice
 
 
 def event(contract: str, name: str) -> Table:
@@ -76,18 +79,10 @@ def event_tables() -> list[Table]:
     return list(_events.values())
 
 
-@cache
-def _views() -> dict[str, Table]:
-    return {
-        each.name: Table(each.name, view_metadata, *(Column(name, TYPES[kind]) for name, kind in each.columns.items()))
-        for each in views.VIEWS
-    }
-
-
 def view(name: str) -> Table:
     """A view of schema `chain` as a table to select from. Raises LookupError for one that does not exist."""
     try:
-        return _views()[name]
+        return _views[name]
     except KeyError:
         raise LookupError(f"there is no view chain.{name}: see indexer/views.py") from None
 

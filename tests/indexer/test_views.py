@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -200,3 +202,22 @@ def test_the_creator_is_who_won_the_latest_dispute(mirrored: Mirrored) -> None:
     mirrored.emitter.reorganise(1)
     mirrored.catch_up()
     assert rows(mirrored, "work", *makers, work_id=1) == [(1, raw(BORIS), raw(ANNA))]
+
+
+def test_two_threads_that_ask_for_a_view_first_get_the_same_table() -> None:
+    """In a process of its own, with a switch of threads after each step: a server's first requests come at once."""
+    code = (
+        "import sys, threading\n"
+        "sys.setswitchinterval(1e-7)\n"
+        "from indexer.models import view\n"
+        "ready, found = threading.Barrier(8), []\n"
+        "def ask():\n"
+        "    ready.wait()\n"
+        "    found.append(view('work'))\n"
+        "threads = [threading.Thread(target=ask) for _ in range(8)]\n"
+        "[each.start() for each in threads]\n"
+        "[each.join() for each in threads]\n"
+        "assert len(found) == 8 and len(set(map(id, found))) == 1, found\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
