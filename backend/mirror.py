@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import Session
 
 from backend.deps import SAFE_METHODS, DbSession
 from backend.errors import Conflict, Unavailable
+from backend.pagination import decode_cursor, encode_cursor, page
 from backend.schemas import AsOf
 from indexer import models as chain
 
@@ -86,3 +88,28 @@ def require_block(session: Session, number: int, prefix: bytes) -> None:
             title="The list has changed",
             block=number,
         )
+
+
+def newest_first(
+    session: Session,
+    rows_before: Callable[[int | None, int], Sequence[RowMapping]],
+    *,
+    scope: str,
+    key: str,
+    cursor: str | None,
+    limit: int,
+) -> tuple[list[RowMapping], str | None]:
+    """A page of things by falling id `key`, and the cursor of the next one, which a reorganisation of its block voids.
+
+    `rows_before` is asked for so many rows with ids below the given one; they also have `block_number`.
+    """
+    before = None
+    if cursor is not None:
+        before, block, prefix = decode_cursor(scope, cursor, int, int, bytes.fromhex)
+        require_block(session, block, prefix)
+
+    def following(row: RowMapping) -> str:
+        prefix = (block_hash(session, row["block_number"]) or b"")[:8].hex()
+        return encode_cursor(scope, int(row[key]), int(row["block_number"]), prefix)
+
+    return page(rows_before(before, limit + 1), limit, following)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from sqlalchemy import RowMapping
-from sqlalchemy.orm import Session
 
-from backend import mirror
 from backend.content.routes import Store
 from backend.deps import Chain
 from backend.errors import Problem
-from backend.mirror import ChainHead, Snapshot, require_block
+from backend.mirror import ChainHead, Snapshot, newest_first
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.schemas import AddressStr
 from backend.shop import access, catalogue
@@ -58,23 +55,18 @@ def raw(address: str | None) -> bytes | None:
     return None if address is None else bytes.fromhex(address[2:])
 
 
-def _before(session: Session, scope: str, cursor: str | None) -> int | None:
-    """The id that a cursor of a list by falling ids stands at. Raises Conflict when a reorganisation has voided it."""
-    if cursor is None:
-        return None
-    before, block, prefix = decode_cursor(scope, cursor, int, int, bytes.fromhex)
-    require_block(session, block, prefix)
-    return int(before)
-
-
-def _cut(
-    session: Session, scope: str, key: str, rows: Sequence[RowMapping], limit: int
+def _of_works(
+    shop: Reader, table: str, *, scope: str, key: str, cursor: str | None, limit: int, work_id: int | None
 ) -> tuple[list[RowMapping], str | None]:
-    def cursor(row: RowMapping) -> str:
-        prefix = (mirror.block_hash(session, row["block_number"]) or b"")[:8].hex()
-        return encode_cursor(scope, int(row[key]), int(row["block_number"]), prefix)
-
-    return page(rows, limit, cursor)
+    """A page of what works have, of one work or of all."""
+    return newest_first(
+        shop.session,
+        lambda before, many: catalogue.list_rows(shop.session, table, key, before=before, limit=many, work_id=work_id),
+        scope=scope,
+        key=key,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 # --- offers -----------------------------------------------------------------------------------------------------------
@@ -104,9 +96,14 @@ def list_listings(
         asset_id=asset_id,
         open_at=shop.head.time if only_open else None,
     )
-    before = _before(shop.session, "listings", cursor)
-    rows = catalogue.list_listings(shop.session, wanted, before=before, limit=limit + 1)
-    shown, following = _cut(shop.session, "listings", "listing_id", rows, limit)
+    shown, following = newest_first(
+        shop.session,
+        lambda before, many: catalogue.list_listings(shop.session, wanted, before=before, limit=many),
+        scope="listings",
+        key="listing_id",
+        cursor=cursor,
+        limit=limit,
+    )
     return ListingPage(items=catalogue.show_listings(shop, shown), next=following, as_of=shop.head.as_of)
 
 
@@ -123,9 +120,9 @@ def get_listing(listing_id: Id, shop: Shop) -> ListingAnswer:
 @router.get("/items")
 def list_items(shop: Shop, *, work_id: OfWork = None, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> ItemPage:
     """Items of works: copies, merchandise, passes; newest first."""
-    before = _before(shop.session, "items", cursor)
-    rows = catalogue.list_rows(shop.session, "item", "item_id", before=before, limit=limit + 1, work_id=work_id)
-    shown, following = _cut(shop.session, "items", "item_id", rows, limit)
+    shown, following = _of_works(
+        shop, "item", scope="items", key="item_id", cursor=cursor, limit=limit, work_id=work_id
+    )
     return ItemPage(items=catalogue.show_items(shop, shown), next=following, as_of=shop.head.as_of)
 
 
@@ -173,11 +170,9 @@ def list_classes(
     shop: Shop, *, work_id: OfWork = None, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> ClassPage:
     """Classes of characters, tickets and achievements, newest first."""
-    before = _before(shop.session, "classes", cursor)
-    rows = catalogue.list_rows(
-        shop.session, "character_class", "class_id", before=before, limit=limit + 1, work_id=work_id
+    shown, following = _of_works(
+        shop, "character_class", scope="classes", key="class_id", cursor=cursor, limit=limit, work_id=work_id
     )
-    shown, following = _cut(shop.session, "classes", "class_id", rows, limit)
     return ClassPage(items=catalogue.show_classes(shop, shown), next=following, as_of=shop.head.as_of)
 
 
@@ -228,9 +223,9 @@ def get_character(token_id: Id, shop: Shop) -> CharacterAnswer:
 @router.get("/plans")
 def list_plans(shop: Shop, *, work_id: OfWork = None, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> PlanPage:
     """Plans by which works can be subscribed to, newest first."""
-    before = _before(shop.session, "plans", cursor)
-    rows = catalogue.list_rows(shop.session, "plan", "plan_id", before=before, limit=limit + 1, work_id=work_id)
-    shown, following = _cut(shop.session, "plans", "plan_id", rows, limit)
+    shown, following = _of_works(
+        shop, "plan", scope="plans", key="plan_id", cursor=cursor, limit=limit, work_id=work_id
+    )
     return PlanPage(items=catalogue.show_plans(shop, shown), next=following, as_of=shop.head.as_of)
 
 

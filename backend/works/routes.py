@@ -18,7 +18,7 @@ from backend.content.uploads import MAX_UPLOAD_BYTES
 from backend.deps import Chain, Core, CoreDep, CurrentAccount, CurrentPerson, DbSession
 from backend.errors import AppError, Conflict, Forbidden, Invalid, Problem
 from backend.intents import call_intent
-from backend.mirror import ChainHead, Head, require_block
+from backend.mirror import ChainHead, Head, newest_first
 from backend.models.accounts import Account
 from backend.models.content import Content
 from backend.models.works import Draft
@@ -273,24 +273,18 @@ def list_works(
     limit: Limit = DEFAULT_LIMIT,
 ) -> WorkPage:
     """Registered works, newest first. A cursor that a reorganisation has outdated is refused with `cursor_void`."""
-    before = None
-    if cursor:
-        before, block, prefix = decode_cursor("works", cursor, int, int, bytes.fromhex)
-        require_block(session, block, prefix)
     wanted = catalogue.WorkFilter(
         owner=None if owner is None else bytes.fromhex(owner[2:]),
         creator=None if creator is None else bytes.fromhex(creator[2:]),
         kind=None if kind is None else Kind[kind.upper()].value,
     )
-    rows, following = page(
-        catalogue.list_works(session, wanted=wanted, before=before, limit=limit + 1),
-        limit,
-        lambda row: encode_cursor(
-            "works",
-            int(row["work_id"]),
-            int(row["block_number"]),
-            (mirror.block_hash(session, row["block_number"]) or b"")[:8].hex(),
-        ),
+    rows, following = newest_first(
+        session,
+        lambda before, many: catalogue.list_works(session, wanted=wanted, before=before, limit=many),
+        scope="works",
+        key="work_id",
+        cursor=cursor or None,
+        limit=limit,
     )
     return WorkPage(items=catalogue.show_works(session, store, head, rows), next=following, as_of=head.as_of)
 
