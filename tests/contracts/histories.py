@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-EXAMPLES = int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "24"))
-"""How much a run does: eight are one history of each machine, so `make test` does three."""
+EXAMPLES = int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "8"))
+"""How much a run does: eight are one history of each machine, so `make test` does one, and `make ci` twenty."""
 
 WHOLE_STEPS = int(os.environ.get("TROUPE_STATEFUL_STEPS", "0"))
 """Instead: as many histories of each machine as it takes for so many steps."""
@@ -36,8 +36,8 @@ class Reached:
         self.counts.update(reached)
 
     def demand(self, least: Mapping[Any, float]) -> None:
-        """Each of these must have been reached so often in a history, on the average of the run."""
+        """Each must have been reached so often a history, on average: what one in ten does, by ten together."""
         assert self.histories, "no history was run: select them together with this test"
-        short = {what: (self.counts[what], often * self.histories) for what, often in least.items()}
+        short = {what: (self.counts[what], int(often * self.histories)) for what, often in least.items()}
         short = {what: figures for what, figures in short.items() if figures[0] < figures[1]}
         assert not short, f"{self.histories} histories reached too little (found, wanted): {short}"

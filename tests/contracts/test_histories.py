@@ -18,9 +18,13 @@ def test_a_history_may_reach_less_than_the_average():
 
 def test_too_little_on_the_average_is_named():
     with pytest.raises(
-        AssertionError, match=r"too little \(found, wanted\): \{'paid': \(6, 8\), 'settled': \(0, 1.0\)\}"
+        AssertionError, match=r"too little \(found, wanted\): \{'paid': \(6, 8\), 'settled': \(0, 1\)\}"
     ):
         two_histories().demand({"paid": 4, "settled": 0.5})
+
+
+def test_what_few_histories_do_is_not_demanded_of_fewer():
+    two_histories().demand({"settled": 0.4})
 
 
 def test_demands_without_a_history_fail():
