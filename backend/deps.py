@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from backend.accounts import service as accounts
 from backend.chain import ChainInfo
 from backend.db import AsyncPool, Database
-from backend.errors import Forbidden, Unauthorized
+from backend.errors import Forbidden, Unauthorized, WalletRequired
 from backend.models.accounts import Account, AuthSession
 from backend.node import Node
 from backend.settings import Settings
@@ -136,14 +136,17 @@ def presented_token(request: Request, settings: Settings) -> str | None:
     token = request.cookies.get(session_cookie(settings), "")
     if not token:
         return None
-    if request.method not in SAFE_METHODS:
-        origin = request.headers.get("origin")
-        foreign_site = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        if (origin is not None and origin != settings.public_url) or (origin is None and foreign_site):
-            raise Forbidden(
-                "This request was made by a page of another site; nothing was changed.", code="cross_origin"
-            )
+    if request.method not in SAFE_METHODS and of_another_site(request, settings):
+        raise Forbidden("This request was made by a page of another site; nothing was changed.", code="cross_origin")
     return token
+
+
+def of_another_site(request: Request, settings: Settings) -> bool:
+    """Whether a browser says that the request comes from a page that is not ours."""
+    origin = request.headers.get("origin")
+    if origin is not None:
+        return origin != settings.public_url
+    return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
 
 def get_optional_session(request: Request, core: CoreDep, session: DbSession) -> AuthSession | None:
@@ -181,36 +184,65 @@ def get_current_session(session: OptionalSession, _bearer: BearerScheme, _cookie
 
 
 CurrentSession = Annotated[AuthSession, Depends(get_current_session)]
+"""The session of who is signed in or visits; 401 for nobody."""
 
 
 def get_optional_account(session: OptionalSession) -> Account | None:
-    return None if session is None else session.account
+    return session.account if session is not None and session.account.wallet is not None else None
+
+
+def get_account_or_visitor(session: CurrentSession) -> Account:
+    return session.account
 
 
 def get_current_account(session: CurrentSession) -> Account:
+    if session.account.wallet is None:
+        raise WalletRequired
     return session.account
 
 
 OptionalAccount = Annotated[Account | None, Depends(get_optional_account)]
-"""Who is signed in, or None. A token that is wrong or expired is an error, not None."""
+"""Who is signed in with a wallet, or None. A token that is wrong or expired is an error, not None."""
 CurrentAccount = Annotated[Account, Depends(get_current_account)]
-"""Who is signed in; 401 for nobody."""
+"""Who is signed in with a wallet; 401 for nobody, 403 for a visitor."""
+AccountOrVisitor = Annotated[Account, Depends(get_account_or_visitor)]
+"""Who is signed in or visits: for what needs no address. 401 for nobody."""
 
 
-async def get_optional_person(request: Request, core: CoreDep) -> accounts.SignedIn | None:
+async def get_optional_person_or_visitor(request: Request, core: CoreDep) -> accounts.Somebody | None:
     token = presented_token(request, core.settings)
     if token is None:
         return None
     return await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
 
 
-OptionalPerson = Annotated[accounts.SignedIn | None, Depends(get_optional_person)]
-"""As OptionalAccount, for async routes: id and address, read through the async pool."""
+OptionalPersonOrVisitor = Annotated[accounts.Somebody | None, Depends(get_optional_person_or_visitor)]
+"""As AccountOrVisitor, for async routes that serve nobody too: the ids, read through the async pool."""
 
 
-async def get_current_person(person: OptionalPerson, _bearer: BearerScheme, _cookie: CookieScheme) -> accounts.SignedIn:
+async def get_person_or_visitor(
+    person: OptionalPersonOrVisitor, _bearer: BearerScheme, _cookie: CookieScheme
+) -> accounts.Somebody:
     if person is None:
         raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
+    return person
+
+
+PersonOrVisitor = Annotated[accounts.Somebody, Depends(get_person_or_visitor)]
+"""As AccountOrVisitor, for async routes."""
+
+
+async def get_optional_person(person: OptionalPersonOrVisitor) -> accounts.SignedIn | None:
+    return person if isinstance(person, accounts.SignedIn) else None
+
+
+OptionalPerson = Annotated[accounts.SignedIn | None, Depends(get_optional_person)]
+"""As OptionalAccount, for async routes: ids and address."""
+
+
+async def get_current_person(person: PersonOrVisitor) -> accounts.SignedIn:
+    if not isinstance(person, accounts.SignedIn):
+        raise WalletRequired
     return person
 
 

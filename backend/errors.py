@@ -63,6 +63,18 @@ class Forbidden(AppError):
         super().__init__(403, code, title, detail, **data)
 
 
+class WalletRequired(Forbidden):
+    """403 for a visitor: this is done with an address."""
+
+    def __init__(self, *, code: str = "wallet_required") -> None:
+        super().__init__(
+            "You are here as a visitor, and this needs an address: sign in with a wallet (POST /v1/auth/nonce, then"
+            " /v1/auth/verify).",
+            code=code,
+            title="Sign in with a wallet",
+        )
+
+
 class NotFound(AppError):
     """404: there is no such object for this person; the objects of others are not told from absent ones."""
 

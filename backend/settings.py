@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     ipfs_api: str | None = None
     """Kubo's RPC as a multiaddress, for instance /ip4/127.0.0.1/tcp/5001; None: the embedded block store."""
     session_ttl_s: int = Field(30 * 24 * 3600, gt=0, le=366 * 24 * 3600)
+    visitor_ttl_s: int = Field(90 * 24 * 3600, gt=0, le=366 * 24 * 3600)
+    """How long a visitor is kept who does not come back."""
     ready_lag_blocks: int = Field(100, ge=0)
     """How many blocks the mirror may be behind the node before /ready says no."""
     operator_keystore: Path | None = None

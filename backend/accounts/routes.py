@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response, status
+from fastapi import APIRouter, Header, Request, Response, status
 
-from backend.accounts import service, sign_in, siwe
-from backend.accounts.schemas import Me, Nonce, NonceRequest, SessionInfo, SessionList, SignIn, SignInRequest
+from backend.accounts import service, sign_in, siwe, visitors
+from backend.accounts.schemas import Me, Nonce, NonceRequest, SessionInfo, SessionList, SignIn, SignInRequest, Visitor
 from backend.accounts.siwe import Expected
-from backend.deps import CurrentAccount, CurrentSession, DbSession, Now, SettingsDep, session_cookie
+from backend.deps import (
+    AccountOrVisitor,
+    CoreDep,
+    CurrentSession,
+    DbSession,
+    Now,
+    SettingsDep,
+    get_optional_session,
+    of_another_site,
+    presented_token,
+    session_cookie,
+)
+from backend.errors import Unauthorized
 from backend.models.accounts import AuthSession
 from backend.settings import Settings
 
@@ -28,6 +41,23 @@ def _info(row: AuthSession, current: AuthSession) -> SessionInfo:
         expires_at=row.expires_at,
         user_agent=row.user_agent,
         current=row.id == current.id,
+    )
+
+
+def _set_cookie(
+    request: Request, response: Response, settings: Settings, *, token: str, row: AuthSession, now: datetime
+) -> None:
+    """Give the session to our own pages. A page of another site must not change who our pages are used as."""
+    if of_another_site(request, settings):
+        return
+    response.set_cookie(
+        session_cookie(settings),
+        token,
+        max_age=int((row.expires_at - now).total_seconds()),
+        path="/",
+        secure=settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
     )
 
 
@@ -59,6 +89,7 @@ def create_nonce(session: DbSession, settings: SettingsDep, now: Now, body: Nonc
 @router.post("/auth/verify")
 def verify_sign_in(
     *,
+    request: Request,
     session: DbSession,
     settings: SettingsDep,
     now: Now,
@@ -80,21 +111,39 @@ def verify_sign_in(
         ttl_s=settings.session_ttl_s,
         user_agent=user_agent,
     )
-    response.set_cookie(
-        session_cookie(settings),
-        opened.token,
-        max_age=int((opened.session.expires_at - now).total_seconds()),
-        path="/",
-        secure=settings.secure_cookies,
-        httponly=True,
-        samesite="lax",
-    )
+    _set_cookie(request, response, settings, token=opened.token, row=opened.session, now=now)
     return SignIn(
         token=opened.token,
         expires_at=opened.session.expires_at,
         address=opened.account.address,  # type: ignore[arg-type]  # bytes become EIP-55
         session_id=opened.session.id,
     )
+
+
+@router.post("/visitors", status_code=status.HTTP_201_CREATED)
+def create_visitor(request: Request, session: DbSession, core: CoreDep, response: Response) -> Visitor:
+    """Be here without an address: consents, engagement and a personal feed work, and nothing is known about you but
+    what you let us keep. Sets an HttpOnly cookie, and answers the token for programs.
+
+    Asked again with the same token or cookie, the visitor is the same and its time begins anew. A visitor whose time
+    is over is forgotten, with all that it did.
+    """
+    now = core.clock()
+    try:
+        current = get_optional_session(request, core, session)
+    except Unauthorized:  # of a session that is over: a browser cannot take the cookie away by itself
+        current = None
+    token, row = visitors.welcome(
+        session,
+        current=current,
+        token=presented_token(request, core.settings) if current else None,
+        now=now,
+        ttl_s=core.settings.visitor_ttl_s,
+    )
+    if row is current:
+        response.status_code = status.HTTP_200_OK
+    _set_cookie(request, response, core.settings, token=token, row=row, now=now)
+    return Visitor(token=token, expires_at=row.expires_at, session_id=row.id)
 
 
 @router.get("/auth/session")
@@ -128,6 +177,10 @@ def revoke_session(
 
 
 @router.get("/me")
-def get_me(me: CurrentAccount) -> Me:
-    """The account that is signed in."""
-    return Me(address=me.address, created_at=me.created_at)  # type: ignore[arg-type]  # bytes become EIP-55
+def get_me(me: AccountOrVisitor) -> Me:
+    """The account that is signed in, or the visitor."""
+    return Me(
+        address=me.wallet,  # type: ignore[arg-type]  # bytes become EIP-55
+        visitor=me.wallet is None,
+        created_at=me.created_at,
+    )

@@ -48,6 +48,14 @@ class SignIn(Schema):
     session_id: uuid.UUID
 
 
+class Visitor(Schema):
+    """A visitor's session. The token is shown here once; browsers have it as an HttpOnly cookie too."""
+
+    token: str = Field(description="Send it as `Authorization: Bearer`", examples=["q0W8..."])
+    expires_at: Time = Field(description="Ask again before then to be kept longer")
+    session_id: uuid.UUID
+
+
 class SessionInfo(Schema):
     """A session of the signed-in account."""
 
@@ -65,7 +73,8 @@ class SessionList(Schema):
 
 
 class Me(Schema):
-    """The signed-in account."""
+    """The signed-in account, or the visitor."""
 
-    address: AddressStr
-    created_at: Time = Field(description="When it first signed in")
+    address: AddressStr | None = Field(description="None for a visitor")
+    visitor: bool = Field(description="Whether nobody signed in with a wallet")
+    created_at: Time = Field(description="When it first signed in, or came")

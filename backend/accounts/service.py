@@ -21,12 +21,18 @@ USER_AGENT_LIMIT = 200
 
 
 @dataclass(frozen=True)
-class SignedIn:
-    """Who makes a request, as the async routes know it."""
+class Somebody:
+    """Who makes a request, as the async routes know it: a visitor, or by the subclass a person with an address."""
 
     account_id: uuid.UUID
-    address: bytes
     session_id: uuid.UUID
+
+
+@dataclass(frozen=True)
+class SignedIn(Somebody):
+    """Who signed in with a wallet."""
+
+    address: bytes
 
 
 def token_hash(token: str) -> bytes:
@@ -36,10 +42,12 @@ def token_hash(token: str) -> bytes:
 
 def account_of(session: Session, address: bytes) -> Account:
     """The account of an address, made when there is none; safe when two requests make it at once."""
-    wanted = select(Account).where(Account.address == address)
+    wanted = select(Account).where(Account.wallet == address)
     if (found := session.scalar(wanted)) is not None:
         return found
-    session.execute(insert(Account).values(address=address).on_conflict_do_nothing(index_elements=[Account.address]))
+    session.execute(
+        insert(Account).values({Account.wallet: address}).on_conflict_do_nothing(index_elements=[Account.wallet])
+    )
     return session.execute(wanted).scalar_one()
 
 
@@ -75,7 +83,7 @@ def authenticate(session: Session, *, token: str, now: datetime) -> AuthSession:
     return row
 
 
-async def authenticate_async(pool: AsyncPool, *, token: str, now: datetime) -> SignedIn:
+async def authenticate_async(pool: AsyncPool, *, token: str, now: datetime) -> Somebody:
     """As `authenticate`, through the async pool."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
@@ -88,7 +96,9 @@ async def authenticate_async(pool: AsyncPool, *, token: str, now: datetime) -> S
         raise unknown_session()
     if row["expires_at"] <= now:
         raise expired_session()
-    return SignedIn(row["account_id"], bytes(row["address"]), row["id"])
+    if row["address"] is None:
+        return Somebody(row["account_id"], row["id"])
+    return SignedIn(row["account_id"], row["id"], bytes(row["address"]))
 
 
 def unknown_session() -> Unauthorized:

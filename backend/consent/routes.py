@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from backend.consent import service
 from backend.consent.purposes import NOTICES, Purpose
 from backend.consent.schemas import Consent, ConsentIn, Consents
-from backend.deps import CurrentAccount, DbSession, Now
+from backend.deps import AccountOrVisitor, DbSession, Now
 from backend.models.consent import ConsentReceipt
 
 router = APIRouter(prefix="/v1/consents", tags=["consent"])
@@ -28,14 +28,14 @@ def _shown(purpose: Purpose, receipt: ConsentReceipt | None) -> Consent:
 
 
 @router.get("")
-def list_consents(session: DbSession, me: CurrentAccount) -> Consents:
+def list_consents(session: DbSession, me: AccountOrVisitor) -> Consents:
     """Every purpose with its notice and your answer; what you have not answered is off."""
     answers = service.current(session, account_id=me.id)
     return Consents(items=[_shown(purpose, answers.get(purpose)) for purpose in Purpose])
 
 
 @router.put("/{purpose}")
-def set_consent(session: DbSession, me: CurrentAccount, now: Now, purpose: Purpose, body: ConsentIn) -> Consent:
+def set_consent(session: DbSession, me: AccountOrVisitor, now: Now, purpose: Purpose, body: ConsentIn) -> Consent:
     """Allow or withdraw one purpose. It acts on the next request, and the receipt is kept."""
     receipt = service.record(session, account_id=me.id, purpose=purpose, granted=body.granted, at=now)
     return _shown(purpose, receipt)

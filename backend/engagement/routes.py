@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from backend.deps import AsyncDb, Chain, Now, OptionalPerson
+from backend.deps import AsyncDb, Chain, Now, OptionalPersonOrVisitor
 from backend.engagement import service
 from backend.engagement.schemas import BatchIn, BatchOut
 from backend.errors import Unavailable
@@ -14,11 +14,14 @@ router = APIRouter(prefix="/v1", tags=["engagement"])
 
 
 @router.post("/engagement")
-async def send_engagement(db: AsyncDb, chain: Chain, person: OptionalPerson, now: Now, body: BatchIn) -> BatchOut:
+async def send_engagement(
+    db: AsyncDb, chain: Chain, person: OptionalPersonOrVisitor, now: Now, body: BatchIn
+) -> BatchOut:
     """Report what happened: up to 500 events, in any order; an event that was sent before changes nothing.
 
-    Signed in, and with the purpose `behaviour` allowed, the events are yours: they shape your feed and count towards
-    what creators earn. Otherwise they count for the works, without a name and to the hour.
+    Signed in or as a visitor, and with the purpose `behaviour` allowed, the events are yours: they shape your feed and,
+    where you have an address, count towards what creators earn. Otherwise they count for the works, without a name and
+    to the hour.
     """
     async with db.connection() as connection:
         head = await service.head_time(connection)

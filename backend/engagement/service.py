@@ -20,8 +20,10 @@ from backend.models.engagement import NOBODY
 from backend.rewards.calendar import INTAKE_LOCK
 
 _INTAKE = f"""
-WITH who AS MATERIALIZED (
-    SELECT CASE WHEN %(account)s::uuid IS NOT NULL AND {allows_sql(Purpose.BEHAVIOUR, "%(account)s::uuid")}
+WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, or brings its events to another
+    SELECT FROM app.account WHERE id = %(account)s::uuid FOR KEY SHARE
+), who AS MATERIALIZED (
+    SELECT CASE WHEN EXISTS (SELECT FROM present) AND {allows_sql(Purpose.BEHAVIOUR, "%(account)s::uuid")}
            THEN %(account)s::uuid ELSE %(nobody)s::uuid END AS person_id
 ), sent AS MATERIALIZED (
     SELECT DISTINCT ON (event_id) event_id, work_id, kind, at, duration_ms, completion_bps,

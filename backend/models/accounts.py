@@ -8,18 +8,26 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from backend.errors import WalletRequired
 from backend.models.base import Base, CreatedAt, Id
 
 
 class Account(Base):
-    """A person, known by the address that they sign with."""
+    """A person, known by the address that they sign with, or a visitor, who has none."""
 
     __tablename__ = "account"
     __table_args__ = (CheckConstraint("octet_length(address) = 20", name="address_length"),)
 
     id: Mapped[Id]
-    address: Mapped[bytes] = mapped_column(unique=True)
+    wallet: Mapped[bytes | None] = mapped_column("address", unique=True)
     created_at: Mapped[CreatedAt]
+
+    @property
+    def address(self) -> bytes:
+        """The address. Raises WalletRequired for a visitor."""
+        if self.wallet is None:
+            raise WalletRequired
+        return self.wallet
 
 
 class AuthSession(Base):
@@ -34,7 +42,8 @@ class AuthSession(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     user_agent: Mapped[str | None]
-    """What the browser called itself at sign-in, cut to 200 characters, so that a person recognises the session."""
+    """What the browser called itself at sign-in, cut to 200 characters, so that a person recognises the session. Never
+    kept of a visitor."""
 
     account: Mapped[Account] = relationship(lazy="raise")
 

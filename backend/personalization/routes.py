@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from backend.deps import AsyncDb, CoreDep, CurrentAccount, CurrentPerson, DbSession, Now, OptionalPerson
+from backend.deps import AccountOrVisitor, AsyncDb, CoreDep, DbSession, Now, OptionalPersonOrVisitor, PersonOrVisitor
 from backend.personalization import service
 from backend.personalization.ranking import Ranked, slate
 from backend.personalization.schemas import Because, Feed, FeedItem, PersonalizationIn, PersonalizationOut, Terms
@@ -29,14 +29,14 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     request: Request,
     core: CoreDep,
     db: AsyncDb,
-    person: OptionalPerson,
+    person: OptionalPersonOrVisitor,
     now: Now,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Feed:
     """What to watch next, best first, each item with the true reason why it is there.
 
-    Signed in, and with the purposes `behaviour` and `content_taste` allowed, the slate follows what you did up to this
-    moment; otherwise it is what is popular and new, and nothing about you is read.
+    Signed in or as a visitor, and with the purposes `behaviour` and `content_taste` allowed, the slate follows what you
+    did up to this moment; otherwise it is what is popular and new, and nothing about you is read.
     """
     async with db.connection() as connection:
         shelf = await _window(request, core).shelf(connection, now=now, tick=time.monotonic())
@@ -88,7 +88,7 @@ def _sentence(ranked: Ranked, because: list[Because]) -> str:
 
 
 @router.get("/me/personalization")
-async def get_personalization(db: AsyncDb, me: CurrentPerson) -> PersonalizationOut:
+async def get_personalization(db: AsyncDb, me: PersonOrVisitor) -> PersonalizationOut:
     """Your off switch, and the two consents that a personal feed needs."""
     async with db.connection() as connection:
         found = await service.allowed(connection, person=me.account_id)
@@ -96,7 +96,9 @@ async def get_personalization(db: AsyncDb, me: CurrentPerson) -> Personalization
 
 
 @router.put("/me/personalization")
-def set_personalization(session: DbSession, me: CurrentAccount, now: Now, body: PersonalizationIn) -> PersonalizationIn:
+def set_personalization(
+    session: DbSession, me: AccountOrVisitor, now: Now, body: PersonalizationIn
+) -> PersonalizationIn:
     """Switch your personal feed off or on. It acts on the next request."""
     service.set_enabled(session, account_id=me.id, enabled=body.enabled, now=now)
     return body

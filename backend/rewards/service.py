@@ -56,7 +56,7 @@ WITHDRAWN = "withdrawn"
 _EVENTS = text(f"""
     SELECT a.id, a.address, e.event_id, e.work_id, e.kind, e.duration_ms, e.completion_bps
     FROM app.engagement_event e JOIN app.account a ON a.id = e.person_id
-    WHERE e.epoch = :epoch AND e.person_id IN (
+    WHERE e.epoch = :epoch AND a.address IS NOT NULL AND e.person_id IN (
         SELECT p.person_id FROM (SELECT DISTINCT person_id FROM app.engagement_event WHERE epoch = :epoch) p
         WHERE {allows_sql(Purpose.BEHAVIOUR, "p.person_id")}
     )

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from backend.accounts.service import SignedIn
 from backend.chain import NATIVE
-from backend.deps import CoreDep, get_optional_person
+from backend.deps import CoreDep, get_optional_person, get_optional_person_or_visitor
 from backend.errors import AppError, Unauthorized
 from backend.pagination import MAX_CURSOR
 from backend.payouts.reading import Books, Connection, address, snapshot
@@ -66,7 +66,7 @@ class Visitor:
 async def get_visitor(request: Request, core: CoreDep) -> Visitor:
     """An expired or revoked session reads pages as nobody; it is the API that answers 401."""
     try:
-        person: SignedIn | None = await get_optional_person(request, core)
+        person: SignedIn | None = await get_optional_person(await get_optional_person_or_visitor(request, core))
     except Unauthorized:
         person = None
     return Visitor(request, None if person is None else address(person.address))

@@ -185,9 +185,13 @@ class Client(TestClient):
 
     def as_(self, person: LocalAccount) -> Client:
         """The same API, signed in as a person by bearer token."""
+        return self.bearing(sign_in(self, person)["token"])
+
+    def bearing(self, token: str) -> Client:
+        """The same API with a bearer token."""
         other = Client(self.app, base_url=PUBLIC_URL, raise_server_exceptions=False)
         other.portal = self.portal  # one event loop, as in a server: the async pool belongs to it
-        other.headers["Authorization"] = f"Bearer {sign_in(self, person)['token']}"
+        other.headers["Authorization"] = f"Bearer {token}"
         return other
 
 

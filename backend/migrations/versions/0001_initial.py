@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_12e41529"
+revision = "0001_cd7b04f1"
 down_revision = None
 
 
@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.create_table(
         "account",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("octet_length(address) = 20", name=op.f("ck_account_address_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),

@@ -106,9 +106,9 @@ class Stage(Live):
         now = datetime.now(UTC)
         address = bytes.fromhex(viewer.address[2:])
         with self.unit() as session:
-            account = session.scalars(select(Account).where(Account.address == address)).one_or_none()
+            account = session.scalars(select(Account).where(Account.wallet == address)).one_or_none()
             if account is None:
-                account = Account(address=address)
+                account = Account(wallet=address)
                 session.add(account)
                 session.flush()
                 consent.record(session, account_id=account.id, purpose=Purpose.BEHAVIOUR, granted=True, at=now)

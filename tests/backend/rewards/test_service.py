@@ -109,8 +109,8 @@ class World:
         """A person watches works to the end; rows as the intake writes them."""
         with self.unit() as session:
             address = canonical(self.people(person))
-            account = session.scalars(select(Account).where(Account.address == address)).one_or_none()
-            account = account or Account(address=address)
+            account = session.scalars(select(Account).where(Account.wallet == address)).one_or_none()
+            account = account or Account(wallet=address)
             session.add(account)
             session.flush()
             if allow:
