@@ -24,6 +24,7 @@ from backend.errors import Forbidden, Unauthorized, WalletRequired
 from backend.models.accounts import Account, AuthSession
 from backend.node import Node
 from backend.settings import Settings
+from backend.vault import Vault
 
 Clock = Callable[[], datetime]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -57,6 +58,11 @@ class Core:
     def node(self) -> Node:
         """One keep-alive client of the node for all threads: making one costs more than a request."""
         return Node(self.settings.rpc_url)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The data keys. Raises MasterKeyError."""
+        return Vault.open(self.settings)
 
     @cached_property
     def chain(self) -> ChainInfo:
@@ -100,6 +106,10 @@ async def get_async_pool(core: CoreDep) -> AsyncPool:
     return core.database.async_pool
 
 
+async def get_vault(core: CoreDep) -> Vault:
+    return core.vault
+
+
 def get_session(core: CoreDep) -> Iterator[Session]:
     with core.database.session() as session:
         yield session
@@ -107,6 +117,7 @@ def get_session(core: CoreDep) -> Iterator[Session]:
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 Chain = Annotated[ChainInfo, Depends(get_chain)]
+VaultDep = Annotated[Vault, Depends(get_vault)]
 RedisDep = Annotated[Redis, Depends(get_redis)]
 Now = Annotated[datetime, Depends(get_now)]
 """The wall clock at the start of the request, UTC. Never for what the chain decides."""

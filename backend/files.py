@@ -13,3 +13,29 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+PARTIAL = ".partial-"
+"""How names of files begin that are not whole yet; what a killed process left of them may be removed."""
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o600, replace: bool = True) -> None:
+    """Write a file that is there whole or not at all, whenever the power goes. Raises FileExistsError unless `replace`.
+
+    The bytes go to a file beside it, which takes its name when they are on the disk.
+    """
+    partial = path.with_name(f"{PARTIAL}{path.name}-{os.getpid()}-{os.urandom(4).hex()}")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(handle, "wb") as file:
+            os.fchmod(handle, mode)  # whatever the umask is
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        if replace:
+            partial.replace(path)
+        else:
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync(path.parent)

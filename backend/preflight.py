@@ -15,10 +15,12 @@ from sqlalchemy.exc import OperationalError
 
 from backend.chain import ChainInfo, ManifestError
 from backend.db import conninfo
+from backend.master_key import MasterKeyError
 from backend.migrations.upgrade import current, head
 from backend.node import Node, NodeRefused, NodeUnreachable
 from backend.rewards.terms import Terms
 from backend.settings import Settings, SettingsError, load_settings
+from backend.vault import Vault
 from indexer.errors import Fatal
 from indexer.migrate import require_current
 
@@ -30,11 +32,20 @@ class PreflightError(Exception):
 
 
 def check(settings: Settings) -> None:
-    """Look at manifest, chain and database, in this order. Raises PreflightError for the first thing that is wrong."""
+    """Look at keys, manifest, chain and database. Raises PreflightError for the first thing that is wrong."""
+    check_keys(settings)
     chain = check_manifest(settings)
     check_chain(settings, chain)
     check_rewards(settings, chain)
     check_database(settings)
+
+
+def check_keys(settings: Settings) -> None:
+    """Raises PreflightError unless the master key is there, private and whole."""
+    try:
+        Vault.open(settings)
+    except MasterKeyError as error:
+        raise PreflightError(str(error)) from None
 
 
 def check_manifest(settings: Settings) -> ChainInfo:

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     """The deployment manifest (JSON)."""
     data_dir: Path
     """Content blocks, model snapshots, files that are not in the database."""
+    vault_dir: Path | None = None
+    """Each person's data key, a file each; in no archive with the database. Read it as `vault`."""
+    master_key_file: Path | None = None
+    """What wraps the data keys: a file of mode 0600, outside the vault. Read it as `master_key`."""
     public_url: str
     """Where people reach this API; the domain and URI of every sign-in message."""
     ipfs_api: str | None = None
@@ -86,9 +90,26 @@ class Settings(BaseSettings):
                 raise ValueError("TROUPE_PUBLIC_URL must be https:// in production: the session cookie is Secure")
             if self.operator_key is not None:
                 raise ValueError("TROUPE_OPERATOR_KEY is for development only: use TROUPE_OPERATOR_KEYSTORE")
+            for name in ("vault_dir", "master_key_file"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"TROUPE_{name.upper()} is not set: see docs/privacy.md for what it is")
+        if self.vault.is_relative_to(self.data_dir) or self.master_key.is_relative_to(self.data_dir):
+            raise ValueError("TROUPE_VAULT_DIR and TROUPE_MASTER_KEY_FILE must lie outside TROUPE_DATA_DIR")
+        if self.master_key.is_relative_to(self.vault):
+            raise ValueError("TROUPE_MASTER_KEY_FILE must lie outside TROUPE_VAULT_DIR: a copy of one is not of both")
         if self.operator_key is not None and self.chain_id != DEVELOPMENT_CHAIN_ID:
             raise ValueError(f"TROUPE_OPERATOR_KEY is refused on chain {self.chain_id}: it is for chain 31337 only")
         return self
+
+    @property
+    def vault(self) -> Path:
+        """The folder of the data keys; development and tests have it beside the data folder."""
+        return self.vault_dir or self.data_dir.with_name(f"{self.data_dir.name}-vault")
+
+    @property
+    def master_key(self) -> Path:
+        """The master key file; development and tests have it beside the data folder."""
+        return self.master_key_file or self.data_dir.with_name(f"{self.data_dir.name}-master.key")
 
     @property
     def domain(self) -> str:

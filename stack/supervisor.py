@@ -116,6 +116,14 @@ class Settings:
         return self.state / "deployment.json"
 
     @property
+    def vault(self) -> Path:
+        return self.state / "vault"
+
+    @property
+    def master_key(self) -> Path:
+        return self.state / "master.key"
+
+    @property
     def rpc_url(self) -> str:
         return self.anvil.url
 
@@ -138,6 +146,8 @@ class Settings:
             "TROUPE_CHAIN_ID": str(CHAIN_ID),
             "TROUPE_DEPLOYMENT": str(self.manifest),
             "TROUPE_DATA_DIR": str(self.state / "content"),
+            "TROUPE_VAULT_DIR": str(self.vault),
+            "TROUPE_MASTER_KEY_FILE": str(self.master_key),
             "TROUPE_PUBLIC_URL": self.api_url,
             "TROUPE_INDEXER_PORT": str(self.ports.indexer),
             "TROUPE_OPERATOR_KEY": operator_key(),

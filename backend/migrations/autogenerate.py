@@ -21,6 +21,7 @@ from sqlalchemy import MetaData
 
 from backend.migrations.upgrade import FOLDER
 from backend.models import registry
+from backend.vault import Sealed
 from indexer.db import Uint256
 
 TARGET = FOLDER / "versions" / "0001_initial.py"
@@ -65,6 +66,8 @@ def render(metadata: MetaData) -> str:
         if kind == "type" and isinstance(item, Uint256):
             imports.add("from indexer.db import Uint256")
             return "Uint256()"
+        if kind == "type" and isinstance(item, Sealed):
+            return "sa.LargeBinary()"
         return False
 
     def code(steps: list[ops.MigrateOperation]) -> str:

@@ -20,6 +20,8 @@ GOOD = {
     "TROUPE_CHAIN_ID": "31337",
     "TROUPE_DEPLOYMENT": "/srv/deployment.json",
     "TROUPE_DATA_DIR": "/srv/data",
+    "TROUPE_VAULT_DIR": "/srv/vault",
+    "TROUPE_MASTER_KEY_FILE": "/etc/troupe/master.key",
     "TROUPE_PUBLIC_URL": "https://troupe.example",
 }
 
@@ -59,6 +61,9 @@ def test_a_missing_setting_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
         ("TROUPE_PUBLIC_URL", "https://me@troupe.example", "http\\(s\\) address"),
         ("TROUPE_PUBLIC_URL", "http://troupe.example", "must be https"),
         ("TROUPE_SESSION_TTL_S", "-1", "TROUPE_SESSION_TTL_S"),
+        ("TROUPE_VAULT_DIR", "/srv/data/vault", "outside TROUPE_DATA_DIR"),
+        ("TROUPE_MASTER_KEY_FILE", "/srv/data/master.key", "outside TROUPE_DATA_DIR"),
+        ("TROUPE_MASTER_KEY_FILE", "/srv/vault/master.key", "outside TROUPE_VAULT_DIR"),
         ("TROUPE_ENV", "prod", "TROUPE_ENV"),
         ("TROUPE_OPERATOR_KEY", "0x" + "11" * 32, "TROUPE_OPERATOR_KEYSTORE"),
         ("TROUPE_ENV_FILE", "/nowhere/env", "no such file"),
