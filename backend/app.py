@@ -134,7 +134,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _handle_errors(app)
     _describe_problems(app)
-    app.add_middleware(Boundary, https=core.settings.public_url.startswith("https://"))
+    app.add_middleware(Boundary, core=core)
     return app
 
 

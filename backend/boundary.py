@@ -1,7 +1,8 @@
 """The edge of the HTTP interface: what holds for every request and every answer, whatever the route.
 
-A request gets an id. A JSON body is at most 1 MiB and 32 levels deep, and holds only characters that can be stored. An
-answer carries the id and the security headers. An exception that nobody foresaw becomes a 500 without its stack,
+A request gets an id and is counted (backend.ratelimit). A JSON body is at most 1 MiB and 32 levels deep, and holds only
+characters that can be stored. An answer carries the id, the security headers, what is left of the quota, and whether
+pages of another origin may read it (backend.cors). An exception that nobody foresaw becomes a 500 without its stack,
 which goes to the log.
 """
 
@@ -20,8 +21,12 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import telemetry
+from backend.cors import Cors
+from backend.deps import Core, raw_token
 from backend.errors import MEDIA_TYPE, AppError, problem
 from backend.jsontext import MAX_DEPTH, too_deep
+from backend.quotas import DEVELOPMENT_FACTOR, parse_quotas
+from backend.ratelimit import Limiter
 
 JSON_LIMIT = 1024 * 1024
 JSON_DEPTH = MAX_DEPTH
@@ -185,12 +190,42 @@ def _route(scope: Scope) -> str:
     return path if isinstance(path, str) else "(none)"
 
 
+def _begin(scope: Scope, headers: Headers) -> str:
+    """Give the request its id, which every log line of it carries."""
+    given = headers.get("x-request-id", "")
+    request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    scope.setdefault("state", {})["request_id"] = request_id
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    return request_id
+
+
+def _end(scope: Scope, status: int, taken_s: float) -> None:
+    """Count and log the request."""
+    route = _route(scope)
+    method = scope["method"] if route != "(none)" else "(any)"
+    telemetry.requests_total.labels(method, route, str(status)).inc()
+    telemetry.request_seconds.labels(method, route).observe(taken_s)
+    log.info("request", method=scope["method"], route=route, status=status, ms=round(taken_s * 1000, 1))
+
+
 class Boundary:
     """The ASGI middleware around the routes; see the module."""
 
-    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+    def __init__(self, app: ASGIApp, *, core: Core) -> None:
+        settings = core.settings
         self.app = app
-        self.https = https
+        self.settings = settings
+        self.https = settings.public_url.startswith("https://")
+        self.cors = Cors(settings.cors_origins, settings.cors_credentials)
+        factor = 1 if settings.env == "production" else DEVELOPMENT_FACTOR
+        self.limiter = Limiter(
+            lambda: core.redis_async,
+            lambda: core.clock().timestamp(),
+            quotas=parse_quotas(settings.rate_limits, factor=factor),
+            trusted_proxies=settings.trusted_proxies,
+            forwarded_header=settings.forwarded_header,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -198,11 +233,9 @@ class Boundary:
             return
         began = time.perf_counter()
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        request_id = _begin(scope, headers)
+        token = raw_token(headers, self.settings)
+        counted: dict[str, str] = {}
         status = 0
         over_limit = False
 
@@ -215,11 +248,18 @@ class Boundary:
                     over_limit = True  # a route's own limit, told in the framework's words: ours follow below
                     return
                 status = message["status"]
-                self._dress(MutableHeaders(scope=message), request_id)
+                answered = MutableHeaders(scope=message)
+                answered.update(counted)
+                self._dress(answered, request_id)
+                self.cors.dress(headers.get("origin"), answered)
             await send(message)
 
         try:
+            if preflight := self.cors.preflight(scope["method"], headers):
+                await preflight(scope, receive, answer)
+                return
             check_address(scope)
+            counted |= await self.limiter.admit(scope, headers, token)
             if is_json(headers.get("content-type", "")):
                 body = await read_json_body(headers, receive)
                 if body is None:
@@ -239,12 +279,8 @@ class Boundary:
                 raise
             await problem_response(scope, unforeseen())(scope, receive, answer)
         finally:
-            taken = time.perf_counter() - began
-            route = _route(scope)
-            method = scope["method"] if route != "(none)" else "(any)"
-            telemetry.requests_total.labels(method, route, str(status)).inc()
-            telemetry.request_seconds.labels(method, route).observe(taken)
-            log.info("request", method=scope["method"], route=route, status=status, ms=round(taken * 1000, 1))
+            self.limiter.learn(scope, token, status)
+            _end(scope, status, time.perf_counter() - began)
 
     def _dress(self, headers: MutableHeaders, request_id: str) -> None:
         headers["X-Request-ID"] = request_id

@@ -6,6 +6,7 @@ back. Services never commit.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from sqlalchemy.orm import Session
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from backend.accounts import service as accounts
 from backend.chain import ChainInfo
@@ -23,11 +27,12 @@ from backend.db import AsyncPool, Database
 from backend.errors import Forbidden, Unauthorized, WalletRequired
 from backend.models.accounts import Account, AuthSession
 from backend.node import Node
+from backend.quotas import SAFE_METHODS
+from backend.ratelimit import Principal
 from backend.settings import Settings
 from backend.vault import Vault
 
 Clock = Callable[[], datetime]
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def wall_clock() -> datetime:
@@ -41,6 +46,7 @@ class Core:
 
     settings: Settings
     clock: Clock = wall_clock
+    _redis_async: tuple[asyncio.AbstractEventLoop, AsyncRedis] | None = None
 
     @cached_property
     def database(self) -> Database:
@@ -53,6 +59,17 @@ class Core:
             self.settings.redis_url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=30
         )
         return client
+
+    @property
+    def redis_async(self) -> AsyncRedis:
+        """The same for coroutines: one pool for the event loop that runs."""
+        loop = asyncio.get_running_loop()
+        if self._redis_async is None or self._redis_async[0] is not loop:
+            client: AsyncRedis = AsyncRedis.from_url(
+                self.settings.redis_url, socket_connect_timeout=5, socket_timeout=5, health_check_interval=30
+            )
+            self._redis_async = (loop, client)
+        return self._redis_async[1]
 
     @cached_property
     def node(self) -> Node:
@@ -74,6 +91,8 @@ class Core:
             await self.database.close()
         if "redis" in self.__dict__:
             self.redis.close()
+        if self._redis_async is not None:
+            await self._redis_async[1].aclose()
         if "node" in self.__dict__:
             self.node.close()
 
@@ -132,6 +151,14 @@ def session_cookie(settings: Settings) -> str:
     return "__Host-troupe_session" if settings.secure_cookies else "troupe_session"
 
 
+def raw_token(headers: Headers, settings: Settings) -> str | None:
+    """The token of a request as it stands there, whoever sent it: only to count requests by."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return cookie_parser(headers.get("cookie", "")).get(session_cookie(settings)) or None
+
+
 def presented_token(request: Request, settings: Settings) -> str | None:
     """The session token of a request: the bearer token, else the cookie.
 
@@ -153,10 +180,10 @@ def presented_token(request: Request, settings: Settings) -> str | None:
 
 
 def of_another_site(request: Request, settings: Settings) -> bool:
-    """Whether a browser says that the request comes from a page that is not ours."""
+    """Whether a browser says that the request comes from a page that is neither ours nor named as trusted."""
     origin = request.headers.get("origin")
     if origin is not None:
-        return origin != settings.public_url
+        return origin != settings.public_url and origin not in settings.cors_credentials
     return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
 
@@ -164,7 +191,9 @@ def get_optional_session(request: Request, core: CoreDep, session: DbSession) ->
     token = presented_token(request, core.settings)
     if token is None:
         return None
-    return accounts.authenticate(session, token=token, now=core.clock())
+    found = accounts.authenticate(session, token=token, now=core.clock())
+    request.state.principal = Principal("person", str(found.account_id))
+    return found
 
 
 OptionalSession = Annotated[AuthSession | None, Depends(get_optional_session)]
@@ -224,7 +253,9 @@ async def get_optional_person_or_visitor(request: Request, core: CoreDep) -> acc
     token = presented_token(request, core.settings)
     if token is None:
         return None
-    return await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
+    found = await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
+    request.state.principal = Principal("person", str(found.account_id))
+    return found
 
 
 OptionalPersonOrVisitor = Annotated[accounts.Somebody | None, Depends(get_optional_person_or_visitor)]

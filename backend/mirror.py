@@ -10,9 +10,10 @@ from fastapi import Depends, Request
 from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import Session
 
-from backend.deps import SAFE_METHODS, DbSession
+from backend.deps import DbSession
 from backend.errors import Conflict, Unavailable
 from backend.pagination import decode_cursor, encode_cursor, page
+from backend.quotas import SAFE_METHODS
 from backend.schemas import AsOf
 from indexer import models as chain
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backend.quotas import parse_quotas
 
 DEVELOPMENT_CHAIN_ID = 31337
 PREFIX = "TROUPE_"
@@ -52,6 +54,16 @@ class Settings(BaseSettings):
     session_ttl_s: int = Field(30 * 24 * 3600, gt=0, le=366 * 24 * 3600)
     visitor_ttl_s: int = Field(90 * 24 * 3600, gt=0, le=366 * 24 * 3600)
     """How long a visitor is kept who does not come back."""
+    trusted_proxies: int = Field(0, ge=0, le=10)
+    """How many proxies of yours stand before the API; each adds its caller to the forwarding header."""
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The one header that the proxies write; the other is ignored."""
+    rate_limits: dict[str, str] = Field(default_factory=dict)
+    """Quotas that differ from the built-in ones (docs/interface.md): {"read.address": "600/60"}."""
+    cors_origins: frozenset[str] = frozenset()
+    """Origins whose pages may read the API, without cookies; `*` for any."""
+    cors_credentials: frozenset[str] = frozenset()
+    """Origins whose pages may use the session cookie too; never `*`."""
     ready_lag_blocks: int = Field(100, ge=0)
     """How many blocks the mirror may be behind the node before /ready says no."""
     operator_keystore: Path | None = None
@@ -72,6 +84,25 @@ class Settings(BaseSettings):
         if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must be redis://, rediss:// or unix:///path")
         return url
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _are_quotas(cls, quotas: dict[str, str]) -> dict[str, str]:
+        parse_quotas(quotas)
+        return quotas
+
+    @field_validator("cors_origins", "cors_credentials")
+    @classmethod
+    def _are_origins(cls, origins: frozenset[str], info: ValidationInfo) -> frozenset[str]:
+        for origin in origins:
+            if origin == "*" and info.field_name == "cors_origins":
+                continue
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}" or "@" in origin:
+                raise ValueError(f"{origin} is no origin: say scheme://host or scheme://host:port, and nothing else")
+            if origin != origin.lower():
+                raise ValueError(f"{origin} must be in small letters, as browsers send it")
+        return origins
 
     @field_validator("public_url")
     @classmethod

@@ -18,6 +18,14 @@ request_seconds = Histogram(
     ["method", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+rate_limited_total = Counter(
+    "troupe_http_rate_limited_total",
+    "Requests refused with 429, by class of routes and kind of caller.",
+    ["class", "caller"],
+)
+limiter_failures_total = Counter(
+    "troupe_http_limiter_failures_total", "Times that Redis could not be asked to count requests."
+)
 tasks_total = Counter("troupe_tasks_total", "Tasks ended, by name and outcome.", ["task", "outcome"])
 
 

@@ -277,6 +277,7 @@ def stages(settings: Settings, log: Callable[[str], Path]) -> list[Stage]:
                     *(python, "-m", "uvicorn", "--factory", "backend.app:create_app"),
                     *("--host", HOST, "--port", str(settings.ports.api)),
                     *("--timeout-graceful-shutdown", "3"),
+                    "--no-proxy-headers",  # who may be believed is a setting of ours (TROUPE_TRUSTED_PROXIES)
                 ],
                 env=environment,
                 ready=lambda: answers_http(f"{settings.api_url}/ready"),
