@@ -1,0 +1,355 @@
+"""Take a backup of the product tables and the kept content, and put one back whole or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from alembic import command
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import OperationalError
+
+from backend.backup import tables
+from backend.backup.archive import BackupError, ContentPart, Manifest, Reader, TablePart, Writer
+from backend.backup.tables import Copied
+from backend.chain import ChainInfo
+from backend.content.cid import CID
+from backend.content.service import open_store
+from backend.content.store import ContentCorrupt, ContentError, ContentMissing, ContentStore
+from backend.files import sync
+from backend.migrations.roles import BACKEND, ensure_roles
+from backend.migrations.upgrade import LOCK, config, current, head, known
+from backend.models import registry
+from backend.models.base import SCHEMA
+from backend.sealed_files import NotOpened, open_stream, seal_stream
+from backend.settings import Settings
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, and how far: `("tables", 3, 14)`."""
+KeyOf = Callable[[uuid.UUID], bytes | None]
+"""The key of a person; None for one whose key was destroyed."""
+
+BEFORE: Final = f"{SCHEMA}_before_restore"
+LOCK_WAIT: Final = "10s"
+
+_CONTENT = """
+WITH filed AS (
+    SELECT f.cid, d.account_id,
+           EXISTS (SELECT FROM chain.work_registry_work_registered w
+                   WHERE w.content_hash = d.content_hash) AS registered
+    FROM app.draft d CROSS JOIN LATERAL (VALUES (d.media_cid), (d.metadata_cid), (d.split_cid)) f(cid)
+)
+SELECT DISTINCT c.cid, filed.account_id
+FROM app.content c
+LEFT JOIN filed ON filed.cid = c.cid AND NOT EXISTS (SELECT FROM filed r WHERE r.cid = c.cid AND r.registered)
+ORDER BY c.cid, filed.account_id
+"""
+"""Every file that is kept, with whose it is while no work on chain has made it public."""
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What is backed up, or restored to."""
+
+    settings: Settings
+    admin_url: str
+    key_of: KeyOf
+
+    @property
+    def store(self) -> ContentStore:
+        return open_store(self.settings)
+
+    @property
+    def registry(self) -> str:
+        """Address of the WorkRegistry: which deployment the rows speak of."""
+        return str(ChainInfo.load(self.settings.deployment).address("WorkRegistry"))
+
+
+@contextmanager
+def _connected(admin_url: str) -> Iterator[tuple[Connection, tables.Connection]]:
+    """A connection as SQLAlchemy and as psycopg have it. Raises BackupError for a database that is away."""
+    engine = create_engine(admin_url, connect_args={"options": f"-c timezone=UTC -c lock_timeout={LOCK_WAIT}"})
+    try:
+        with engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            yield connection, raw
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise BackupError(f"the database cannot be reached: {reason}") from error
+    finally:
+        engine.dispose()
+
+
+# --- take ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A backup that is on the disk."""
+
+    path: Path
+    manifest: Manifest
+
+
+def take(place: Installation, to: Path, *, now: datetime, progress: Progress = quiet) -> Taken:
+    """Write a backup into the folder `to`, all of it as of one moment of the database.
+
+    It has its name only once it is whole and flushed; what an interrupted one left is removed by the next. Raises
+    BackupError.
+    """
+    to.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for leftover in to.glob(".troupe-*.partial"):
+        leftover.unlink()
+    path = to / f"troupe-{now:%Y%m%dT%H%M%SZ}.backup"
+    if path.exists():
+        raise BackupError(f"{path} exists already: wait a second, or move it away")
+    partial = to / f".{path.stem}.partial"
+    writer = Writer(partial)
+    partial.chmod(0o600)
+    try:
+        manifest = _write(place, writer, now=now, progress=progress)
+        writer.close(manifest)
+    except BaseException:
+        writer.close(None)
+        partial.unlink(missing_ok=True)
+        raise
+    sync(partial)
+    partial.rename(path)
+    sync(to)
+    return Taken(path, manifest)
+
+
+def _write(place: Installation, writer: Writer, *, now: datetime, progress: Progress) -> Manifest:
+    with _connected(place.admin_url) as (connection, raw):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        revision = current(connection)
+        if revision != head():
+            raise BackupError(
+                f"the product tables are at revision {revision or 'none'} and this version needs {head()}:"
+                " run `./troupe migrate` first"
+            )
+        listed = tables.kept(registry.load())
+        parts = []
+        for number, table in enumerate(listed):
+            progress("tables", number, len(listed))
+            copied = Copied()
+            member = writer.add(f"tables/{table.name}.copy", tables.read(raw, table, copied))
+            names = tables.columns(table)
+            parts.append(TablePart(table=table.name, columns=names, rows=copied.rows, member=member))
+        progress("tables", len(listed), len(listed))
+        standing = tables.sequences(raw)
+        wanted = [(cid, owner) for cid, owner in raw.execute(_CONTENT)]
+    content, missing = _write_content(place, writer, wanted, progress)
+    return Manifest(
+        made_at=now.isoformat(),
+        revision=revision,
+        chain_id=place.settings.chain_id,
+        registry=place.registry,
+        tables=parts,
+        sequences=standing,
+        content=content,
+        missing=missing,
+    )
+
+
+def _write_content(
+    place: Installation, writer: Writer, wanted: list[tuple[str, uuid.UUID | None]], progress: Progress
+) -> tuple[list[ContentPart], list[str]]:
+    store, parts, missing = place.store, [], []
+    for number, (cid, owner) in enumerate(wanted):
+        progress("content", number, len(wanted))
+        try:
+            pieces = store.cat(CID.parse(cid))
+        except (ContentMissing, ContentCorrupt):
+            missing.append(cid)
+            continue
+        except ContentError as error:
+            raise BackupError(str(error)) from error
+        if owner is None:
+            member = writer.add(f"content/{cid}", pieces)
+        elif (key := place.key_of(owner)) is None:
+            continue  # being erased just now
+        else:
+            member = writer.add(f"drafts/{owner}/{cid}", seal_stream(pieces, key=key, context=_context(cid)))
+        parts.append(ContentPart(cid=cid, member=member, owner=str(owner) if owner else None))
+    progress("content", len(wanted), len(wanted))
+    return parts, missing
+
+
+def _context(cid: str) -> str:
+    return f"backup|draft|{cid}"
+
+
+# --- put back --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has put back."""
+
+    manifest: Manifest
+    rows: int
+    files: int
+    closed: int
+    """Files of people whose key is no more."""
+
+
+AfterLoading = Callable[[tables.Connection, Manifest], None]
+"""Runs in the transaction of the restore, when the rows are there and before anybody sees them."""
+
+
+def put_back(
+    place: Installation,
+    file: Path,
+    *,
+    replace: bool,
+    after: Iterable[AfterLoading] = (),
+    progress: Progress = quiet,
+) -> Restored:
+    """Put a backup back: the files first, then all rows in one transaction that swaps the schema.
+
+    Killed at any moment, it leaves the database as it was; files that were added by then are named by their content
+    and harm nothing. Raises BackupError for a file that is damaged, foreign or newer, before anything is changed, and
+    for a database that is in use, or that holds accounts when `replace` was not said.
+    """
+    with Reader(file) as reader:
+        manifest = reader.manifest
+        _require_ours(place, manifest, file)
+        _require_whole(reader, progress)
+        _require_ground(place, replace=replace)
+        files, closed = _put_content(place, reader, progress)
+        rows = _put_tables(place, reader, after, progress)
+    return Restored(manifest, rows, files, closed)
+
+
+def _require_ours(place: Installation, manifest: Manifest, file: Path) -> None:
+    if (manifest.chain_id, manifest.registry) != (place.settings.chain_id, place.registry):
+        raise BackupError(
+            f"{file.name} is of another deployment (chain {manifest.chain_id}, WorkRegistry {manifest.registry}) and"
+            f" this one is on chain {place.settings.chain_id} with {place.registry}: its rows speak of other works"
+        )
+    if manifest.revision not in known():
+        raise BackupError(
+            f"{file.name} holds product tables of revision {manifest.revision}, which this version does not know (it"
+            f" has {head()}): restore it with the version that made it, or a later one"
+        )
+
+
+def _require_whole(reader: Reader, progress: Progress) -> None:
+    """Read everything once, so that damage is found before anything is touched."""
+    members = reader.manifest.members
+    for number, member in enumerate(members):
+        progress("check", number, len(members))
+        for _ in reader.pieces(member):
+            pass
+    progress("check", len(members), len(members))
+
+
+def _require_ground(place: Installation, *, replace: bool) -> None:
+    with _connected(place.admin_url) as (_, raw):
+        _require_unused(raw)
+        there = raw.execute("SELECT to_regclass('app.account') IS NOT NULL").fetchone()
+        if there and there[0] and not replace:
+            found = raw.execute("SELECT count(*) FROM app.account").fetchone()
+            if found and found[0]:
+                raise BackupError(
+                    f"the database holds {found[0]} accounts, and restoring replaces all product tables:"
+                    " say --replace if that is meant, and take a backup of it first"
+                )
+
+
+def _require_unused(connection: tables.Connection) -> None:
+    found = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = %s", (BACKEND,)
+    ).fetchone()
+    if found and found[0]:
+        raise BackupError(
+            f"{found[0]} connections of the API or the workers are open: stop them first, and start them again after"
+        )
+
+
+def _put_content(place: Installation, reader: Reader, progress: Progress) -> tuple[int, int]:
+    store, parts, closed = place.store, reader.manifest.content, 0
+    for number, part in enumerate(parts):
+        progress("content", number, len(parts))
+        pieces = reader.pieces(part.member)
+        if part.owner is not None:
+            key = place.key_of(uuid.UUID(part.owner))
+            if key is None:
+                closed += 1
+                continue
+            pieces = open_stream(_Pieces(pieces), key=key, context=_context(part.cid))  # type: ignore[arg-type]
+        try:
+            added = store.add(pieces)
+        except NotOpened as error:
+            raise BackupError(
+                f"{part.member.name} does not open with the key of its owner: is this vault the one of the backup?"
+            ) from error
+        except ContentError as error:
+            raise BackupError(str(error)) from error
+        if str(added.cid) != part.cid:
+            store.unpin(added.cid)
+            raise BackupError(f"{part.member.name} has the content id {added.cid}: the backup is damaged")
+    progress("content", len(parts), len(parts))
+    return len(parts) - closed, closed
+
+
+class _Pieces:
+    """Pieces as a file that is read forward."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._kept = bytearray()
+
+    def read(self, size: int) -> bytes:
+        while len(self._kept) < size and (piece := next(self._pieces, None)) is not None:
+            self._kept += piece
+        taken = bytes(self._kept[:size])
+        del self._kept[:size]
+        return taken
+
+
+def _put_tables(place: Installation, reader: Reader, after: Iterable[AfterLoading], progress: Progress) -> int:
+    manifest = reader.manifest
+    try:
+        with _connected(place.admin_url) as (connection, raw), connection.begin():
+            raw.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            raw.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            raw.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO {BEFORE}")
+            ensure_roles(raw)
+            command.upgrade(config(connection), manifest.revision)
+            rows = 0
+            for number, part in enumerate(manifest.tables):
+                progress("rows", number, len(manifest.tables))
+                rows += _load(raw, reader, part)
+            tables.set_sequences(raw, manifest.sequences)
+            command.upgrade(config(connection), "head")
+            for step in after:
+                step(raw, manifest)
+            _require_unused(raw)
+            raw.execute(f"DROP SCHEMA {BEFORE} CASCADE")
+            progress("rows", len(manifest.tables), len(manifest.tables))
+            return rows
+    except LockNotAvailable as error:
+        raise BackupError("somebody works with the product tables: stop the API and the workers first") from error
+    except psycopg.Error as error:
+        raise BackupError(f"the rows do not fit the tables: {str(error).strip().splitlines()[0]}") from error
+
+
+def _load(raw: tables.Connection, reader: Reader, part: TablePart) -> int:
+    """Put one table's rows back. Nothing is believed of the file's names but what this database has."""
+    found = tables.write(raw, part.table, part.columns, reader.pieces(part.member))
+    if found != part.rows:
+        raise BackupError(f"{part.table} got {found} rows and its backup says {part.rows}: the backup is damaged")
+    return found
