@@ -51,16 +51,17 @@ def options(
 
 @contextmanager
 def _said_in_words() -> Iterator[None]:
-    """Turn the stack's errors into a sentence and an exit status."""
+    """Turn the stack's errors, and a backup's, into a sentence and an exit status."""
+    from backend.backup.archive import BackupError
     from stack.errors import StackError
 
     try:
         yield
-    except StackError as error:
+    except (StackError, BackupError) as error:
         if "--debug" in sys.argv:
             raise
         err.print(f"[bold red]troupe:[/] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(error.exit_code) from None
+        raise typer.Exit(getattr(error, "exit_code", 1)) from None
 
 
 @app.command()
@@ -268,6 +269,61 @@ def _embedded_database(state: Path | None) -> Iterator[DatabaseUrls]:
         raise StackError(
             f"there is no database in {settings.state} yet: `./troupe dev` makes one, or set TROUPE_ADMIN_DATABASE_URL"
         )
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Option("--to", help="The folder that gets the backup.", file_okay=False)],
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="The folder that mirrors the keys; best on another disk.")
+    ] = None,
+    state: StateOption = None,
+) -> None:
+    """Write the product tables and the kept files, as of one moment, into one file; mirror the keys beside it.
+
+    The file holds ciphertext where it is personal; the keys that open it are in the mirror, as they are now. The chain
+    tables are left out: `python -m indexer rebuild` makes them again. The stack may run.
+    """
+    from backend.backup import command
+
+    with _said_in_words(), _embedded_or_named(state) as (environment, admin_url), command.shown(out) as progress:
+        for line in command.backup(environment, admin_url, to=to, keys=keys, progress=progress):
+            out.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `troupe backup` wrote.")],
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="Bring back keys from this mirror first.", file_okay=False)
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the product tables though they hold accounts.")
+    ] = False,
+    state: StateOption = None,
+) -> None:
+    """Put a backup back, whole or not at all; erasures that were done since are done again. Stop API and workers first.
+
+    Killed at any moment, it leaves the product tables as they were: give the same command again.
+    """
+    from backend.backup import command
+
+    with _said_in_words(), _embedded_or_named(state) as (environment, admin_url), command.shown(out) as progress:
+        for line in command.restore(environment, admin_url, file, keys=keys, replace=replace, progress=progress):
+            out.print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _embedded_or_named(state: Path | None) -> Iterator[tuple[dict[str, str], str]]:
+    """The settings of an installation as variables, and its database as an owner: named, or the stack's own."""
+    from stack.supervisor import Settings, state_from_environment
+
+    if (url := os.environ.get("TROUPE_ADMIN_DATABASE_URL")) and state is None:
+        yield dict(os.environ), url
+        return
+    with _embedded_database(state) as database:
+        settings = Settings(state.resolve() if state else state_from_environment())
+        yield os.environ | settings.environment(), database.admin
 
 
 @app.command()

@@ -70,13 +70,15 @@ class Manifest(_Part):
     """Address of the WorkRegistry whose works the rows speak of."""
     tables: list[TablePart]
     sequences: dict[str, int]
+    people: Member
+    """The ids of all who had a key then, 16 bytes each."""
     content: list[ContentPart]
     missing: list[str]
     """CIDs that had a row and no file."""
 
     @property
     def members(self) -> list[Member]:
-        return [*(part.member for part in self.tables), *(part.member for part in self.content)]
+        return [self.people, *(part.member for part in self.tables), *(part.member for part in self.content)]
 
 
 class Writer:

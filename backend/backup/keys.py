@@ -14,7 +14,8 @@ from typing import Final
 
 from backend.backup.archive import BackupError
 from backend.files import write_durably
-from backend.vault import NoKey, Vault, VaultError
+from backend.master_key import VaultError
+from backend.vault import Erased, NoKey, Vault
 
 KNOWN: Final = "mirrors.json"
 """In the vault's folder: the mirrors that were ever made of it."""
@@ -44,7 +45,7 @@ def _remember(vault: Vault, folder: Path) -> None:
 
 
 def mirror(vault: Vault, folder: Path) -> Mirrored:
-    """Bring a mirror up to the vault. A key that the vault does not have is left there, and never a key of the erased."""
+    """Bring a mirror up to the vault. Keys that the vault does not have are left there, but none of the erased."""
     folder = folder.resolve()
     if folder == vault.folder.resolve():
         raise BackupError("the mirror of the keys must be another folder than the vault itself")
@@ -96,13 +97,25 @@ def destroy_everywhere(vault: Vault, person: uuid.UUID) -> list[Path]:
     return away
 
 
-def key_of(vault: Vault, person: uuid.UUID) -> bytes | None:
-    """The key under which a person's unpublished files are in backups; None for one who was erased."""
-    if vault.state(person) == "erased":
-        return None
+CONTEXT: Final = "backup"
+
+
+def to_seal(vault: Vault, person: uuid.UUID) -> bytes | None:
+    """The key under which a person's unpublished files go into a backup; None for one who was erased."""
     try:
-        return vault.derive(person, "backup")
+        vault.ensure(person)
+        return vault.derive(person, CONTEXT)
+    except Erased:
+        return None
+
+
+def to_open(vault: Vault, person: uuid.UUID) -> bytes | None:
+    """The same key when a backup is put back. Raises BackupError when the vault never had it."""
+    try:
+        return vault.derive(person, CONTEXT)
+    except Erased:
+        return None
     except NoKey as error:
         raise BackupError(
-            f"the vault {vault.folder} has no key of {person}, who was not erased: bring the keys back with --keys"
+            f"the vault {vault.folder} has no key of {person}: bring the keys back with --keys"
         ) from error

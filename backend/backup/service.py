@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 
-from backend.backup import tables
+from backend.backup import keys, tables
 from backend.backup.archive import BackupError, ContentPart, Manifest, Reader, TablePart, Writer
 from backend.backup.tables import Copied
 from backend.chain import ChainInfo
@@ -30,11 +31,10 @@ from backend.models import registry
 from backend.models.base import SCHEMA
 from backend.sealed_files import NotOpened, open_stream, seal_stream
 from backend.settings import Settings
+from backend.vault import Vault
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how far: `("tables", 3, 14)`."""
-KeyOf = Callable[[uuid.UUID], bytes | None]
-"""The key of a person; None for one whose key was destroyed."""
 
 BEFORE: Final = f"{SCHEMA}_before_restore"
 LOCK_WAIT: Final = "10s"
@@ -64,7 +64,7 @@ class Installation:
 
     settings: Settings
     admin_url: str
-    key_of: KeyOf
+    vault: Vault
 
     @property
     def store(self) -> ContentStore:
@@ -114,18 +114,18 @@ def take(place: Installation, to: Path, *, now: datetime, progress: Progress = q
     path = to / f"troupe-{now:%Y%m%dT%H%M%SZ}.backup"
     if path.exists():
         raise BackupError(f"{path} exists already: wait a second, or move it away")
-    partial = to / f".{path.stem}.partial"
-    writer = Writer(partial)
-    partial.chmod(0o600)
+    unfinished = to / f".{path.stem}.partial"
+    writer = Writer(unfinished)
+    unfinished.chmod(0o600)
     try:
         manifest = _write(place, writer, now=now, progress=progress)
         writer.close(manifest)
     except BaseException:
         writer.close(None)
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
-    sync(partial)
-    partial.rename(path)
+    sync(unfinished)
+    unfinished.rename(path)
     sync(to)
     return Taken(path, manifest)
 
@@ -151,6 +151,7 @@ def _write(place: Installation, writer: Writer, *, now: datetime, progress: Prog
         standing = tables.sequences(raw)
         wanted = [(cid, owner) for cid, owner in raw.execute(_CONTENT)]
     content, missing = _write_content(place, writer, wanted, progress)
+    people = writer.add("people", (person.bytes for person in place.vault.people()))
     return Manifest(
         made_at=now.isoformat(),
         revision=revision,
@@ -158,6 +159,7 @@ def _write(place: Installation, writer: Writer, *, now: datetime, progress: Prog
         registry=place.registry,
         tables=parts,
         sequences=standing,
+        people=people,
         content=content,
         missing=missing,
     )
@@ -178,7 +180,7 @@ def _write_content(
             raise BackupError(str(error)) from error
         if owner is None:
             member = writer.add(f"content/{cid}", pieces)
-        elif (key := place.key_of(owner)) is None:
+        elif (key := keys.to_seal(place.vault, owner)) is None:
             continue  # being erased just now
         else:
             member = writer.add(f"drafts/{owner}/{cid}", seal_stream(pieces, key=key, context=_context(cid)))
@@ -203,6 +205,8 @@ class Restored:
     files: int
     closed: int
     """Files of people whose key is no more."""
+    erased: int
+    """People of the backup who were erased since, and were erased again."""
 
 
 AfterLoading = Callable[[tables.Connection, Manifest], None]
@@ -227,10 +231,11 @@ def put_back(
         manifest = reader.manifest
         _require_ours(place, manifest, file)
         _require_whole(reader, progress)
+        _require_keys(place, reader)
         _require_ground(place, replace=replace)
-        files, closed = _put_content(place, reader, progress)
-        rows = _put_tables(place, reader, after, progress)
-    return Restored(manifest, rows, files, closed)
+        closed = _put_content(place, reader, progress)
+        rows, erased = _put_tables(place, reader, [partial(_forget_files, closed=closed), *after], progress)
+    return Restored(manifest, rows, len(manifest.content) - len(closed), len(closed), erased)
 
 
 def _require_ours(place: Installation, manifest: Manifest, file: Path) -> None:
@@ -256,6 +261,18 @@ def _require_whole(reader: Reader, progress: Progress) -> None:
     progress("check", len(members), len(members))
 
 
+def _require_keys(place: Installation, reader: Reader) -> None:
+    """Without its owners' keys a backup is noise; whoever was erased has none, and that is as it should be."""
+    data = b"".join(reader.pieces(reader.manifest.people))
+    people = [uuid.UUID(bytes=data[i : i + 16]) for i in range(0, len(data), 16)]
+    lacking = sum(place.vault.state(person) == "absent" for person in people)
+    if lacking:
+        raise BackupError(
+            f"the vault {place.vault.folder} lacks the keys of {lacking} of the backup's {len(people)} people: bring"
+            " them back with --keys and the folder that mirrors them"
+        )
+
+
 def _require_ground(place: Installation, *, replace: bool) -> None:
     with _connected(place.admin_url) as (_, raw):
         _require_unused(raw)
@@ -279,15 +296,16 @@ def _require_unused(connection: tables.Connection) -> None:
         )
 
 
-def _put_content(place: Installation, reader: Reader, progress: Progress) -> tuple[int, int]:
-    store, parts, closed = place.store, reader.manifest.content, 0
+def _put_content(place: Installation, reader: Reader, progress: Progress) -> list[str]:
+    """Add every file that can be opened; returns the CIDs of those that nobody can open any more."""
+    store, parts, closed = place.store, reader.manifest.content, []
     for number, part in enumerate(parts):
         progress("content", number, len(parts))
         pieces = reader.pieces(part.member)
         if part.owner is not None:
-            key = place.key_of(uuid.UUID(part.owner))
+            key = keys.to_open(place.vault, uuid.UUID(part.owner))
             if key is None:
-                closed += 1
+                closed.append(part.cid)
                 continue
             pieces = open_stream(_Pieces(pieces), key=key, context=_context(part.cid))  # type: ignore[arg-type]
         try:
@@ -302,7 +320,7 @@ def _put_content(place: Installation, reader: Reader, progress: Progress) -> tup
             store.unpin(added.cid)
             raise BackupError(f"{part.member.name} has the content id {added.cid}: the backup is damaged")
     progress("content", len(parts), len(parts))
-    return len(parts) - closed, closed
+    return closed
 
 
 class _Pieces:
@@ -320,7 +338,10 @@ class _Pieces:
         return taken
 
 
-def _put_tables(place: Installation, reader: Reader, after: Iterable[AfterLoading], progress: Progress) -> int:
+def _put_tables(
+    place: Installation, reader: Reader, after: Iterable[AfterLoading], progress: Progress
+) -> tuple[int, int]:
+    """Load the rows into a fresh schema and let it take the old one's place; returns rows and people erased again."""
     manifest = reader.manifest
     try:
         with _connected(place.admin_url) as (connection, raw), connection.begin():
@@ -335,16 +356,32 @@ def _put_tables(place: Installation, reader: Reader, after: Iterable[AfterLoadin
                 rows += _load(raw, reader, part)
             tables.set_sequences(raw, manifest.sequences)
             command.upgrade(config(connection), "head")
+            erased = _erase_again(raw, place.vault)
             for step in after:
                 step(raw, manifest)
             _require_unused(raw)
             raw.execute(f"DROP SCHEMA {BEFORE} CASCADE")
             progress("rows", len(manifest.tables), len(manifest.tables))
-            return rows
+            return rows, erased
     except LockNotAvailable as error:
         raise BackupError("somebody works with the product tables: stop the API and the workers first") from error
     except psycopg.Error as error:
         raise BackupError(f"the rows do not fit the tables: {str(error).strip().splitlines()[0]}") from error
+
+
+def _erase_again(raw: tables.Connection, vault: Vault) -> int:
+    """Drop the people whose mark is in the vault, with all that hangs on them, before anybody sees the rows."""
+    gone = list(vault.people("erased"))
+    return raw.execute("DELETE FROM app.account WHERE id = ANY(%s)", (gone,)).rowcount
+
+
+def _forget_files(raw: tables.Connection, _: Manifest, *, closed: list[str]) -> None:
+    """Drop the rows of files that cannot be opened any more, unless somebody else has the same file."""
+    raw.execute(
+        "DELETE FROM app.content c WHERE cid = ANY(%s) AND NOT EXISTS"
+        " (SELECT FROM app.draft d WHERE c.cid IN (d.media_cid, d.metadata_cid, d.split_cid))",
+        (closed,),
+    )
 
 
 def _load(raw: tables.Connection, reader: Reader, part: TablePart) -> int:

@@ -18,6 +18,7 @@ from redis import Redis as RedisClient
 from backend.backup.archive import Member, Writer
 from backend.backup.service import Installation, take
 from backend.settings import Settings
+from backend.vault import Vault
 from backend.zipping import zip_stream
 from stack.migrate import migrate_all
 from stack.postgres import LASTING, DatabaseUrls, Postgres, ensure_database
@@ -153,7 +154,7 @@ def plant_in_backup(services: Services, secret: str) -> Path:
         data_dir=services.folder / "data",
         public_url="http://127.0.0.1:8000",
     )
-    place = Installation(settings, services.urls.admin, lambda _: bytes(32))
+    place = Installation(settings, services.urls.admin, Vault.open(settings))
     return take(place, services.folder / "backups", now=datetime(2026, 11, 21, tzinfo=UTC)).path.parent
 
 

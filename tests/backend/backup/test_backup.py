@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import uuid
 import zipfile
@@ -18,7 +19,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from backend.backup import tables
+from backend.backup import keys, tables
 from backend.backup.archive import BackupError, Reader
 from backend.backup.service import Installation, put_back, take
 from backend.content.cid import CID
@@ -29,16 +30,13 @@ from backend.models import registry
 from backend.models.accounts import Account
 from backend.models.works import Draft
 from backend.settings import Settings
+from backend.vault import Place, Vault
 from stack.postgres import DatabaseUrls
 from tests.factories import Mirror
 
 NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
 MEDIA = b"the film that nobody has seen yet " * 20_000
 PUBLIC = b'{"a split tree": "published"}'
-
-
-def key_of(person: uuid.UUID) -> bytes | None:
-    return person.bytes * 2
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def place(module_db_urls: DatabaseUrls, manifest: Path, tmp_path: Path) -> Insta
         data_dir=tmp_path / "data",
         public_url="http://127.0.0.1:8000",
     )
-    made = Installation(settings, module_db_urls.admin, key_of)
+    made = Installation(settings, module_db_urls.admin, Vault.open(settings))
     empty(made)
     return made
 
@@ -64,7 +62,7 @@ def filled(place: Installation) -> Account:
     engine = create_engine(place.admin_url)
     store = open_store(place.settings)
     with Session(engine, expire_on_commit=False) as session, session.begin():
-        account = Account(address=b"\x01" * 20)
+        account = Account(wallet=b"\x01" * 20)
         session.add(account)
         media = keep(session, store, [MEDIA], TEXT)
         words = keep(session, store, [b'{"title": "Secret"}'], TEXT)
@@ -184,9 +182,11 @@ def test_V10_files_of_a_person_whose_key_is_gone_do_not_come_back(
 ) -> None:
     taken = take(place, tmp_path / "to", now=NOW)
     empty(place)
-    gone = Installation(place.settings, place.admin_url, lambda _: None)
-    restored = put_back(gone, taken.path, replace=False)
-    assert restored.closed == 2
+    place.vault.destroy(filled.id)
+    restored = put_back(place, taken.path, replace=False)
+    assert (restored.closed, restored.erased) == (2, 1)
+    left = dump(place.admin_url)
+    assert (len(left["account"]), len(left["draft"]), len(left["content"])) == (0, 0, 1)
     blocks = (place.settings.data_dir / "content" / "blocks").rglob("*")
     assert not any(MEDIA[:60] in path.read_bytes() for path in blocks if path.is_file())
 
@@ -347,3 +347,55 @@ def test_a_planted_cut_is_found_by_the_digest_alone(place: Installation, filled:
             list(reader.pieces(member))
         forged = member.model_copy(update={"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()})
         assert list(reader.pieces(forged)) == []
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def sealed_for(place: Installation, *people: uuid.UUID) -> list[bytes]:
+    return [place.vault.seal(person, "mine", Place("t", "1", "c")) for person in people]
+
+
+@pytest.mark.feature("C4", via="cli")
+def test_V10_keys_are_mirrored_as_they_are_now_and_an_erasure_reaches_the_mirror(
+    place: Installation, filled: Account, tmp_path: Path
+) -> None:
+    bob, folder = uuid.uuid4(), tmp_path / "keys"
+    sealed = sealed_for(place, filled.id, bob)
+    key = place.vault.path(filled.id).read_bytes()
+    done = keys.mirror(place.vault, folder)
+    assert (done.people, done.written, done.erased) == (2, 2, 0)
+    assert keys.mirror(place.vault, folder).written == 0
+    assert keys.destroy_everywhere(place.vault, filled.id) == []
+    for path in (*folder.rglob("*"), *place.vault.folder.rglob("*")):
+        assert not path.is_file() or key[-48:] not in path.read_bytes()
+    assert Vault(folder, place.vault.master_file).unseal(bob, sealed[1], Place("t", "1", "c")) == b"mine"
+    shutil.rmtree(folder)
+    assert keys.destroy_everywhere(place.vault, bob) == [folder], "one that is away is named"
+
+
+@pytest.mark.feature("Q2", via="cli")
+def test_V10_keys_come_back_from_the_mirror_and_a_mark_of_an_erasure_always_wins(
+    place: Installation, filled: Account, tmp_path: Path
+) -> None:
+    bob, folder = uuid.uuid4(), tmp_path / "keys"
+    sealed = sealed_for(place, filled.id, bob)
+    keys.mirror(place.vault, folder)
+    taken = take(place, tmp_path / "to", now=NOW)
+    place.vault.destroy(filled.id)  # after the mirror was made, which stays behind
+    lost = place.vault.path(bob)
+    lost.unlink()
+    place.vault.forget()
+    with pytest.raises(BackupError, match="lacks the keys of 1 of the backup's 2 people"):
+        put_back(place, taken.path, replace=True)
+    done = keys.bring_back(place.vault, folder)
+    assert (done.written, place.vault.state(filled.id)) == (1, "erased")
+    assert place.vault.unseal(bob, sealed[1], Place("t", "1", "c")) == b"mine"
+    put_back(place, taken.path, replace=True)
+    keys.mirror(place.vault, folder)
+    assert Vault(folder, place.vault.master_file).state(filled.id) == "erased", "the next backup mends the mirror"
+    shutil.copytree(folder, tmp_path / "old")
+    with pytest.raises(BackupError, match="another folder"):
+        keys.mirror(place.vault, place.vault.folder)
+    with pytest.raises(BackupError, match="is no folder"):
+        keys.bring_back(place.vault, tmp_path / "nowhere")
