@@ -91,6 +91,7 @@ def verify_sign_in(
     *,
     request: Request,
     session: DbSession,
+    core: CoreDep,
     settings: SettingsDep,
     now: Now,
     body: SignInRequest,
@@ -100,10 +101,12 @@ def verify_sign_in(
     """Sign in with a signed EIP-4361 message. Sets an HttpOnly cookie, and answers the token for programs.
 
     The message is refused unless every field is right: domain, URI, version, chain id, a nonce of ours that was not
-    used before, times, and a canonical signature by the key of its address.
+    used before, times, and a canonical signature by the key of its address. Where the address is a contract wallet, the
+    wallet is asked (ERC-1271; ERC-6492 where it is not deployed yet).
     """
     opened = sign_in.sign_in(
         session,
+        node=core.node,
         text=body.message,
         signature=body.signature,
         expected=_expected(settings),

@@ -6,6 +6,7 @@ import uuid
 
 from pydantic import Field
 
+from backend.accounts.wallets import SIGNATURE_LIMIT
 from backend.schemas import AddressStr, HexBytes, Schema, Time
 
 
@@ -34,7 +35,9 @@ class SignInRequest(Schema):
 
     message: str = Field(description="The text exactly as it was signed", max_length=8192)
     signature: HexBytes = Field(
-        description="65 bytes: r, s, v of `personal_sign`",
+        description="65 bytes: r, s, v of `personal_sign`. For a contract wallet whatever it takes (ERC-1271), and for"
+        " one that is not deployed yet the wrapped signature of ERC-6492",
+        max_length=SIGNATURE_LIMIT,
         examples=["0x" + "1b" * 65],
     )
 

@@ -52,16 +52,25 @@ def account_of(session: Session, address: bytes) -> Account:
 
 
 def open_session(
-    session: Session, *, account: Account, now: datetime, ttl_s: int, user_agent: str | None
+    session: Session,
+    *,
+    account: Account,
+    now: datetime,
+    ttl_s: int,
+    user_agent: str | None,
+    wallet_proof: tuple[bytes, bytes] | None = None,
 ) -> tuple[str, AuthSession]:
     """Open a session. Returns the token, which is nowhere else, and its row."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
+    wallet_hash, wallet_signature = wallet_proof or (None, None)
     row = AuthSession(
         account_id=account.id,
         token_hash=token_hash(token),
         created_at=now,
         expires_at=now + timedelta(seconds=ttl_s),
         user_agent=user_agent[:USER_AGENT_LIMIT] if user_agent else None,
+        wallet_hash=wallet_hash,
+        wallet_signature=wallet_signature,
     )
     session.add(row)
     session.flush()

@@ -45,6 +45,11 @@ class AuthSession(Base):
     """What the browser called itself at sign-in, cut to 200 characters, so that a person recognises the session. Never
     kept of a visitor."""
 
+    wallet_hash: Mapped[bytes | None]
+    wallet_signature: Mapped[bytes | None]
+    """What a contract wallet called its own at sign-in: the hash of the message and the signature, to ask again before
+    what only the wallet's present owner may do. None where a key signed."""
+
     account: Mapped[Account] = relationship(lazy="raise")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_cd7b04f1"
+revision = "0001_9a2fa1c2"
 down_revision = None
 
 
@@ -236,6 +236,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("user_agent", sa.Text(), nullable=True),
+        sa.Column("wallet_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("wallet_signature", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("octet_length(token_hash) = 32", name=op.f("ck_auth_session_token_hash_length")),
         sa.ForeignKeyConstraint(
             ["account_id"], ["app.account.id"], name=op.f("fk_auth_session_account_id_account"), ondelete="CASCADE"

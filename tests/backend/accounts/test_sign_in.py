@@ -220,18 +220,25 @@ def attempt(client: Client, alice: LocalAccount, bob: LocalAccount, clock: Clock
     return Attempt(_begin(client, alice), alice, bob, clock)
 
 
+@pytest.fixture
+def tried(shared: Client, alice: LocalAccount, bob: LocalAccount) -> Attempt:
+    """An attempt on the application that the tables share."""
+    clock = shared.app.state.core.clock  # type: ignore[attr-defined]
+    return Attempt(_begin(shared, alice), alice, bob, clock)
+
+
 @pytest.mark.parametrize("wrong", WRONG_TEXT)
-def test_H1_V15_a_signed_message_is_refused_for(wrong: str, client: Client, attempt: Attempt) -> None:
+def test_H1_V15_a_signed_message_is_refused_for(wrong: str, shared: Client, tried: Attempt) -> None:
     code, field, make = WRONG_TEXT[wrong]
-    message = make(attempt)
-    answer = _verify(client, message, signature(attempt.person, message))
+    message = make(tried)
+    answer = _verify(shared, message, signature(tried.person, message))
     problem = answer.json()
     assert (problem["code"], problem.get("field")) == (code, field), problem
     assert answer.status_code == (422 if code == MALFORMED else 401)
     assert answer.headers["content-type"] == "application/problem+json"
     assert "set-cookie" not in answer.headers
     # a wrong message takes nothing from the person: the right one still signs in
-    assert _verify(client, attempt.text, signature(attempt.person, attempt.text)).status_code == 200
+    assert _verify(shared, tried.text, signature(tried.person, tried.text)).status_code == 200
 
 
 def _flip(signed: bytes, at: int) -> bytes:
@@ -271,20 +278,20 @@ WRONG_SIGNATURE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_SIGNATURE)
-def test_H1_V15_a_message_is_refused_for_a_signature_with(wrong: str, client: Client, attempt: Attempt) -> None:
-    signed = bytes.fromhex(signature(attempt.person, attempt.text)[2:])
-    answer = _verify(client, attempt.text, "0x" + WRONG_SIGNATURE[wrong](signed).hex())
+def test_H1_V15_a_message_is_refused_for_a_signature_with(wrong: str, shared: Client, tried: Attempt) -> None:
+    signed = bytes.fromhex(signature(tried.person, tried.text)[2:])
+    answer = _verify(shared, tried.text, "0x" + WRONG_SIGNATURE[wrong](signed).hex())
     assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_bad_signature"), answer.text
-    assert _verify(client, attempt.text, "0x" + signed.hex()).status_code == 200
+    assert _verify(shared, tried.text, "0x" + signed.hex()).status_code == 200
 
 
-def test_H1_somebody_elses_signature_is_refused(client: Client, attempt: Attempt) -> None:
-    answer = _verify(client, attempt.text, signature(attempt.other, attempt.text))
+def test_H1_somebody_elses_signature_is_refused(shared: Client, tried: Attempt) -> None:
+    answer = _verify(shared, tried.text, signature(tried.other, tried.text))
     assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_bad_signature")
 
 
-def test_H1_a_signature_of_another_message_is_refused(client: Client, attempt: Attempt) -> None:
-    answer = _verify(client, attempt.text, signature(attempt.person, _begin(client, attempt.person)))
+def test_H1_a_signature_of_another_message_is_refused(shared: Client, tried: Attempt) -> None:
+    answer = _verify(shared, tried.text, signature(tried.person, _begin(shared, tried.person)))
     assert answer.json()["code"] == "sign_in_bad_signature"
 
 
@@ -308,8 +315,8 @@ def test_H1_a_signature_of_another_message_is_refused(client: Client, attempt: A
     ],
     ids=repr,
 )
-def test_H1_V15_a_body_of_another_form_is_refused(client: Client, body: Any) -> None:
-    answer = client.post("/v1/auth/verify", json=body)
+def test_H1_V15_a_body_of_another_form_is_refused(shared: Client, body: Any) -> None:
+    answer = shared.post("/v1/auth/verify", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
     assert answer.json()["errors"]
 
@@ -344,9 +351,9 @@ def test_a_person_signs_in_by_the_message_that_the_server_built(client: Client, 
     ],
     ids=["URI with a slash", "scheme", "no statement", "clock ahead", "clock behind", "every field", "no resource"],
 )
-def test_what_the_eip_leaves_open_signs_in(change: Callable[[Attempt], str], client: Client, attempt: Attempt) -> None:
-    message = change(attempt)
-    assert _verify(client, message, signature(attempt.person, message)).status_code == 200
+def test_what_the_eip_leaves_open_signs_in(change: Callable[[Attempt], str], shared: Client, tried: Attempt) -> None:
+    message = change(tried)
+    assert _verify(shared, message, signature(tried.person, message)).status_code == 200
 
 
 def test_H1_a_nonce_is_used_once(client: Client, attempt: Attempt) -> None:
