@@ -327,6 +327,45 @@ def _embedded_or_named(state: Path | None) -> Iterator[tuple[dict[str, str], str
 
 
 @app.command()
+def evaluate(
+    data: Annotated[
+        Path, typer.Option("--data", help="A folder with ratings.csv.gz and movies.csv.gz, as MovieTweetings has them.")
+    ] = ROOT / "bench" / "data" / "movietweetings",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Judge the ranking on what people did after a cut in time, beside popularity and what was popular lately.
+
+    Weights are learned on what lies before the cut. Means have their standard errors, and a difference within noise is
+    not called one.
+    """
+    import json
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from backend.personalization.evaluation import report
+    from backend.personalization.evaluation.datasets import BadDataset, movietweetings
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=err, transient=True) as progress:
+            task = progress.add_task("read the log", total=None)
+            dataset = movietweetings(data)
+            progress.update(task, description="cut it", total=1)
+            found = report.evaluate(
+                dataset,
+                progress=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            )
+    except (BadDataset, ValueError) as error:
+        err.print(f"[bold red]troupe:[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        out.print(json.dumps(report.as_json(found)), markup=False, soft_wrap=True)
+        return
+    out.print(report.table(found))
+    out.print(f"weights {found.weights.digest}: " + ", ".join(f"{k} {v:g}" for k, v in report.terms(found).items()))
+
+
+@app.command()
 def version() -> None:
     """Print the versions of Troupe and of what it is made of."""
     import tomllib

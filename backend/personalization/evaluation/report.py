@@ -1,0 +1,131 @@
+"""The table of `troupe evaluate`: models with their errors, and only such differences as are beyond noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from rich.table import Table
+
+from backend.personalization.evaluation import metrics, offline, splits
+from backend.personalization.evaluation.datasets import Dataset
+from backend.personalization.evaluation.offline import Result
+from backend.personalization.scoring import TERMS, Weights
+
+QUANTILE: Final = 0.8
+FOLDS: Final = 3
+BASELINE: Final = "popular lately"
+SEED: Final = 20_130_901
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One data set, cut once, with every model's result."""
+
+    dataset: str
+    split: str
+    """The split's digest."""
+    people: int
+    known: int
+    held_out: int
+    weights: Weights
+    results: list[Result]
+
+    def against(self, name: str, baseline: str = BASELINE) -> metrics.Difference:
+        """How much better one model's NDCG is than the baseline's, on the same people."""
+        by_name = {result.name: result for result in self.results}
+        return metrics.difference(by_name[name].ndcg, by_name[baseline].ndcg, np.random.default_rng(SEED))
+
+
+def evaluate(
+    dataset: Dataset,
+    *,
+    weights: Weights | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+) -> Evaluation:
+    """Cut the log at its 80 % quantile of time, learn weights before the cut unless given, judge all models after it.
+
+    Raises ValueError for a log that is too small to judge anybody by.
+    """
+    cut = float(np.quantile(dataset.log.at, QUANTILE))
+    split = splits.cut_at(dataset.log, cut)
+    if len(split.held_out) == 0:
+        raise ValueError(
+            f"{dataset.name}: nobody of {splits.AT_LEAST_KNOWN} known works did anything after the cut:"
+            " there is too little in the log to judge by"
+        )
+    if weights is None:
+        folds = [fold for fold in splits.folds_before(dataset.log, cut, count=FOLDS) if len(fold.held_out)]
+        start = Weights(trend=1.0, recent=0.0, liking=0.0, mainstream=0.0, content=0.0, taste=0.0)
+        learned = offline.learn(
+            folds, dataset.works, start, progress=lambda done, of: progress("learn the weights", done, of)
+        )
+        weights = learned if folds else Weights()
+    results = offline.compare(split, dataset.works, weights)
+    people = len(np.unique(split.held_out.person))
+    return Evaluation(dataset.name, split.digest, people, len(split.known), len(split.held_out), weights, results)
+
+
+def verdict(found: metrics.Difference) -> str:
+    """A difference in words; within noise it is not called one."""
+    if not found.beyond_noise:
+        return f"within noise ({found.low:+.4f} to {found.high:+.4f})"
+    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+
+
+def table(evaluation: Evaluation) -> Table:
+    """All models, best practice's way: error beside each mean, baselines first."""
+    shown = Table(
+        title=f"{evaluation.dataset}: {evaluation.people:,} people, {evaluation.known:,} known, "
+        f"{evaluation.held_out:,} held out, split {evaluation.split[:12]}",
+        title_justify="left",
+    )
+    shown.add_column("model")
+    for name in ("NDCG@10 ± SE", "Recall@20 ± SE", "coverage", "diversity", "novelty", "serendipity"):
+        shown.add_column(name, justify="right")
+    shown.add_column(f"NDCG against {BASELINE!r}")
+    for result in evaluation.results:
+        ndcg, recall = metrics.mean(result.ndcg), metrics.mean(result.recall)
+        shown.add_row(
+            result.name,
+            f"{ndcg.value:.4f} ± {ndcg.error:.4f}",
+            f"{recall.value:.4f} ± {recall.error:.4f}",
+            f"{result.coverage:.3f}",
+            f"{result.diversity:.3f}",
+            f"{result.novelty:.2f}",
+            f"{result.serendipity:.4f}",
+            "" if result.name == BASELINE else verdict(evaluation.against(result.name)),
+        )
+    return shown
+
+
+def terms(evaluation: Evaluation) -> dict[str, float]:
+    """The weight of each term of the score."""
+    return {name: getattr(evaluation.weights, name) for name in TERMS}
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "dataset": evaluation.dataset,
+        "split": evaluation.split,
+        "people": evaluation.people,
+        "known": evaluation.known,
+        "held_out": evaluation.held_out,
+        "weights": asdict(evaluation.weights) | {"digest": evaluation.weights.digest},
+        "models": [
+            {
+                "name": result.name,
+                "ndcg_at_10": asdict(metrics.mean(result.ndcg)),
+                "recall_at_20": asdict(metrics.mean(result.recall)),
+                "coverage_at_20": result.coverage,
+                "diversity": result.diversity,
+                "novelty": result.novelty,
+                "serendipity": result.serendipity,
+                "ndcg_against_popular_lately": asdict(evaluation.against(result.name)),
+            }
+            for result in evaluation.results
+        ],
+    }
