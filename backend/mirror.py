@@ -102,7 +102,7 @@ def newest_first(
 ) -> tuple[list[RowMapping], str | None]:
     """A page of things by falling id `key`, and the cursor of the next one, which a reorganisation of its block voids.
 
-    `rows_before` is asked for so many rows with ids below the given one; they also have `block_number`.
+    `rows_before` is asked for so many rows with ids below the given one; they also have `created_block`.
     """
     before = None
     if cursor is not None:
@@ -110,7 +110,7 @@ def newest_first(
         require_block(session, block, prefix)
 
     def following(row: RowMapping) -> str:
-        prefix = (block_hash(session, row["block_number"]) or b"")[:8].hex()
-        return encode_cursor(scope, int(row[key]), int(row["block_number"]), prefix)
+        prefix = (block_hash(session, row["created_block"]) or b"")[:8].hex()
+        return encode_cursor(scope, int(row[key]), int(row["created_block"]), prefix)
 
     return page(rows_before(before, limit + 1), limit, following)

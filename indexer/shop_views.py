@@ -6,7 +6,7 @@ dead, beside that, while its seller does not own what it offers; so `owner` stan
 
 from __future__ import annotations
 
-from indexer.view import BYTES, FLAG, NUMBER, SMALL, View, latest
+from indexer.view import BYTES, CREATED, FLAG, NUMBER, SMALL, WRITTEN, View, created, latest, place, written
 
 NOBODY = r"'\x0000000000000000000000000000000000000000'::bytea"
 
@@ -31,9 +31,8 @@ LISTING = View(
         "account": BYTES,
         "expected_state": NUMBER,
         "closed": FLAG,
-        "block_number": SMALL,
-        "block_time": SMALL,
-        "tx_hash": BYTES,
+        **CREATED,
+        **WRITTEN,
     },
     f"""
     -- an offer as it is now; `owner` is who owns the work, or the character that is let (kind 3)
@@ -43,30 +42,44 @@ LISTING = View(
            coalesce(storefront_listing_repriced.price, l.price)::numeric(78, 0) AS price,
            l.max_supply, coalesce(b.sold, 0)::numeric(78, 0) AS sold,
            t.starts_at, t.ends_at, t.period, t.cid_digest, t.account, t.expected_state,
-           EXISTS (SELECT FROM chain.storefront_listing_cancelled x WHERE x.listing_id = l.listing_id) AS closed,
-           l.block_number, l.block_time, l.tx_hash
+           storefront_listing_cancelled.place IS NOT NULL AS closed,
+           {created("l")},
+           {
+        written(
+            place("l"),
+            place("t"),
+            "storefront_listing_repriced.place",
+            "storefront_listing_cancelled.place",
+            "CASE WHEN l.kind = 3 THEN characters_transfer.place ELSE work_registry_transfer.place END",
+            "b.place",
+        )
+    }
     FROM chain.storefront_listed l
     JOIN chain.storefront_listing_terms t ON t.listing_id = l.listing_id
     {latest("storefront_listing_repriced", "listing_id", "l.listing_id", "price")}
     {latest("work_registry_transfer", "token_id", "l.work_id", "to_")}
     {latest("characters_transfer", "token_id", "t.asset_id", "to_")}
-    LEFT JOIN LATERAL (SELECT sum(p.qty) AS sold FROM chain.storefront_purchased p
+    {latest("storefront_listing_cancelled", "listing_id", "l.listing_id")}
+    LEFT JOIN LATERAL (SELECT sum(p.qty) AS sold, max({place("p")}) AS place FROM chain.storefront_purchased p
                        WHERE p.listing_id = l.listing_id) b ON true
     """,
+    key=("listing_id",),
 )
 
 ITEM_MOVE = View(
     "item_move",
-    {"item_id": NUMBER, "from_": BYTES, "to_": BYTES, "amount": NUMBER, "block_number": SMALL, "log_index": SMALL},
+    {"item_id": NUMBER, "from_": BYTES, "to_": BYTES, "amount": NUMBER, "member": SMALL, **WRITTEN},
     """
     -- every transfer of items, the members of batches one by one
-    SELECT id AS item_id, from_, to_, value AS amount, block_number, log_index::bigint
+    SELECT id AS item_id, from_, to_, value AS amount, 1::bigint AS member, block_number, log_index
     FROM chain.items_transfer_single
     UNION ALL
-    SELECT m.id::numeric(78, 0), b.from_, b.to_, m.value::numeric(78, 0), b.block_number, b.log_index::bigint
+    SELECT m.id::numeric(78, 0), b.from_, b.to_, m.value::numeric(78, 0), m.member, b.block_number, b.log_index
     FROM chain.items_transfer_batch b,
-         ROWS FROM (jsonb_array_elements_text(b.ids), jsonb_array_elements_text(b.values_)) AS m(id, value)
+         ROWS FROM (jsonb_array_elements_text(b.ids), jsonb_array_elements_text(b.values_))
+             WITH ORDINALITY AS m(id, value, member)
     """,
+    key=("block_number", "log_index", "member"),
 )
 
 ITEM = View(
@@ -82,39 +95,42 @@ ITEM = View(
         "expires_at": SMALL,
         "minted": NUMBER,
         "burned": NUMBER,
-        "block_number": SMALL,
-        "block_time": SMALL,
-        "tx_hash": BYTES,
+        **CREATED,
+        **WRITTEN,
     },
     f"""
     SELECT c.id AS item_id, c.work_id, c.max_supply, c.per_account_cap, c.rarity, c.soulbound, c.cid_digest,
            coalesce(e.expires_at, 0) AS expires_at,
            coalesce(m.minted, 0)::numeric(78, 0) AS minted, coalesce(m.burned, 0)::numeric(78, 0) AS burned,
-           c.block_number, c.block_time, c.tx_hash
+           {created("c")},
+           {written(place("c"), "e.place", "m.place")}
     FROM chain.items_item_created c
-    LEFT JOIN chain.items_item_expiry_set e ON e.id = c.id
+    {latest("items_item_expiry_set", "id", "c.id", "expires_at", name="e")}
     LEFT JOIN LATERAL (
         SELECT sum(i.amount) FILTER (WHERE i.from_ = {NOBODY}) AS minted,
-               sum(i.amount) FILTER (WHERE i.to_ = {NOBODY}) AS burned
+               sum(i.amount) FILTER (WHERE i.to_ = {NOBODY}) AS burned,
+               max({place("i")}) FILTER (WHERE {NOBODY} IN (i.from_, i.to_)) AS place
         FROM chain.item_move i WHERE i.item_id = c.id
     ) m ON true
     """,
+    key=("item_id",),
 )
 
 ITEM_BALANCE = View(
     "item_balance",
-    {"account": BYTES, "item_id": NUMBER, "balance": NUMBER},
+    {"account": BYTES, "item_id": NUMBER, "balance": NUMBER, **WRITTEN},
     f"""
     -- who holds how many; those that hold none any more are left out
-    SELECT account, item_id, sum(amount)::numeric(78, 0) AS balance
+    SELECT account, item_id, sum(amount)::numeric(78, 0) AS balance, {written(f"max({place('m')})")}
     FROM (
-        SELECT to_ AS account, item_id, amount FROM chain.item_move
+        SELECT to_ AS account, item_id, amount, block_number, log_index FROM chain.item_move
         UNION ALL
-        SELECT from_, item_id, -amount FROM chain.item_move
+        SELECT from_, item_id, -amount, block_number, log_index FROM chain.item_move
     ) m
     WHERE account <> {NOBODY}
     GROUP BY account, item_id HAVING sum(amount) > 0
     """,
+    key=("account", "item_id"),
 )
 
 CHARACTER_CLASS = View(
@@ -130,22 +146,23 @@ CHARACTER_CLASS = View(
         "platform_id": BYTES,
         "organiser": BYTES,
         "trait_setter": BYTES,
-        "block_number": SMALL,
-        "block_time": SMALL,
-        "tx_hash": BYTES,
+        **CREATED,
+        **WRITTEN,
     },
     f"""
     SELECT c.class_id, c.work_id, c.max_supply, coalesce(m.minted, 0) AS minted, c.rarity, c.soulbound, c.ticket,
            c.platform_id,
            coalesce(characters_organiser_set.organiser, {NOBODY}) AS organiser,
            coalesce(characters_trait_setter_set.trait_setter, {NOBODY}) AS trait_setter,
-           c.block_number, c.block_time, c.tx_hash
+           {created("c")},
+           {written(place("c"), "characters_organiser_set.place", "characters_trait_setter_set.place", "m.place")}
     FROM chain.characters_class_created c
     {latest("characters_organiser_set", "class_id", "c.class_id", "organiser")}
     {latest("characters_trait_setter_set", "class_id", "c.class_id", "trait_setter")}
-    LEFT JOIN LATERAL (SELECT count(*) AS minted FROM chain.characters_character_minted x
+    LEFT JOIN LATERAL (SELECT count(*) AS minted, max({place("x")}) AS place FROM chain.characters_character_minted x
                        WHERE x.class_id = c.class_id) m ON true
     """,
+    key=("class_id",),
 )
 
 CHARACTER = View(
@@ -162,9 +179,8 @@ CHARACTER = View(
         "ticket": FLAG,
         "checked_in_at": SMALL,
         "exported": FLAG,
-        "block_number": SMALL,
-        "block_time": SMALL,
-        "tx_hash": BYTES,
+        **CREATED,
+        **WRITTEN,
     },
     f"""
     -- a character or ticket as it is now; `user_` has the use of it while the clock is before `user_expires`. A burned
@@ -173,23 +189,27 @@ CHARACTER = View(
            coalesce(u.user_, {NOBODY}) AS user_, coalesce(u.expires, 0)::numeric(78, 0) AS user_expires,
            coalesce(characters_metadata_changed.cid_digest, m.cid_digest) AS cid_digest, c.soulbound, c.ticket,
            coalesce(characters_checked_in.block_time, 0) AS checked_in_at,
-           coalesce((x.block_number, x.log_index) > (i.block_number, i.log_index), x.block_number IS NOT NULL)
-               AS exported,
-           m.block_number, m.block_time, m.tx_hash
+           coalesce(x.place > i.place, x.place IS NOT NULL) AS exported,
+           {created("m")},
+           {
+        written(
+            place("m"),
+            "characters_transfer.place",
+            "characters_metadata_changed.place",
+            "characters_checked_in.place",
+            *("u.place", "x.place", "i.place"),
+        )
+    }
     FROM chain.characters_character_minted m
     JOIN chain.characters_class_created c ON c.class_id = m.class_id
     {latest("characters_transfer", "token_id", "m.token_id", "to_")}
     {latest("characters_metadata_changed", "token_id", "m.token_id", "cid_digest")}
     {latest("characters_checked_in", "token_id", "m.token_id", "block_time")}
-    LEFT JOIN LATERAL (SELECT e.user_, e.expires FROM chain.characters_update_user e WHERE e.token_id = m.token_id
-                       ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1) u ON true
-    LEFT JOIN LATERAL (SELECT e.block_number, e.log_index FROM chain.characters_exported e
-                       WHERE e.token_id = m.token_id
-                       ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1) x ON true
-    LEFT JOIN LATERAL (SELECT e.block_number, e.log_index FROM chain.characters_imported e
-                       WHERE e.token_id = m.token_id
-                       ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1) i ON true
+    {latest("characters_update_user", "token_id", "m.token_id", "user_", "expires", name="u")}
+    {latest("characters_exported", "token_id", "m.token_id", name="x")}
+    {latest("characters_imported", "token_id", "m.token_id", name="i")}
     """,
+    key=("token_id",),
 )
 
 PLAN = View(
@@ -201,27 +221,29 @@ PLAN = View(
         "price": NUMBER,
         "period": SMALL,
         "closed": FLAG,
-        "block_number": SMALL,
-        "block_time": SMALL,
-        "tx_hash": BYTES,
+        **CREATED,
+        **WRITTEN,
     },
-    """
-    SELECT p.plan_id, p.work_id, p.token, p.price, p.period,
-           EXISTS (SELECT FROM chain.storefront_plan_closed x WHERE x.plan_id = p.plan_id) AS closed,
-           p.block_number, p.block_time, p.tx_hash
+    f"""
+    SELECT p.plan_id, p.work_id, p.token, p.price, p.period, storefront_plan_closed.place IS NOT NULL AS closed,
+           {created("p")},
+           {written(place("p"), "storefront_plan_closed.place")}
     FROM chain.storefront_plan_created p
+    {latest("storefront_plan_closed", "plan_id", "p.plan_id")}
     """,
+    key=("plan_id",),
 )
 
 SUBSCRIPTION = View(
     "subscription",
-    {"work_id": NUMBER, "subscriber": BYTES, "expires_at": SMALL},
-    """
+    {"work_id": NUMBER, "subscriber": BYTES, "expires_at": SMALL, **WRITTEN},
+    f"""
     -- until when somebody has subscribed to a work, by whichever of its plans; ends only grow
-    SELECT p.work_id, s.subscriber, max(s.expires_at) AS expires_at
+    SELECT p.work_id, s.subscriber, max(s.expires_at) AS expires_at, {written(f"max({place('s')})")}
     FROM chain.storefront_subscribed s JOIN chain.storefront_plan_created p ON p.plan_id = s.plan_id
     GROUP BY p.work_id, s.subscriber
     """,
+    key=("work_id", "subscriber"),
 )
 
 VIEWS = (LISTING, ITEM_MOVE, ITEM, ITEM_BALANCE, CHARACTER_CLASS, CHARACTER, PLAN, SUBSCRIPTION)

@@ -1,6 +1,7 @@
 """What is current, and what money is where: views over the event tables, in docs/money.md's words.
 
-Order in time is (block_number, log_index) everywhere. Amounts are base units, the native coin is the zero address.
+Order in time is (block_number, log_index) everywhere; every row has those of its last write (`indexer.view.WRITTEN`).
+Amounts are base units, the native coin is the zero address.
 
 `credit` and `version_accrual` are quick for works that are named as values (`work_id = 5`, `work_id = ANY(array)`),
 which PostgreSQL hands down to the events' indexes; for works that come from a join it computes every work's first.
@@ -8,8 +9,22 @@ which PostgreSQL hands down to the events' indexes; for works that come from a j
 
 from __future__ import annotations
 
-from indexer import schema, shop_views
-from indexer.view import BYTES, FLAG, INDEX, NUMBER, SMALL, TEXT, View, latest
+from indexer import governance_views, reward_views, schema, shop_views
+from indexer.view import (
+    BYTES,
+    CREATED,
+    FLAG,
+    INDEX,
+    NUMBER,
+    SMALL,
+    TEXT,
+    WRITTEN,
+    View,
+    created,
+    latest,
+    place,
+    written,
+)
 
 WORK = View(
     "work",
@@ -24,13 +39,12 @@ WORK = View(
         "ai_label": SMALL,
         "licence_id": SMALL,
         "status": SMALL,
-        "block_number": SMALL,
-        "block_time": SMALL,
-        "tx_hash": BYTES,
+        **CREATED,
+        **WRITTEN,
     },
     f"""
-    -- a registered work as it is now; block and transaction are those of its registration. Its creator is who
-    -- registered it, until a ruling for somebody who had committed to it before is in force (outcome 1, ENFORCED)
+    -- a registered work as it is now. Its creator is who registered it, until a ruling for somebody who had committed
+    -- to it before is in force (outcome 1, ENFORCED)
     SELECT r.work_id,
            coalesce(work_registry_transfer.to_, r.owner) AS owner,
            coalesce(ruling.claimant, r.owner) AS creator,
@@ -41,16 +55,25 @@ WORK = View(
            coalesce(work_registry_ai_label_changed.label, r.ai_label) AS ai_label,
            r.licence_id,
            coalesce(work_registry_work_status_changed.status, 0) AS status,
-           r.block_number, r.block_time, r.tx_hash
+           {created("r")},
+           {
+        written(
+            place("r"),
+            "work_registry_transfer.place",
+            "work_registry_metadata_changed.place",
+            "work_registry_ai_label_changed.place",
+            "work_registry_work_status_changed.place",
+            "ruling.place",
+        )
+    }
     FROM chain.work_registry_work_registered r
     {latest("work_registry_transfer", "token_id", "r.work_id", "to_")}
     {latest("work_registry_metadata_changed", "work_id", "r.work_id", "cid_digest")}
     {latest("work_registry_ai_label_changed", "work_id", "r.work_id", "label")}
     {latest("work_registry_work_status_changed", "work_id", "r.work_id", "status")}
-    LEFT JOIN LATERAL (SELECT e.claimant FROM chain.work_standing_dispute_closed e
-                       WHERE e.work_id = r.work_id AND e.outcome = 1
-                       ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1) ruling ON true
+    {latest("work_standing_dispute_closed", "work_id", "r.work_id", "claimant", name="ruling", where="e.outcome = 1")}
     """,
+    key=("work_id",),
 )
 
 DERIVATION = View(
@@ -61,14 +84,56 @@ DERIVATION = View(
         "share_bps": SMALL,
         "absolute": FLAG,
         "licence_id": SMALL,
-        "block_number": SMALL,
         "block_time": SMALL,
         "tx_hash": BYTES,
+        **WRITTEN,
     },
     """
-    SELECT work_id, parent_id, share_bps, absolute, licence_id, block_number, block_time, tx_hash
+    SELECT work_id, parent_id, share_bps, absolute, licence_id, block_time, tx_hash, block_number, log_index
     FROM chain.work_registry_derivation_recorded
     """,
+    key=("work_id", "parent_id"),
+)
+
+ANCESTOR = View(
+    "ancestor",
+    {"work_id": NUMBER, "ancestor_id": NUMBER, "depth": INDEX, **WRITTEN},
+    f"""
+    -- all that a work derives from, and over how few derivations; written by the work's own first one on such a way.
+    -- Quick for works that are named: the walk begins at each
+    SELECT w.work_id, up.ancestor_id, up.depth, {written("up.place")}
+    FROM chain.work_registry_work_registered w CROSS JOIN LATERAL (
+        WITH RECURSIVE walk(ancestor_id, depth, place) AS (
+            SELECT d.parent_id, 1, {place("d")}
+            FROM chain.work_registry_derivation_recorded d WHERE d.work_id = w.work_id
+            UNION
+            SELECT d.parent_id, walk.depth + 1, walk.place
+            FROM walk JOIN chain.work_registry_derivation_recorded d ON d.work_id = walk.ancestor_id
+        )
+        SELECT DISTINCT ON (ancestor_id) ancestor_id, depth, place FROM walk ORDER BY ancestor_id, depth, place
+    ) up
+    """,
+    key=("work_id", "ancestor_id"),
+)
+
+DESCENDANT = View(
+    "descendant",
+    {"work_id": NUMBER, "descendant_id": NUMBER, "depth": INDEX, **WRITTEN},
+    f"""
+    -- all that came of a work: the same pairs as in `ancestor`, quick from the other end
+    SELECT w.work_id, down.descendant_id, down.depth, {written("down.place")}
+    FROM chain.work_registry_work_registered w CROSS JOIN LATERAL (
+        WITH RECURSIVE walk(descendant_id, depth, place) AS (
+            SELECT d.work_id, 1, {place("d")}
+            FROM chain.work_registry_derivation_recorded d WHERE d.parent_id = w.work_id
+            UNION
+            SELECT d.work_id, walk.depth + 1, {place("d")}
+            FROM walk JOIN chain.work_registry_derivation_recorded d ON d.parent_id = walk.descendant_id
+        )
+        SELECT DISTINCT ON (descendant_id) descendant_id, depth, place FROM walk ORDER BY descendant_id, depth, place
+    ) down
+    """,
+    key=("work_id", "descendant_id"),
 )
 
 LICENCE = View(
@@ -87,25 +152,28 @@ LICENCE = View(
         "ai_training": FLAG,
         "expires": SMALL,
         "terms_hash": BYTES,
-        "block_number": SMALL,
         "block_time": SMALL,
+        **WRITTEN,
     },
     """
     SELECT licence_id, creator, terms_min_share_bps AS min_share_bps, terms_commercial AS commercial,
            terms_derivatives AS derivatives, terms_approval_required AS approval_required,
            terms_share_alike AS share_alike, terms_attribution AS attribution, terms_fan_fiction AS fan_fiction,
            terms_relative AS relative, terms_ai_training AS ai_training, terms_expires AS expires,
-           terms_terms_hash AS terms_hash, block_number, block_time
+           terms_terms_hash AS terms_hash, block_time, block_number, log_index
     FROM chain.work_registry_licence_created
     """,
+    key=("licence_id",),
 )
 
 EDGE = View(
     "edge",
-    {"work_id": NUMBER, "edge_index": SMALL, "parent_id": NUMBER, "bps": SMALL, "relative": FLAG},
+    {"work_id": NUMBER, "edge_index": SMALL, "parent_id": NUMBER, "bps": SMALL, "relative": FLAG, **WRITTEN},
     """
-    SELECT work_id, index AS edge_index, parent_id, bps, relative FROM chain.revenue_ledger_edge_opened
+    SELECT work_id, index AS edge_index, parent_id, bps, relative, block_number, log_index
+    FROM chain.revenue_ledger_edge_opened
     """,
+    key=("work_id", "edge_index"),
 )
 
 SPLIT = View(
@@ -116,15 +184,15 @@ SPLIT = View(
         "root": BYTES,
         "total_weight": NUMBER,
         "tree_digest": BYTES,
-        "block_number": SMALL,
-        "log_index": INDEX,
         "block_time": SMALL,
+        **WRITTEN,
     },
     """
     -- every version; the active one has the largest number
-    SELECT work_id, version, root, total_weight, tree_digest, block_number, log_index, block_time
+    SELECT work_id, version, root, total_weight, tree_digest, block_time, block_number, log_index
     FROM chain.revenue_ledger_split_activated
     """,
+    key=("work_id", "version"),
 )
 
 CREDIT = View(
@@ -133,8 +201,7 @@ CREDIT = View(
         "work_id": NUMBER,
         "token": BYTES,
         "version": SMALL,
-        "block_number": SMALL,
-        "log_index": INDEX,
+        **WRITTEN,
         "block_time": SMALL,
         "direct": NUMBER,
         "inherited": NUMBER,
@@ -170,6 +237,7 @@ CREDIT = View(
         ORDER BY a.block_number DESC, a.log_index DESC LIMIT 1
     ) s ON true
     """,
+    key=("block_number", "log_index", "source"),
 )
 
 VERSION_ACCRUAL = View(
@@ -182,73 +250,89 @@ VERSION_ACCRUAL = View(
         "inherited_before": NUMBER,
         "direct_after": NUMBER,
         "inherited_after": NUMBER,
+        **WRITTEN,
     },
-    """
+    f"""
     -- the work's counters when the version got its first credit, and when it got its last so far. A version without a
     -- credit has no row: it is due nothing. Versions only grow, so sums by version are the counters themselves.
     SELECT work_id, token, version,
            (sum(direct) OVER past - direct)::numeric(78, 0) AS direct_before,
            (sum(inherited) OVER past - inherited)::numeric(78, 0) AS inherited_before,
            (sum(direct) OVER past)::numeric(78, 0) AS direct_after,
-           (sum(inherited) OVER past)::numeric(78, 0) AS inherited_after
+           (sum(inherited) OVER past)::numeric(78, 0) AS inherited_after,
+           {written("v.place")}
     FROM (
-        SELECT work_id, token, version, sum(direct) AS direct, sum(inherited) AS inherited
-        FROM chain.credit GROUP BY work_id, token, version
+        SELECT work_id, token, version, sum(direct) AS direct, sum(inherited) AS inherited, max({place("c")}) AS place
+        FROM chain.credit c GROUP BY work_id, token, version
     ) v
     WINDOW past AS (PARTITION BY work_id, token ORDER BY version)
     """,
+    key=("work_id", "token", "version"),
 )
 
 SETTLED = View(
     "settled",
-    {"work_id": NUMBER, "edge_index": SMALL, "parent_id": NUMBER, "token": BYTES, "amount": NUMBER},
-    """
-    SELECT work_id, index AS edge_index, parent_id, token, sum(amount)::numeric(78, 0) AS amount
-    FROM chain.revenue_ledger_edge_settled GROUP BY work_id, index, parent_id, token
+    {"work_id": NUMBER, "edge_index": SMALL, "parent_id": NUMBER, "token": BYTES, "amount": NUMBER, **WRITTEN},
+    f"""
+    SELECT work_id, index AS edge_index, parent_id, token, sum(amount)::numeric(78, 0) AS amount,
+           {written(f"max({place('s')})")}
+    FROM chain.revenue_ledger_edge_settled s GROUP BY work_id, index, parent_id, token
     """,
+    key=("work_id", "edge_index", "token"),
 )
 
 WITHDRAWN = View(
     "withdrawn",
-    {"work_id": NUMBER, "token": BYTES, "version": SMALL, "position": NUMBER, "account": BYTES, "amount": NUMBER},
-    """
-    SELECT work_id, token, version, position, account, sum(amount)::numeric(78, 0) AS amount
-    FROM chain.revenue_ledger_withdrawn GROUP BY work_id, token, version, position, account
+    {
+        "work_id": NUMBER,
+        "token": BYTES,
+        "version": SMALL,
+        "position": NUMBER,
+        "account": BYTES,
+        "amount": NUMBER,
+        **WRITTEN,
+    },
+    f"""
+    SELECT work_id, token, version, position, account, sum(amount)::numeric(78, 0) AS amount,
+           {written(f"max({place('w')})")}
+    FROM chain.revenue_ledger_withdrawn w GROUP BY work_id, token, version, position, account
     """,
+    key=("work_id", "token", "version", "position", "account"),
 )
 
 LEDGER_BALANCE = View(
     "ledger_balance",
-    {"token": BYTES, "received": NUMBER, "withdrawn": NUMBER, "balance": NUMBER},
-    """
+    {"token": BYTES, "received": NUMBER, "withdrawn": NUMBER, "balance": NUMBER, **WRITTEN},
+    f"""
     -- what the ledger must hold of each token: all that was paid less all that was paid out
     SELECT token, sum(received)::numeric(78, 0) AS received, sum(withdrawn)::numeric(78, 0) AS withdrawn,
-           (sum(received) - sum(withdrawn))::numeric(78, 0) AS balance
+           (sum(received) - sum(withdrawn))::numeric(78, 0) AS balance, {written(f"max({place('m')})")}
     FROM (
-        SELECT token, amount AS received, 0 AS withdrawn FROM chain.revenue_ledger_payment_received
+        SELECT token, amount AS received, 0 AS withdrawn, block_number, log_index
+        FROM chain.revenue_ledger_payment_received
         UNION ALL
-        SELECT token, 0, amount FROM chain.revenue_ledger_withdrawn
+        SELECT token, 0, amount, block_number, log_index FROM chain.revenue_ledger_withdrawn
     ) m GROUP BY token
     """,
+    key=("token",),
 )
 
-POLICY = View(
-    "policy",
-    {"fee_bps": SMALL, "fee_since_block": SMALL, "fee_since": SMALL, "royalty_bps": SMALL},
+ALLOWED_TOKEN = View(
+    "allowed_token",
+    {"token": BYTES, "allowed": FLAG, **WRITTEN},
     """
-    -- one row: the policy in force; nulls where no event has set it yet
-    SELECT f.new_bps AS fee_bps, f.block_number AS fee_since_block, f.block_time AS fee_since, r.new_bps AS royalty_bps
-    FROM (SELECT) one
-    LEFT JOIN LATERAL (SELECT * FROM chain.revenue_ledger_fee_changed
-                       ORDER BY block_number DESC, log_index DESC LIMIT 1) f ON true
-    LEFT JOIN LATERAL (SELECT * FROM chain.work_registry_royalty_changed
-                       ORDER BY block_number DESC, log_index DESC LIMIT 1) r ON true
+    -- what works may be paid in beside the native coin, and what they might once
+    SELECT DISTINCT ON (token) token, allowed, block_number, log_index
+    FROM chain.revenue_ledger_token_allowed ORDER BY token, block_number DESC, log_index DESC
     """,
+    key=("token",),
 )
 
 VIEWS = (
     WORK,
     DERIVATION,
+    ANCESTOR,
+    DESCENDANT,
     LICENCE,
     EDGE,
     SPLIT,
@@ -257,7 +341,9 @@ VIEWS = (
     SETTLED,
     WITHDRAWN,
     LEDGER_BALANCE,
-    POLICY,
+    ALLOWED_TOKEN,
+    *governance_views.VIEWS,
+    *reward_views.VIEWS,
     *shop_views.VIEWS,
 )
 """In an order in which they can be created."""
@@ -286,12 +372,8 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("RevenueLedger", "Withdrawn", ("account",)),
     ("RevenueLedger", "PaymentReceived", ("payer",)),
     ("WorkRegistry", "DerivativeApproved", ("parent_id",)),
-    ("TroupeToken", "DelegateVotesChanged", ("delegate",)),
-    ("TroupeGovernor", "VoteCast", ("proposal_id",)),
-    ("TroupeGovernor", "VoteCastWithParams", ("proposal_id",)),
-    ("RewardDistributor", "RewardClaimed", ("account", "token")),
-    ("RewardDistributor", "RootProposed", ("token",)),
-    ("RewardDistributor", "RootFinalized", ("token",)),
+    *governance_views.LOOKUPS,
+    *reward_views.LOOKUPS,
     *shop_views.LOOKUPS,
 )
 """(contract, event, columns): what is looked up by these columns, in the order of time."""

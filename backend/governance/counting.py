@@ -1,26 +1,17 @@
-"""How a proposal stands: OpenZeppelin's Governor, recounted from its events. Pure.
+"""How a proposal stands: OpenZeppelin's Governor, recounted from what the mirror has of it. Pure.
 
-Sources: Governor.sol `state`, GovernorCountingFractional.sol `_countVote`, GovernorVotesQuorumFraction.sol `quorum`,
-GovernorPreventLateQuorum.sol `proposalDeadline`, tag v5.7.0. Times are seconds of the chain's clock.
+Sources: Governor.sol `state`, GovernorVotesQuorumFraction.sol `quorum`, GovernorPreventLateQuorum.sol
+`proposalDeadline`, tag v5.7.0. Votes are summed in the view `tally` (indexer/governance_views.py). Times are seconds of
+the chain's clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 State = Literal["pending", "active", "canceled", "defeated", "succeeded", "queued", "executed"]
-AGAINST, FOR, ABSTAIN = 0, 1, 2
 QUORUM_DENOMINATOR = 100
-
-
-class Vote(NamedTuple):
-    """One vote as its event says it. `params` is empty for a whole vote, else three uint128: against, for, abstain."""
-
-    support: int
-    weight: int
-    params: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -38,18 +29,6 @@ class Tally:
     @property
     def total(self) -> int:
         return self.against + self.for_ + self.abstain
-
-
-def tally(votes: Iterable[Vote]) -> Tally:
-    """Sum whole and divided votes; a divided vote's parts stand in its params."""
-    sums = [0, 0, 0]
-    for vote in votes:
-        if len(vote.params) == 48:
-            for side in (AGAINST, FOR, ABSTAIN):
-                sums[side] += int.from_bytes(vote.params[16 * side : 16 * side + 16], "big")
-        else:
-            sums[vote.support] += vote.weight
-    return Tally(*sums)
 
 
 def quorum(supply_at_snapshot: int, numerator_at_snapshot: int) -> int:

@@ -134,7 +134,7 @@ def list_votes(
     items = [
         VoteOut(
             voter=row["voter"],
-            support="divided" if row["params"] else service.SUPPORTS[row["support"]],  # type: ignore[arg-type]
+            support="divided" if row["divided"] else service.SUPPORTS[row["support"]],  # type: ignore[arg-type]
             weight=row["weight"],
             reason=row["reason"],
             at=row["block_time"],

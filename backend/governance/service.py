@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,31 +12,23 @@ from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
-from sqlalchemy import RowMapping, Select, case, func, literal, select
+from sqlalchemy import RowMapping, Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend.chain import ChainInfo, encode_call
 from backend.errors import Conflict, Invalid, NotFound
 from backend.governance import words
-from backend.governance.counting import Course, State, Tally, Vote, quorum, state, tally
+from backend.governance.counting import Course, State, Tally, quorum, state
 from backend.intents import Intent, call_intent
 from backend.mirror import Head
 from indexer import abi
-from indexer.models import event, log
+from indexer.models import event, log, view
 
-CREATED = event("TroupeGovernor", "ProposalCreated")
 CREATED_LOG = next(found for found in abi.contracts()["TroupeGovernor"] if found.name == "ProposalCreated")
-CAST = event("TroupeGovernor", "VoteCast")
-DIVIDED = event("TroupeGovernor", "VoteCastWithParams")
-QUEUED = event("TroupeGovernor", "ProposalQueued")
-EXECUTED = event("TroupeGovernor", "ProposalExecuted")
-CANCELED = event("TroupeGovernor", "ProposalCanceled")
-EXTENDED = event("TroupeGovernor", "ProposalExtended")
+PROPOSAL = view("proposal")
+VOTE = view("vote")
 QUORUM = event("TroupeGovernor", "QuorumNumeratorUpdated")
-TRANSFER = event("TroupeToken", "Transfer")
 POWER = event("TroupeToken", "DelegateVotesChanged")
-FEE = event("RevenueLedger", "FeeChanged")
-NOBODY = bytes(20)
 SUPPORTS = ("against", "for", "abstain")
 PROPOSER_SUFFIX = re.compile(r"#proposer=0x[0-9a-fA-F]{40}$")
 
@@ -77,18 +70,16 @@ class Proposal:
 
 def proposals(session: Session, *, head: Head, before: tuple[int, int] | None = None, limit: int) -> list[Proposal]:
     """The newest proposals, those before (block, log index) if given; fully counted."""
-    query = select(CREATED).order_by(CREATED.c.block_number.desc(), CREATED.c.log_index.desc()).limit(limit)
+    place = PROPOSAL.c.created_block, PROPOSAL.c.created_log_index
+    query = select(PROPOSAL).order_by(*(column.desc() for column in place)).limit(limit)
     if before is not None:
-        block, log_index = before
-        query = query.where(
-            (CREATED.c.block_number < block) | ((CREATED.c.block_number == block) & (CREATED.c.log_index < log_index))
-        )
+        query = query.where(tuple_(*place) < before)
     return _counted(session, query, head)
 
 
 def proposal(session: Session, *, head: Head, proposal_id: int) -> Proposal:
     """One proposal. Raises NotFound."""
-    found = _counted(session, select(CREATED).where(CREATED.c.proposal_id == proposal_id), head)
+    found = _counted(session, select(PROPOSAL).where(PROPOSAL.c.proposal_id == proposal_id), head)
     if not found:
         raise NotFound(f"There is no proposal {proposal_id} in the mirror.", code="proposal_unknown")
     return found[0]
@@ -96,30 +87,21 @@ def proposal(session: Session, *, head: Head, proposal_id: int) -> Proposal:
 
 def _counted(session: Session, query: Select[Any], head: Head) -> list[Proposal]:
     rows = session.execute(query).mappings().all()
-    ids = [row["proposal_id"] for row in rows]
-    if not ids:
-        return []
-    votes = _votes(session, ids)
-    extended = _latest(session, EXTENDED, EXTENDED.c.extended_deadline, ids)
-    eta = _latest(session, QUEUED, QUEUED.c.eta_seconds, ids)
-    executed = set(_latest(session, EXECUTED, EXECUTED.c.proposal_id, ids))
-    canceled = set(_latest(session, CANCELED, CANCELED.c.proposal_id, ids))
     quorums = _quorums(session, {int(row["vote_start"]) for row in rows})
     found = []
     for row in rows:
-        number = row["proposal_id"]
         course = Course(
             snapshot=int(row["vote_start"]),
-            deadline=max(int(row["vote_end"]), extended.get(number, 0)),
-            queued=number in eta,
-            executed=number in executed,
-            canceled=number in canceled,
+            deadline=int(row["vote_end"]),
+            queued=row["queued"],
+            executed=row["executed"],
+            canceled=row["canceled"],
         )
+        counted = Tally(against=row["against"], for_=row["for_"], abstain=row["abstain"])
         needed = quorums[course.snapshot]
-        counted = tally(votes.get(number, ()))
         found.append(
             Proposal(
-                id=number,
+                id=row["proposal_id"],
                 proposer=bytes(row["proposer"]),
                 description=row["description"],
                 calls=tuple(
@@ -127,33 +109,15 @@ def _counted(session: Session, query: Select[Any], head: Head) -> list[Proposal]
                     for target, value, data in zip(row["targets"], row["values_"], row["calldatas"], strict=True)
                 ),
                 course=course,
-                eta=eta.get(number),
+                eta=row["eta"],
                 tally=counted,
                 quorum=needed,
                 state=state(course, counted, needed, head.time),
-                block=row["block_number"],
-                log_index=row["log_index"],
+                block=row["created_block"],
+                log_index=row["created_log_index"],
             )
         )
     return found
-
-
-def _votes(session: Session, ids: Sequence[int]) -> dict[int, list[Vote]]:
-    votes: dict[int, list[Vote]] = {}
-    whole = select(CAST.c.proposal_id, CAST.c.support, func.sum(CAST.c.weight).label("weight")).where(
-        CAST.c.proposal_id.in_(ids)
-    )
-    for number, side, weight in session.execute(whole.group_by(CAST.c.proposal_id, CAST.c.support)):
-        votes.setdefault(int(number), []).append(Vote(int(side), int(weight)))
-    divided = select(DIVIDED.c.proposal_id, DIVIDED.c.support, DIVIDED.c.weight, DIVIDED.c.params)
-    for row in session.execute(divided.where(DIVIDED.c.proposal_id.in_(ids))):
-        votes.setdefault(int(row.proposal_id), []).append(Vote(int(row.support), int(row.weight), bytes(row.params)))
-    return votes
-
-
-def _latest(session: Session, table: Any, column: Any, ids: Sequence[int]) -> dict[int, int]:
-    query = select(table.c.proposal_id, func.max(column)).where(table.c.proposal_id.in_(ids))
-    return {int(number): int(value) for number, value in session.execute(query.group_by(table.c.proposal_id))}
 
 
 def _quorums(session: Session, moments: set[int]) -> dict[int, int]:
@@ -162,36 +126,31 @@ def _quorums(session: Session, moments: set[int]) -> dict[int, int]:
     All mints and burns are read once, however many moments are asked for: a scan of the transfers a proposal would let
     anybody keep the database busy with one cheap request.
     """
-    minted, burnt = TRANSFER.c.from_ == NOBODY, TRANSFER.c.to_ == NOBODY
-    flows = session.execute(
-        select(TRANSFER.c.block_time, case((minted, TRANSFER.c.value), else_=-TRANSFER.c.value)).where(minted | burnt)
+    if not moments:
+        return {}
+    supply = view("token_supply").c
+    supplies = session.execute(
+        select(supply.block_time, supply.supply).order_by(supply.block_number, supply.log_index)
     ).all()
     numerators = session.execute(
         select(QUORUM.c.block_time, QUORUM.c.new_quorum_numerator).order_by(QUORUM.c.block_number, QUORUM.c.log_index)
     ).all()
-    needed = {}
-    for moment in moments:
-        supply = sum(int(amount) for time, amount in flows if time <= moment)
-        known = [int(numerator) for time, numerator in numerators if time <= moment]
-        needed[moment] = quorum(supply, known[-1] if known else 0)
-    return needed
+    return {moment: quorum(_at(supplies, moment), _at(numerators, moment)) for moment in moments}
+
+
+def _at(changes: Sequence[Any], moment: int) -> int:
+    """The last of the (time, value) at or before a moment; 0 before the first."""
+    reached = bisect_right(changes, moment, key=lambda change: int(change[0]))
+    return int(changes[reached - 1][1]) if reached else 0
 
 
 def votes_of(session: Session, *, proposal_id: int, before: tuple[int, int] | None, limit: int) -> list[RowMapping]:
-    """A proposal's votes, newest first: voter, support, weight, reason, params (null for a whole vote), block, time."""
-    parts = []
-    for table, params in ((CAST, literal(None, DIVIDED.c.params.type)), (DIVIDED, DIVIDED.c.params)):
-        names = ("voter", "support", "weight", "reason", "block_number", "log_index", "block_time")
-        columns = [table.c[name] for name in names]
-        parts.append(select(*columns, params.label("params")).where(table.c.proposal_id == proposal_id))
-    both = parts[0].union_all(parts[1]).subquery()
-    query = select(both).order_by(both.c.block_number.desc(), both.c.log_index.desc()).limit(limit)
+    """A proposal's votes, newest first: rows of the view `vote`."""
+    place = VOTE.c.block_number, VOTE.c.log_index
+    query = select(VOTE).where(VOTE.c.proposal_id == proposal_id)
     if before is not None:
-        block, log_index = before
-        query = query.where(
-            (both.c.block_number < block) | ((both.c.block_number == block) & (both.c.log_index < log_index))
-        )
-    return list(session.execute(query).mappings())
+        query = query.where(tuple_(*place) < before)
+    return list(session.execute(query.order_by(*(column.desc() for column in place)).limit(limit)).mappings())
 
 
 def power(session: Session, *, address: bytes, at: int) -> int:
@@ -207,21 +166,17 @@ def power(session: Session, *, address: bytes, at: int) -> int:
 
 def cast_by(session: Session, *, address: bytes, proposal_id: int) -> int:
     """What an address has cast on a proposal, in whole and divided votes."""
-    total = 0
-    for table in (CAST, DIVIDED):
-        query = select(func.sum(table.c.weight)).where(table.c.proposal_id == proposal_id, table.c.voter == address)
-        total += int(session.scalar(query) or 0)
-    return total
+    query = select(func.sum(VOTE.c.weight)).where(VOTE.c.proposal_id == proposal_id, VOTE.c.voter == address)
+    return int(session.scalar(query) or 0)
 
 
 def platform_fee(session: Session) -> tuple[int, int]:
     """(basis points, block of the last change) of the fee on payments. Raises NotFound before the first one."""
-    row = session.execute(
-        select(FEE.c.new_bps, FEE.c.block_number).order_by(FEE.c.block_number.desc(), FEE.c.log_index.desc()).limit(1)
-    ).one_or_none()
-    if row is None:
+    policy = view("policy").c
+    fee_bps, block = session.execute(select(policy.fee_bps, policy.fee_since_block)).one()
+    if fee_bps is None:
         raise NotFound("The mirror has seen no platform fee yet.", code="policy_unknown")
-    return int(row.new_bps), int(row.block_number)
+    return int(fee_bps), int(block)
 
 
 # -- intents

@@ -15,7 +15,7 @@ from backend.payouts.ledger import MAX_COUNTER, PLATFORM, fee_of
 from backend.payouts.schemas import PaymentIntent, PaymentKind, PaymentRequest
 from backend.web.format import exact
 from backend.works.rules import Status
-from indexer.models import event, view
+from indexer.models import view
 
 
 def payment_intent(
@@ -57,14 +57,8 @@ def check_token(session: Session, chain: ChainInfo, token: str) -> None:
     """Raise Invalid unless works can be paid in a token."""
     if token == NATIVE:
         return
-    allowed = event("RevenueLedger", "TokenAllowed")
-    latest = session.scalar(
-        select(allowed.c.allowed)
-        .where(allowed.c.token == bytes.fromhex(token[2:]))
-        .order_by(allowed.c.block_number.desc(), allowed.c.log_index.desc())
-        .limit(1)
-    )
-    if not latest:
+    allowed = view("allowed_token").c
+    if not session.scalar(select(allowed.allowed).where(allowed.token == bytes.fromhex(token[2:]))):
         names = ", ".join(known.symbol for known in chain.tokens.values())
         raise Invalid(f"Works can't be paid in {token}; they can in {names}.", code="token_not_allowed")
 

@@ -132,7 +132,7 @@ class Shelf:
 
 
 _WORKS = f"""
-SELECT w.work_id::bigint AS work_id, w.block_time, d.title, d.media_cid
+SELECT w.work_id::bigint AS work_id, w.created_at, d.title, d.media_cid
 FROM chain.work w
 LEFT JOIN LATERAL (
     SELECT title, media_cid FROM app.draft JOIN app.account ON account.id = draft.account_id
@@ -207,7 +207,7 @@ class Window:
         catalogue = Catalogue(
             work_ids=np.array([row["work_id"] for row in works], dtype=np.int64),
             trend=np.array([trending.get(row["work_id"], 0.0) for row in works], dtype=np.float64),
-            registered_at=np.array([row["block_time"] for row in works], dtype=np.int64),
+            registered_at=np.array([row["created_at"] for row in works], dtype=np.int64),
         )
         words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
         return Shelf(catalogue, words, model, version)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Table, func, select
 from sqlalchemy.orm import Session
 
 from backend.rewards.epochs import Claimed, Stream
-from indexer.models import event
+from indexer.models import event, view
 
 CONTRACT = "RewardDistributor"
 CAPS = event(CONTRACT, "CapsChanged")
 FUNDED = event(CONTRACT, "Funded")
 CLAIMED = event(CONTRACT, "RewardClaimed")
-PROPOSED = event(CONTRACT, "RootProposed")
 FINALIZED = event(CONTRACT, "RootFinalized")
-REJECTED = event(CONTRACT, "RootRejected")
-CHALLENGED = event(CONTRACT, "RootChallenged")
-RESOLVED = event(CONTRACT, "ChallengeResolved")
+ROOT = view("reward_root")
 
 REASONS = {
     1: "a challenge was upheld",
@@ -48,10 +44,10 @@ class Proposal:
     block_number: int
     tx_hash: bytes
     finalizable_at: int
-    status: Literal["pending", "challenged", "final", "rejected"] = "pending"
-    reason: str | None = None
+    status: Literal["pending", "challenged", "final", "rejected"]
+    reason: str | None
     """Why it was rejected."""
-    ended_block: int | None = None
+    ended_block: int | None
 
 
 def tokens(session: Session) -> list[bytes]:
@@ -106,39 +102,26 @@ def _sum(session: Session, table: Table, token: bytes, before: int | None) -> in
 
 def proposals(session: Session, token: bytes) -> list[Proposal]:
     """All proposals of a stream, oldest first: one after the other, each ended before the next."""
-    steps: list[tuple[tuple[int, int], Table, Mapping[str, Any]]] = []
-    for table in (PROPOSED, CHALLENGED, RESOLVED, FINALIZED, REJECTED):
-        rows = session.execute(select(table).where(table.c.token == token)).mappings()
-        steps += [((int(row["block_number"]), int(row["log_index"])), table, dict(row)) for row in rows]
-    found: list[Proposal] = []
-    for (block_number, _), table, row in sorted(steps, key=lambda step: step[0]):
-        if table is PROPOSED:
-            found.append(_proposal(row))
-            continue
-        last = found[-1]
-        if table is CHALLENGED:
-            found[-1] = replace(last, status="challenged")
-        elif table is RESOLVED and not row["upheld"]:
-            found[-1] = replace(last, status="pending", finalizable_at=int(row["finalizable_at"]))
-        elif table is FINALIZED:
-            found[-1] = replace(last, status="final", ended_block=block_number)
-        elif table is REJECTED:
-            found[-1] = replace(last, status="rejected", reason=REASONS.get(row["reason"]), ended_block=block_number)
-    return found
-
-
-def _proposal(row: Mapping[str, Any]) -> Proposal:
-    return Proposal(
-        token=bytes(row["token"]),
-        contract_epoch=int(row["epoch"]),
-        root=bytes(row["root"]),
-        total=int(row["total"]),
-        tree_digest=bytes(row["tree_digest"]),
-        log_root=bytes(row["log_root"]),
-        block_number=int(row["block_number"]),
-        tx_hash=bytes(row["tx_hash"]),
-        finalizable_at=int(row["finalizable_at"]),
+    rows = session.execute(
+        select(ROOT).where(ROOT.c.token == token).order_by(ROOT.c.created_block, ROOT.c.created_log_index)
     )
+    return [
+        Proposal(
+            token=bytes(row.token),
+            contract_epoch=int(row.epoch),
+            root=bytes(row.root),
+            total=int(row.total),
+            tree_digest=bytes(row.tree_digest),
+            log_root=bytes(row.log_root),
+            block_number=row.created_block,
+            tx_hash=bytes(row.created_tx),
+            finalizable_at=row.finalizable_at,
+            status=row.status,
+            reason=REASONS.get(row.reason),
+            ended_block=row.ended_block,
+        )
+        for row in rows
+    ]
 
 
 def claims(session: Session, token: bytes, account: bytes) -> list[Claimed]:

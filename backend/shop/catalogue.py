@@ -77,10 +77,10 @@ def division(divided: Divided) -> Division:
 def arrived(row: RowMapping, head: Head) -> dict[str, Any]:
     """Since when the chain has something."""
     return {
-        "created_at": datetime.fromtimestamp(row["block_time"], UTC),
-        "block": int(row["block_number"]),
-        "tx_hash": row["tx_hash"],
-        "stage": head.stage_of(row["block_number"]),
+        "created_at": datetime.fromtimestamp(row["created_at"], UTC),
+        "block": int(row["created_block"]),
+        "tx_hash": row["created_tx"],
+        "stage": head.stage_of(row["created_block"]),
     }
 
 

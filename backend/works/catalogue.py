@@ -126,10 +126,10 @@ def _facts(row: RowMapping, head: Head) -> dict[str, Any]:
         "ai_label": label_name(row["ai_label"]),
         "status": Status(row["status"]).name.lower(),
         "content_hash": row["content_hash"],
-        "stage": head.stage_of(row["block_number"]),
-        "registered_at": datetime.fromtimestamp(row["block_time"], UTC),
-        "block": int(row["block_number"]),
-        "tx_hash": row["tx_hash"],
+        "stage": head.stage_of(row["created_block"]),
+        "registered_at": datetime.fromtimestamp(row["created_at"], UTC),
+        "block": int(row["created_block"]),
+        "tx_hash": row["created_tx"],
     }
 
 
@@ -167,12 +167,12 @@ def _parents(session: Session, work_ids: Sequence[int]) -> dict[int, list[Parent
 def provenance(session: Session, head: Head, work_id: int, *, max_descendants: int = MAX_DESCENDANTS) -> Provenance:
     """All ancestors of a work and its descendants up to a bound, with the derivations between them. Raises NotFound."""
     find_work(session, work_id)
-    ancestors = _reach(session, work_id, up=True, limit=None)
-    descendants = _reach(session, work_id, up=False, limit=max_descendants + 1)
+    ancestor = view("ancestor").c
+    ancestors = session.scalars(select(ancestor.ancestor_id).where(ancestor.work_id == work_id)).all()
+    descendants = _nearest_descendants(session, work_id, limit=max_descendants + 1)
     truncated = len(descendants) > max_descendants
     relations: dict[int, Relation] = dict.fromkeys(descendants[:max_descendants], "descendant")
-    for ancestor in ancestors:
-        relations[ancestor] = "ancestor"
+    relations |= dict.fromkeys(map(int, ancestors), "ancestor")
     relations[work_id] = "self"
     work, derivation = view("work"), view("derivation")
     ids = list(relations)
@@ -210,13 +210,12 @@ def provenance(session: Session, head: Head, work_id: int, *, max_descendants: i
     )
 
 
-def _reach(session: Session, work_id: int, *, up: bool, limit: int | None) -> list[int]:
-    """Works that can be reached along the derivations, nearest first; parents have smaller ids, so this ends."""
+def _nearest_descendants(session: Session, work_id: int, *, limit: int) -> list[int]:
+    """Descendants, nearest first. The walk ends at the limit, where the view `descendant` would go on to the end."""
     derivation = view("derivation").c
-    near, far = (derivation.work_id, derivation.parent_id) if up else (derivation.parent_id, derivation.work_id)
-    reached = select(far.label("id")).where(near == work_id).cte("reached", recursive=True)
-    reached = reached.union(select(far).join(reached, near == reached.c.id))
-    return [int(found) for found in session.scalars(select(reached.c.id).limit(limit))]
+    reached = select(derivation.work_id).where(derivation.parent_id == work_id).cte("reached", recursive=True)
+    reached = reached.union(select(derivation.work_id).join(reached, derivation.parent_id == reached.c.work_id))
+    return [int(found) for found in session.scalars(select(reached.c.work_id).limit(limit))]
 
 
 # --- splits -----------------------------------------------------------------------------------------------------------

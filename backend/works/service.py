@@ -287,11 +287,11 @@ def arrivals(session: Session, drafts: Sequence[Draft], owner: Account) -> dict[
         return {}
     work = view("work").c
     query = (
-        select(work.content_hash, work.work_id, work.block_number)
+        select(work.content_hash, work.work_id, work.created_block)
         .where(work.content_hash.in_([draft.content_hash for draft in drafts]), work.registrant == owner.address)
         .order_by(work.work_id)
     )
-    return {row.content_hash: Arrival(int(row.work_id), int(row.block_number)) for row in session.execute(query)}
+    return {row.content_hash: Arrival(int(row.work_id), int(row.created_block)) for row in session.execute(query)}
 
 
 def registration_intents(

@@ -29,7 +29,7 @@ from backend.works.consents import CONSENTS, attestations, is_live
 from backend.works.rules import Status
 from backend.works.schemas import ConsentOut, ContestIntent, DisputeOut, EndedDispute, StandingOut
 from backend.works.service import REGISTRY, commitment
-from indexer.models import event
+from indexer.models import event, view
 
 STANDING: Final = "WorkStanding"
 BOND_TOKEN: Final = "TroupeToken"
@@ -133,9 +133,7 @@ def history_of(session: Session, work_id: int) -> History:
 
 def bond_of(session: Session, history: History) -> int:
     """What contesting a work takes now."""
-    changed = event(STANDING, "DisputeBondChanged").c
-    order = (changed.block_number.desc(), changed.log_index.desc())
-    least = session.scalar(select(changed.new_bond).order_by(*order).limit(1))
+    least = session.scalar(select(view("policy").c.dispute_bond))
     return int(least or 0) << history.doublings
 
 

@@ -170,11 +170,12 @@ def test_a_work_is_as_its_latest_events_say(mirrored: Mirrored) -> None:
         [record("WorkRegistry", "WorkStatusChanged", 2, 4, word(0), ANNA)],
     )
     mirrored.catch_up()
-    current = ("work_id", "owner", "creator", "content_hash", "cid_digest", "ai_label", "status", "block_number")
+    current = ("work_id", "owner", "creator", "content_hash", "cid_digest", "ai_label", "status", "created_block")
     assert rows(mirrored, "work", *current) == [
         (1, raw(CLARA), raw(ANNA), word(1), word(55), 3, 0, 2),
         (2, raw(BORIS), raw(BORIS), word(2), word(102), 1, 4, 2),
     ]
+    assert rows(mirrored, "work", "work_id", "block_number", "log_index") == [(1, 5, 1), (2, 7, 0)]
     assert rows(mirrored, "work", "kind", "licence_id", work_id=1) == [(3, 7)]
     assert rows(mirrored, "derivation", "work_id", "parent_id", "share_bps", "absolute") == [(2, 1, 500, True)]
     licence = ("licence_id", "creator", "min_share_bps", "commercial", "share_alike", "ai_training", "expires")

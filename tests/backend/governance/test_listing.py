@@ -68,7 +68,7 @@ def test_a_page_reads_the_transfers_once_however_many_proposals_it_shows(client:
     scans: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if "troupe_token_transfer" in statement:
+        if "token_supply" in statement or "troupe_token_transfer" in statement:
             scans.append(statement)
 
     listen.listen(Engine, "before_cursor_execute", note)
