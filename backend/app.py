@@ -23,6 +23,7 @@ from backend import preflight, telemetry, worker
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.deps import Clock, Core, wall_clock
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unavailable
+from backend.idempotency import Idempotency
 from backend.settings import Settings
 
 VERSION = "0.1.0"
@@ -134,7 +135,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _handle_errors(app)
     _describe_problems(app)
-    app.add_middleware(Boundary, core=core)
+    app.add_middleware(Idempotency, core=core)
+    app.add_middleware(Boundary, core=core)  # the last one added is the outermost
     return app
 
 

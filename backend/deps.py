@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -129,9 +130,22 @@ async def get_vault(core: CoreDep) -> Vault:
     return core.vault
 
 
-def get_session(core: CoreDep) -> Iterator[Session]:
-    with core.database.session() as session:
+@contextmanager
+def unit_of_work(request: Request, core: Core) -> Iterator[Session]:
+    """The request's transaction. One with an Idempotency-Key has it already (backend.idempotency)."""
+    unit = request.scope["state"].get("unit")
+    with core.database.session() if unit is None else unit.work() as session:
         yield session
+
+
+def get_session(request: Request, core: CoreDep) -> Iterator[Session]:
+    with unit_of_work(request, core) as session:
+        yield session
+
+
+def secret_answer(request: Request) -> None:
+    """For routes that hand out a secret, as `dependencies=[Depends(secret_answer)]`: the answer is kept nowhere."""
+    request.state.secret_answer = True
 
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]

@@ -45,7 +45,14 @@ _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _GET = frozenset({"GET", "HEAD"})
 
 CLASSES: Final = (
-    RouteClass("sign_in", _WRITING, re.compile(r"/v1/auth/"), _quotas(30, 30, 30), fail_closed=True, by_address=True),
+    RouteClass(
+        "sign_in",
+        _WRITING,
+        re.compile(r"/v1/(auth/|visitors$)"),
+        _quotas(30, 30, 30),
+        fail_closed=True,
+        by_address=True,
+    ),
     RouteClass("relay", _WRITING, re.compile(r"/v1/(.+/)?relay"), _quotas(10, 20, 60), fail_closed=True),
     RouteClass("upload", _WRITING, re.compile(r"/v1/works/drafts$"), _quotas(10, 30, 120)),
     RouteClass("export", None, re.compile(r"/v1/(.+\.csv$|(me/)?exports?\b)"), _quotas(10, 20, 120)),

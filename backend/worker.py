@@ -27,10 +27,12 @@ TASKS = (  # modules with tasks; a package adds its line
     "backend.personalization.tasks",
     "backend.rewards.tasks",
     "backend.sender.tasks",
+    "backend.system.tasks",
 )
 
 SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its line
     "forget-expired-sign-ins": {"task": "accounts.forget_expired", "schedule": 300.0},
+    "forget-idempotent-answers": {"task": "system.forget_answers", "schedule": 600.0},
     "find-split-trees": {"task": "payouts.find_trees", "schedule": 10.0, "options": {"expires": 10.0}},
     "retry-split-trees": {"task": "payouts.retry_trees", "schedule": 120.0, "options": {"expires": 120.0}},
     "advance-reward-epochs": {"task": "rewards.tick", "schedule": 5.0, "options": {"expires": 5.0}},

@@ -15,7 +15,7 @@ from backend.boundary import check_json
 from backend.content.routes import Store
 from backend.content.store import ContentStore
 from backend.content.uploads import MAX_UPLOAD_BYTES
-from backend.deps import Chain, Core, CoreDep, CurrentAccount, CurrentPerson, DbSession
+from backend.deps import Chain, Core, CoreDep, CurrentAccount, CurrentPerson, DbSession, unit_of_work
 from backend.errors import AppError, Conflict, Forbidden, Invalid, Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead, Head, newest_first
@@ -127,7 +127,9 @@ async def create_draft(request: Request, core: CoreDep, person: CurrentPerson, s
     async with request.form(max_files=2, max_fields=2, max_part_size=MAX_METADATA_FIELD_BYTES) as form:
         file, metadata = _parts([(name, part) for name, part in form.multi_items()])
         said = _read_metadata(await _bytes_of(metadata))
-        return await run_in_threadpool(_create_draft, core, store, person.account_id, file, said)
+        return await run_in_threadpool(
+            _create_draft, request, core, store, account_id=person.account_id, file=file, said=said
+        )
 
 
 def _parts(items: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, UploadFile | str]:
@@ -180,8 +182,10 @@ def _read_metadata(data: bytes) -> DraftIn:
         raise Invalid(f"{fields[0]['location']}: {fields[0]['message']}{more}", errors=fields) from error
 
 
-def _create_draft(core: Core, store: ContentStore, account_id: uuid.UUID, file: UploadFile, said: DraftIn) -> DraftOut:
-    with core.database.session() as session:
+def _create_draft(
+    request: Request, core: Core, store: ContentStore, *, account_id: uuid.UUID, file: UploadFile, said: DraftIn
+) -> DraftOut:
+    with unit_of_work(request, core) as session:
         owner = session.get_one(Account, account_id)
         head = mirror.head(session)
         draft = service.create_draft(session, store=store, head=head, owner=owner, file=file.file, said=said)

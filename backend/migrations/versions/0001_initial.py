@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_9a2fa1c2"
+revision = "0001_26a9679b"
 down_revision = None
 
 
@@ -312,6 +312,40 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "idempotent_answer",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=True),
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("status", sa.BigInteger(), nullable=False),
+        sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_body", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "account_id IS NULL OR body IS NULL", name=op.f("ck_idempotent_answer_personal_bodies_are_sealed")
+        ),
+        sa.CheckConstraint(
+            "octet_length(key_hash) = 32 AND octet_length(fingerprint) = 32",
+            name=op.f("ck_idempotent_answer_hash_lengths"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_idempotent_answer_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_idempotent_answer")),
+        sa.UniqueConstraint(
+            "account_id",
+            "key_hash",
+            name=op.f("uq_idempotent_answer_account_id_key_hash"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_idempotent_answer_expires_at"), "idempotent_answer", ["expires_at"], unique=False, schema="app"
+    )
+    op.create_table(
         "outbox_transaction",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("intent_id", sa.BigInteger(), nullable=False),
@@ -424,6 +458,7 @@ def downgrade() -> None:
     op.drop_table("reward_score", schema="app")
     op.drop_table("reward_root", schema="app")
     op.drop_table("outbox_transaction", schema="app")
+    op.drop_table("idempotent_answer", schema="app")
     op.drop_table("feed_settings", schema="app")
     op.drop_table("draft", schema="app")
     op.drop_table("consent_receipt", schema="app")
