@@ -5,7 +5,8 @@
                 + liking     * a_u r_i                    a: how much newer the person's works are than others'
                 + mainstream * m_u p_i                    m: how much better known they are; p: z of log1p popularity
                 + content    * z(cos(e_i, e_u))           e_u: the direction of the sum of y_h e_h over past works h
-                + taste      * z(s_i)                     s = sum over past works h of y_h B_hi, the item-item model
+                + taste      * ((1-rho) z(s_i) + rho z(s'_i))   s = sum over past works h of y_h B_hi, the item-item
+                                                          model; s' the same over hours instead of months
 
 z is over the works, so that terms of people with long and short histories weigh alike. A person without history has a,
 m, content and taste of 0: what is left is what is popular now and what is new. Pure: arrays go in, arrays come out.
@@ -28,6 +29,8 @@ from backend.personalization.linear import ItemItem
 DAY_S: Final = 86_400.0
 FAMILIAR_HALF_LIFE_S: Final = 30 * DAY_S
 """Over which a work's audience counts when a person's liking for the well known is measured."""
+MOOD: Final = 0.7
+MOOD_EVENTS: Final = 5.0
 PRIOR: Final = 2.0
 """A person is believed to be like everybody as strongly as two works would say so."""
 
@@ -85,7 +88,7 @@ class Facts:
     content: NDArray[np.float32]
     """Unit rows."""
     taste: sparse.csr_array
-    """B with rows and columns in the order of the works; zero where the model has not seen a work."""
+    """B in double precision, rows and columns in the order of the works; zero where the model has not seen a work."""
     liking: Norm
     mainstream: Norm
 
@@ -112,7 +115,9 @@ def placed(model: ItemItem, work_ids: NDArray[np.int64]) -> sparse.csr_array:
     keep = there[coo.row] & there[coo.col]
     rows, columns = at[coo.row[keep]], at[coo.col[keep]]
     size = len(work_ids)
-    return sparse.csr_array((coo.data[keep], (rows, columns)), shape=(size, size))
+    made = sparse.csr_array((coo.data[keep].astype(np.float64), (rows, columns)), shape=(size, size))
+    made.sort_indices()
+    return made
 
 
 def trait(values: NDArray[np.float64], works: NDArray[np.int64]) -> float:
@@ -130,37 +135,78 @@ def traits(values: NDArray[np.float64], known: sparse.csr_array) -> Norm:
     return Norm(float(each.mean()), float(each.std())) if len(each) else Norm(0.0, 0.0)
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a person did, one entry a past work, each work once: its position and what its signals y sum to now."""
+
+    works: NDArray[np.int64]
+    long: NDArray[np.float64]
+    """Decayed over months: lasting taste."""
+    short: NDArray[np.float64]
+    """Decayed over hours: the mood of today."""
+    session: int = 0
+    """How many events this session had."""
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Both scales together: what happened today counts twice."""
+        return self.long + self.short
+
+    @property
+    def towards(self) -> NDArray[np.int64]:
+        """The works that the person turned towards: they alone say how new or well known works may be."""
+        return self.works[self.values > 0]
+
+    @classmethod
+    def flat(cls, works: NDArray[np.int64]) -> Past:
+        """Works that all count as one, as a log without ratings or times has them."""
+        return cls(works, np.ones(len(works)), np.zeros(len(works)))
+
+
+def mood(session: int) -> float:
+    """rho: how much of the taste is the session's, nothing at its start and seven tenths after many events."""
+    return MOOD * session / (session + MOOD_EVENTS)
+
+
+def item_sums(taste: sparse.csr_array, works: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """s_i = sum over h of y_h B_hi, for all works."""
+    sums = np.zeros(taste.shape[1])
+    for work, value in zip(works.tolist(), values.tolist(), strict=True):
+        start, end = taste.indptr[work], taste.indptr[work + 1]
+        sums[taste.indices[start:end]] += value * taste.data[start:end]
+    return sums
+
+
 def personal_terms(
-    facts: Facts, works: NDArray[np.int64], values: NDArray[np.float64]
+    facts: Facts, past: Past, sums: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """The four terms that depend on the person, before their weights; empty for a person without history.
 
-    `works` are positions of past works, each once; `values` the summed, clipped signals y of each. Only works that the
-    person turned towards (y > 0) say how new or well known they like it; all of them enter content and taste.
+    `sums` are s of both scales where they are kept (taste.py); any positive multiple of each will do.
     """
-    if len(works) == 0:
+    if len(past.works) == 0:
         return {}
-    towards = works[values > 0]
-    direction = values @ facts.content[works]
+    direction = past.values @ facts.content[past.works]
     length = float(np.linalg.norm(direction))
-    cosine = facts.content @ (direction / length).astype(np.float32) if length > 1e-9 else np.zeros(len(facts.trend))
-    sums = np.zeros(len(facts.trend))
-    for work, value in zip(works.tolist(), values.tolist(), strict=True):
-        start, end = facts.taste.indptr[work], facts.taste.indptr[work + 1]
-        sums[facts.taste.indices[start:end]] += value * facts.taste.data[start:end]
+    cosine = facts.content @ (direction / length) if length > 1e-9 else np.zeros(len(facts.trend))
+    long, short = sums or (
+        item_sums(facts.taste, past.works, past.long),
+        item_sums(facts.taste, past.works, past.short),
+    )
+    towards, rho = past.towards, mood(past.session)
     liking = facts.liking.standard(trait(facts.recency, towards)) if len(towards) else 0.0
     mainstream = facts.mainstream.standard(trait(facts.familiar, towards)) if len(towards) else 0.0
     return {
         "liking": liking * facts.recency,
         "mainstream": mainstream * facts.popularity,
-        "content": standardised(np.asarray(cosine, dtype=np.float64)),
-        "taste": standardised(sums),
+        "content": standardised(cosine),
+        "taste": (1 - rho) * standardised(long) + rho * standardised(short) if rho else standardised(long),
     }
 
 
-def terms(facts: Facts, works: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def terms(facts: Facts, past: Past) -> dict[str, NDArray[np.float64]]:
     """All terms of the score before their weights, for one person."""
-    return {"trend": facts.trend, "recent": facts.recency} | personal_terms(facts, works, values)
+    return {"trend": facts.trend, "recent": facts.recency} | personal_terms(facts, past)
 
 
 def total(parts: Mapping[str, NDArray[np.float64]], weights: Weights) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from scipy import sparse
 from backend.personalization import linear, scoring
 from backend.personalization.evaluation import metrics
 from backend.personalization.evaluation.splits import Log, Split
-from backend.personalization.scoring import DAY_S, Facts, Weights
+from backend.personalization.scoring import DAY_S, Facts, Past, Weights
 
 K: Final = 10
 LIST: Final = 20
@@ -157,7 +157,7 @@ def served(facts: Facts, weights: Weights) -> Scorer:
     """The score that serves, of people whose past works all count as one."""
 
     def score(past: NDArray[np.int64]) -> NDArray[np.float64]:
-        return scoring.total(scoring.terms(facts, past, np.ones(len(past))), weights)
+        return scoring.total(scoring.terms(facts, Past.flat(past)), weights)
 
     return score
 
@@ -198,7 +198,7 @@ class Fold:
         personal = {name: np.zeros(shape, dtype=np.float32) for name in scoring.TERMS[2:]}
         for row, person in enumerate(judged.people.tolist()):
             past = judged.past(person)
-            for name, part in scoring.personal_terms(facts, past, np.ones(len(past))).items():
+            for name, part in scoring.personal_terms(facts, Past.flat(past)).items():
                 personal[name][row] = part
         common = {"trend": facts.trend.astype(np.float32), "recent": facts.recency.astype(np.float32)}
         return cls(judged, common, personal)

@@ -1,0 +1,96 @@
+"""A person's taste as it stands in memory: updated by each event, exactly as if it were computed anew.
+
+For two half-lives h (months and hours), with B the item-item model and y_e the signal of event e on work i_e:
+
+    s(t) = sum over e of y_e 2^(-(t - t_e) / h) B[i_e, :]
+
+Time only scales s, and scores are standardised, so what is kept is s as of a fixed moment t0: an event adds
+y_e 2^((t_e - t0) / h) B[i_e, :], a few hundred numbers, in any order of events. t0 moves on by whole half-lives before
+the powers grow large; that multiplies by powers of two, which is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from backend.personalization.scoring import DAY_S, Past
+
+LONG_S: Final = 60 * DAY_S
+SHORT_S: Final = 6 * 3_600.0
+SESSION_GAP_S: Final = 30 * 60.0
+"""After so long without an event the next one begins a new session."""
+POWERS: Final = 64
+"""t0 moves on when an event lies more half-lives after it."""
+
+
+class Scale:
+    """s of one half-life, and what each past work adds to it."""
+
+    def __init__(self, half_life_s: float, size: int, t0: float) -> None:
+        self._half_life_s = half_life_s
+        self._t0 = t0
+        self.sums: NDArray[np.float64] = np.zeros(size)
+        self.values: dict[int, float] = {}
+
+    def add(self, taste: sparse.csr_array, work: int, y: float, at: float) -> None:
+        """Count an event, whenever it happened."""
+        power = (at - self._t0) / self._half_life_s
+        if power > POWERS:
+            power -= self._move(math.floor(power))
+        value = y * math.exp2(max(power, -1_000.0))
+        start, end = taste.indptr[work], taste.indptr[work + 1]
+        self.sums[taste.indices[start:end]] += value * taste.data[start:end]
+        self.values[work] = self.values.get(work, 0.0) + value
+
+    def _move(self, powers: int) -> int:
+        self._t0 += powers * self._half_life_s
+        self.sums = np.ldexp(self.sums, -powers)
+        self.values = {work: math.ldexp(value, -powers) for work, value in self.values.items()}
+        return powers
+
+    def now(self, now: float) -> float:
+        """What turns a kept number into the one of `now`."""
+        return math.exp2(-(now - self._t0) / self._half_life_s)
+
+
+class Taste:
+    """One person's events, folded. Works are positions in a catalogue; another catalogue or model is another Taste."""
+
+    def __init__(self, taste: sparse.csr_array, *, now: float) -> None:
+        self._taste = taste
+        self._long, self._short = Scale(LONG_S, taste.shape[1], now), Scale(SHORT_S, taste.shape[1], now)
+        self._last = -math.inf
+        self._session = 0
+
+    def apply(self, work: int, y: float, at: float, *, now: float) -> None:
+        """Count one event on one work; what claims to come from the future happened now."""
+        at = min(at, now)
+        if at - self._last > SESSION_GAP_S:
+            self._session = 0
+        self._session += 1
+        self._last = max(self._last, at)
+        if y:
+            for scale in (self._long, self._short):
+                scale.add(self._taste, work, y, at)
+
+    def forget_today(self) -> None:
+        """Empty the short scale: what was done today no longer counts twice."""
+        self._short = Scale(SHORT_S, len(self._short.sums), self._last if math.isfinite(self._last) else 0.0)
+        self._session = 0
+
+    def past(self, now: float) -> Past:
+        """The past as scores take it, decayed to `now`; works ascend."""
+        works = np.array(sorted(self._long.values), dtype=np.int64)
+        long = np.array([self._long.values[work] for work in works.tolist()]) * self._long.now(now)
+        short = np.array([self._short.values.get(work, 0.0) for work in works.tolist()]) * self._short.now(now)
+        return Past(works, long, short, self._session if now - self._last <= SESSION_GAP_S else 0)
+
+    @property
+    def sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """s of the long and the short scale, each up to a positive factor."""
+        return self._long.sums, self._short.sums
