@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from indexer.errors import Fatal, Retryable
 
@@ -40,9 +40,22 @@ def conninfo(url: str) -> str:
     return make_conninfo("", **given | ({"port": port} if port else {}))
 
 
+PATIENCE: dict[str, Any] = {
+    "application_name": "indexer",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that is gone without a word is noticed within half a minute, where the system would take hours. libpq's
+names; seconds, the last in milliseconds; without meaning for a unix socket.
+"""
+
+
 def connect(url: str, *, autocommit: bool = False) -> Connection:
     """A connection to `url`. Raises Retryable when the server cannot be reached."""
     try:
-        return psycopg.connect(conninfo(url), autocommit=autocommit, connect_timeout=10, application_name="indexer")
+        return psycopg.connect(make_conninfo("", **PATIENCE | conninfo_to_dict(conninfo(url))), autocommit=autocommit)
     except psycopg.OperationalError as error:
         raise Retryable(f"The database does not answer: {' '.join(str(error).split())}") from error

@@ -36,6 +36,7 @@ class Nodes:
 
     def __init__(self, urls: str, *, read_timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic):
         self.urls = urls
+        self._read_timeout_s = read_timeout_s
         more = {} if read_timeout_s is None else {"read_timeout_s": read_timeout_s}
         self._rpcs = [Rpc(url.strip(), **more) for url in urls.split(",") if url.strip()]
         if not self._rpcs:
@@ -66,7 +67,7 @@ class Nodes:
 
     def again(self) -> Nodes:
         """The same nodes by connections of their own, for another thread, beginning with the one that is asked now."""
-        found = Nodes(self.urls, clock=self._clock)
+        found = Nodes(self.urls, read_timeout_s=self._read_timeout_s, clock=self._clock)
         found._at = self._at
         return found
 

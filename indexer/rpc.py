@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
+import time
 import weakref
 from base64 import b64encode
 from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +22,10 @@ MAX_REPLY_BYTES = 256_000_000
 """An answer beyond this is refused before it fills the memory; ranges aim at a few megabytes."""
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
+"""How long a node may stay silent."""
+ANSWER_TIMEOUT_S = 120.0
+"""How long a whole answer may take, however busily it drips."""
+CHUNK_BYTES = 1 << 20
 
 _TOO_LARGE = re.compile(
     r"range|too many|more than \d+ (logs|results)|limit(ed)? (to|exceeded)|response size|too large|query timeout", re.I
@@ -43,7 +49,9 @@ class Rpc:
     Every failure is a Retryable or a Fatal whose text names the node's host, never the URL, which may hold a key.
     """
 
-    def __init__(self, url: str, *, read_timeout_s: float = READ_TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, *, read_timeout_s: float = READ_TIMEOUT_S, answer_timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> None:
         try:
             parsed = urlsplit(url)
             port = parsed.port
@@ -59,6 +67,7 @@ class Rpc:
             login = f"{unquote(parsed.username)}:{unquote(parsed.password or '')}"
             self._headers["authorization"] = "Basic " + b64encode(login.encode()).decode()
         self._read_timeout_s = read_timeout_s
+        self._answer_timeout_s = answer_timeout_s
         self._connection: http.client.HTTPConnection
         if parsed.scheme == "https":
             context = ssl.create_default_context()
@@ -152,7 +161,7 @@ class Rpc:
         if status == 413:
             raise RangeTooLarge(f"{self.node} refuses the size (HTTP 413)")
         if status == 429 or status >= 500:
-            raise Retryable(f"{self.node} is busy (HTTP {status})", after_s=_seconds(headers.get("retry-after")))
+            raise Retryable(f"{self.node} is busy (HTTP {status})", after_s=_wait(headers))
         if headers.get("content-encoding", "identity") != "identity":
             raise Retryable(f"{self.node} packed its answer, which it was not asked to")
         return content
@@ -177,9 +186,25 @@ class Rpc:
             if response.length is not None and response.length > MAX_REPLY_BYTES:
                 self.close()
                 raise RangeTooLarge(f"{self.node} announced more than {MAX_REPLY_BYTES:,} bytes")
-            # an announced length is read whole, or IncompleteRead is raised; read(limit) would take less for the end
-            content = response.read() if response.length is not None else response.read(MAX_REPLY_BYTES + 1)
-            return response.status, response.headers, content
+            return response.status, response.headers, self._content(response)
+
+    def _content(self, response: http.client.HTTPResponse) -> bytes:
+        """The whole answer, or as much as shows that it is too large. Raises OSError or HTTPException."""
+        announced = response.length
+        until = time.monotonic() + self._answer_timeout_s
+        parts: list[bytes] = []
+        size = 0
+        while size <= MAX_REPLY_BYTES and (part := response.read1(CHUNK_BYTES)):
+            parts.append(part)
+            size += len(part)
+            if time.monotonic() > until:
+                raise TimeoutError
+        content = b"".join(parts)
+        if announced is not None and size < announced:
+            raise http.client.IncompleteRead(content, announced - size)
+        if size <= MAX_REPLY_BYTES:
+            response.read()  # nothing is left: it lets go of the connection, which read1 does not
+        return content
 
 
 _BETWEEN = re.compile(r"\[\s*(0x[0-9a-f]+|\d+)\s*,\s*(0x[0-9a-f]+|\d+)\s*\]", re.I)
@@ -210,6 +235,21 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After header; its form as a date is not used by nodes and is ignored."""
-    return float(retry_after) if retry_after is not None and retry_after.isdigit() else None
+def _wait(headers: http.client.HTTPMessage) -> float | None:
+    said = headers.get("retry-after")
+    return None if said is None else retry_after_s(said, headers.get("date"), time.time())
+
+
+def retry_after_s(said: str, date: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After asks for (RFC 9110, section 10.2.3): a number of them, or the date `said`.
+
+    A date is taken against the node's own clock where the answer has a Date, else against `now`, Unix time. None when
+    it is of another form, or lies in the past.
+    """
+    if said.isascii() and said.isdigit():
+        return float(said)
+    try:
+        wait = parsedate_to_datetime(said).timestamp() - (parsedate_to_datetime(date).timestamp() if date else now)
+    except (ValueError, OverflowError):
+        return None
+    return wait if wait > 0 else None

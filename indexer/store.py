@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -121,7 +122,9 @@ def write_events(
     """Write the typed rows of logs; returns the names of their events. Raises AbiMismatch."""
     names = []
     for writer, found in writers.group(logs):
-        copy_rows(connection, writer.copy, writer.types, writer.decode(found, times))
+        rows = writer.decode(found, times)
+        faults.point("mid decode")
+        copy_rows(connection, writer.copy, writer.types, rows)
         names.append(f"{writer.event.contract}.{writer.event.name}")
     return names
 
@@ -173,6 +176,8 @@ class Store:
         self._lock_wait_s = lock_wait_s
         self._writers = EventWriters(deployment)
         self._connection: Connection | None = None
+        self._backend: tuple[int, datetime] | None = None
+        """The server's process behind the latest connection, and when it began."""
         self.unmirrored: tuple[Contract, ...] = ()
         """Contracts of the manifest whose logs the mirror does not have: see `fill`."""
 
@@ -186,6 +191,7 @@ class Store:
         connection = connect(self._url, autocommit=True)
         self._connection = connection
         with self._failures():
+            self._end_previous(connection)
             self._lock(connection)
             migrate.require_current(connection)
             return self._read_cursor(connection)
@@ -203,6 +209,17 @@ class Store:
         if self._connection is None:
             raise Retryable("The connection to the database is lost")
         return self._connection
+
+    def _end_previous(self, connection: Connection) -> None:
+        """End our own former connection at the server, which may not know that it is cut and would keep the lock."""
+        if self._backend is not None:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE (pid, backend_start) = (%s, %s)",
+                self._backend,
+            )
+        self._backend = connection.execute(
+            "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        ).fetchone()
 
     def _lock(self, connection: Connection) -> None:
         wait_ms = max(1, int(self._lock_wait_s * 1000))
@@ -242,6 +259,12 @@ class Store:
             raise Fatal(
                 f"The chain tables hold rows that the cursor does not know of ({error.diag.message_primary}):"
                 f" something else wrote there; {migrate.REMEDY}"
+            ) from error
+        except psycopg.errors.DiskFull as error:
+            self.close()
+            raise Retryable(
+                "The database's disk is full: make room there, and the mirror goes on by itself"
+                f" ({error.diag.message_primary})"
             ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.close()

@@ -13,7 +13,7 @@ from tests.indexer.support import account, random_block, random_record, record
 
 pytestmark = pytest.mark.slow
 
-STEP = ("after fetch", "raw logs written", "rows written", "before commit", "after commit")
+STEP = ("after fetch", "raw logs written", "mid decode", "rows written", "before commit", "after commit")
 UNDO = ("mid undo", "mid undo:40", "before undo commit", "after undo")
 
 

@@ -28,7 +28,7 @@ from tests.indexer.fake import Call, FakeBlock, FakeChain, FakeNode, fold, lie
 from tests.indexer.support import Rows, difference, random_block, settings
 
 POINTS = (
-    *("after fetch", "raw logs written", "rows written", "before commit", "after commit"),
+    *("after fetch", "raw logs written", "mid decode", "rows written", "before commit", "after commit"),
     *("mid undo", "before undo commit", "after undo"),
 )
 CI_SECONDS = 240

@@ -159,6 +159,25 @@ def test_v5_reorganisation_while_stopped(mirrored: Mirrored, depth: int) -> None
     assert mirrored.difference() is None
 
 
+@pytest.mark.parametrize("first", [1, 2])
+def test_v5_reorganisation_that_takes_the_same_transactions_in_again(mirrored: Mirrored, first: int) -> None:
+    """The logs are the same but for their blocks and indexes: later, beside others."""
+    rng = random.Random(first)
+    emitter = mirrored.emitter
+    emitter.mine(*([random_record(rng)] for _ in range(6)))
+    last = [emitter.call("eth_getBlockByNumber", hex(emitter.height() - 2 + at), False) for at in range(3)]
+    raw = [emitter.call("eth_getRawTransactionByHash", block["transactions"][0]) for block in last]
+    with mirrored.following() as following:
+        following.reach(last[-1]["hash"])
+        before = mirrored.rows()["log"]
+        emitter.call("anvil_reorg", 3, [[each, max(at, first)] for at, each in enumerate(raw)])
+        following.reach(head_hash(emitter))
+        after = mirrored.rows()["log"]
+        assert [log[2] for log in after] == [log[2] for log in before], "the same transactions"
+        assert [log[:2] for log in after] != [log[:2] for log in before], "in other places"
+        assert mirrored.difference() is None
+
+
 def test_v5_reorganisation_to_a_longer_chain_while_stopped(mirrored: Mirrored) -> None:
     """The new chain is so much longer that the way goes through the backfill."""
     rng = random.Random(7)
