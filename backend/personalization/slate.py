@@ -1,0 +1,237 @@
+"""From scores to a slate: what may be shown first, then what should be, then what nobody would have asked for.
+
+Hard constraints come before everything and are never traded for score: the caller passes the works that may be shown.
+Among them, in the notation of Carbonell and Goldstein's maximal marginal relevance, places are filled one by one from
+the `DEPTH` best:
+
+    total(i) = score(i) + novelty * nov_i + quality * q_i - fatigue * log1p(shown_i) + energy * z(energy_i)
+             - similar * max over j in the slate of cos(e_i, e_j)
+
+and no work enters that would be the (similar_at_most + 1)th alike (cosine from ALIKE on) in a session. One place, never
+the first, goes to a work unlike all that the person knows (out of distribution), one to a work that hardly anybody has
+seen; a part `explore` of the other places is drawn by a softmax of the totals instead of taken from the top. Each
+place says with which probability its work came there, so that other policies can be judged from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+DEPTH: Final = 200
+ALIKE: Final = 0.8
+"""From this cosine on two works are alike."""
+UNLIKE_FROM: Final = 50
+"""The out-of-distribution place is drawn from so many of the best by quality."""
+LOWEST: Final = 0.1
+"""The part of the works that may be shown that counts as unlike a person's past."""
+EXPLORE_LEAST: Final = 0.05
+EXPLORE_MOST: Final = 0.15
+
+Why = Literal["best", "explored", "unlike", "fresh"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The numbers of a slate; those a person can turn are `novelty`, `energy` and `unlike`."""
+
+    novelty: float = 0.15
+    similar: float = 0.35
+    quality: float = 0.25
+    fatigue: float = 0.3
+    energy: float = 0.0
+    similar_at_most: int = 3
+    unlike: int = 1
+    """Places for works unlike the past."""
+    fresh: int = 1
+    """Places for works of which hardly anybody has been shown anything."""
+    explore: float = 0.10
+
+    def __post_init__(self) -> None:
+        if not (self.explore == 0 or EXPLORE_LEAST <= self.explore <= EXPLORE_MOST):
+            raise ValueError(f"explore is {self.explore}: it must be 0, or {EXPLORE_LEAST} to {EXPLORE_MOST}")
+        if self.similar_at_most < 1 or self.unlike < 0 or self.fresh < 0:
+            raise ValueError("similar_at_most must be 1 or more, unlike and fresh 0 or more")
+
+
+def turned(policy: Policy, *, novelty: float | None = None, energy: float | None = None) -> Policy:
+    """The policy under a person's sliders: novelty 0 to 1, energy -1 (calm) to 1. Raises ValueError outside."""
+    changed = dict(vars(policy))
+    if novelty is not None:
+        if not 0 <= novelty <= 1:
+            raise ValueError("novelty goes from 0 to 1")
+        changed |= {"novelty": 0.5 * novelty, "unlike": 1 + int(2 * novelty)}
+    if energy is not None:
+        if not -1 <= energy <= 1:
+            raise ValueError("energy goes from -1 to 1")
+        changed["energy"] = 0.5 * energy
+    return Policy(**changed)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What slates know of the works, one entry a work; nothing about persons."""
+
+    content: NDArray[np.float32]
+    novelty: Floats
+    """z of -log2 of the part of people who know the work."""
+    quality: Floats
+    """Community assessment; 0 where there is none."""
+    energy: Floats
+    """z of how lively a work is; 0 where that is not known."""
+    exposures: Floats
+    """How often each work has been shown to anybody."""
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What a slate knows of a person; empty for anonymous ones."""
+
+    past: Positions = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    shown: Floats | None = None
+    """How often each work was shown to the person lately and not taken; None when nothing is known."""
+    session: Sequence[int] = ()
+    """Works that this session has shown already."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One work of a slate, why it stands there, and with which probability it came there."""
+
+    work: int
+    total: float
+    why: Why
+    propensity: float
+
+
+def clean(values: Floats) -> Floats:
+    """What is no number counts as the worst there is, so that it is shown last and never breaks an order."""
+    return np.nan_to_num(values, nan=-1e9, posinf=1e9, neginf=-1e9)
+
+
+def totals(score: Floats, shelf: Shelf, viewer: Viewer, policy: Policy) -> Floats:
+    """The total of each work before what the slate itself holds is taken into account."""
+    total = score + policy.novelty * shelf.novelty + policy.quality * shelf.quality + policy.energy * shelf.energy
+    if viewer.shown is not None:
+        total = total - policy.fatigue * np.log1p(viewer.shown)
+    return clean(total)
+
+
+def unlike(shelf: Shelf, viewer: Viewer, allowed: Positions) -> Positions:
+    """The works that may stand in the out-of-distribution place, ascending; none for a person without a past.
+
+    Those whose largest cosine to any past work is in the lowest tenth of the allowed ones, of at least median quality;
+    of these the UNLIKE_FROM best by quality.
+    """
+    if len(viewer.past) == 0 or len(allowed) == 0:
+        return np.zeros(0, dtype=np.int64)
+    nearest = (shelf.content[allowed] @ shelf.content[viewer.past].T).max(axis=1)
+    quality = shelf.quality[allowed]
+    far = (nearest <= np.quantile(nearest, LOWEST)) & (quality >= np.median(quality))
+    candidates = allowed[far]
+    best = candidates[np.lexsort((candidates, -shelf.quality[candidates]))][:UNLIKE_FROM]
+    return np.sort(best)
+
+
+def fill(
+    score: Floats,
+    allowed: Positions,
+    shelf: Shelf,
+    *,
+    viewer: Viewer = Viewer(),
+    policy: Policy = Policy(),
+    size: int = 20,
+    rng: np.random.Generator,
+) -> list[Place]:
+    """A slate of at most `size` of the allowed works (ascending positions); fewer allowed give fewer places.
+
+    Deterministic for a given generator; with `explore` 0 and no special place it draws nothing.
+    """
+    if len(allowed) == 0 or size <= 0:
+        return []
+    total = totals(score, shelf, viewer, policy)
+    depth = min(max(DEPTH, 4 * size), len(allowed))
+    order = np.lexsort((allowed, -total[allowed])) if depth == len(allowed) else _best(total[allowed], depth)
+    pool = _Pool(allowed[order], total, shelf, viewer, policy)
+    places: list[Place | None] = [None] * min(size, len(allowed))
+    _reserve(places, pool, allowed, rng)
+    for at in range(len(places)):
+        if places[at] is None:
+            places[at] = pool.take(rng)
+    return [place for place in places if place is not None]
+
+
+def _best(values: Floats, depth: int) -> Positions:
+    at = np.argpartition(-values, depth - 1)[:depth]
+    return at[np.lexsort((at, -values[at]))]
+
+
+def _reserve(places: list[Place | None], pool: _Pool, allowed: Positions, rng: np.random.Generator) -> None:
+    """Put the works of the special places where they stand: from the last place upwards, never the first."""
+    free = list(range(len(places) - 1, 0, -1))
+    policy, shelf = pool.policy, pool.shelf
+    if policy.unlike and free:
+        candidates = unlike(shelf, pool.viewer, allowed)
+        chosen = rng.permutation(candidates)[: min(policy.unlike, len(free))]
+        for work in chosen.tolist():
+            places[free.pop(0)] = pool.place(work, "unlike", 1 / len(candidates))
+    if policy.fresh and free:
+        rest = allowed[~np.isin(allowed, list(pool.slate))]
+        seldom = rest[shelf.exposures[rest] <= np.quantile(shelf.exposures[rest], LOWEST)] if len(rest) else rest
+        for work in rng.permutation(seldom)[: min(policy.fresh, len(free))].tolist():
+            places[free.pop(0)] = pool.place(work, "fresh", 1 / len(seldom))
+
+
+class _Pool:
+    """The candidates of one slate and how much each is like what stands in it already."""
+
+    def __init__(self, works: Positions, total: Floats, shelf: Shelf, viewer: Viewer, policy: Policy) -> None:
+        self.works, self.total, self.shelf, self.viewer, self.policy = works, total, shelf, viewer, policy
+        self.vectors = shelf.content[works]
+        self.nearest = np.zeros(len(works))
+        self.alike = np.zeros(len(works), dtype=np.int64)
+        self.open = np.ones(len(works), dtype=bool)
+        self.slate: set[int] = set()
+        for work in viewer.session:
+            self._count(work)
+
+    def _count(self, work: int) -> None:
+        cosine = self.vectors @ self.shelf.content[work]
+        np.maximum(self.nearest, cosine, out=self.nearest)
+        self.alike += cosine >= ALIKE
+
+    def place(self, work: int, why: Why, propensity: float) -> Place:
+        """Let a work stand in the slate."""
+        self.slate.add(work)
+        self.open &= self.works != work
+        self._count(work)
+        return Place(work, float(self.total[work]), why, propensity)
+
+    def take(self, rng: np.random.Generator) -> Place | None:
+        """The work of the next place; None when nothing is left. Alike works are passed over while others are there."""
+        usable = self.open & (self.alike < self.policy.similar_at_most)
+        if not usable.any():
+            usable = self.open
+        at = np.flatnonzero(usable)
+        if len(at) == 0:
+            return None
+        marginal = self.total[self.works[at]] - self.policy.similar * self.nearest[at]
+        greedy = int(np.argmax(marginal))  # the first of equals, which is the better by total
+        explore = self.policy.explore
+        if not explore:
+            return self.place(int(self.works[at[greedy]]), "best", 1.0)
+        drawn = np.exp(marginal - marginal.max())
+        drawn /= drawn.sum()
+        chosen = greedy
+        explored = rng.random() < explore
+        if explored:
+            chosen = min(int(np.searchsorted(np.cumsum(drawn), rng.random())), len(at) - 1)
+        propensity = explore * float(drawn[chosen]) + (1 - explore) * (chosen == greedy)
+        return self.place(int(self.works[at[chosen]]), "explored" if explored else "best", propensity)
