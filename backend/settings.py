@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     """What wraps the data keys: a file of mode 0600, outside the vault. Read it as `master_key`."""
     public_url: str
     """Where people reach this API; the domain and URI of every sign-in message."""
+    controller_name: str | None = Field(None, max_length=200)
+    """Who is responsible for personal data here, as consent receipts name them; None: the domain."""
+    controller_contact: str | None = Field(None, max_length=200)
+    """Where to reach them; None: `public_url`."""
     ipfs_api: str | None = None
     """Kubo's RPC as a multiaddress, for instance /ip4/127.0.0.1/tcp/5001; None: the embedded block store."""
     session_ttl_s: int = Field(30 * 24 * 3600, gt=0, le=366 * 24 * 3600)

@@ -19,4 +19,4 @@ def forget_expired() -> None:
     gone = visitors.BATCH
     while gone == visitors.BATCH:
         with task_session() as session:
-            gone = visitors.forget_abandoned(session)
+            gone = visitors.forget_abandoned(session, core().vault)

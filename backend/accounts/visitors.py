@@ -9,9 +9,11 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from backend.accounts.service import open_session
+from backend.consent.gate import forget
+from backend.consent.persons import person_of
 from backend.errors import Conflict
 from backend.models.accounts import Account, AuthSession
-from backend.models.engagement import EngagementEvent
+from backend.vault import Vault
 
 BATCH = 500
 """Visitors forgotten in one transaction."""
@@ -50,9 +52,15 @@ def abandoned(session: Session) -> Sequence[Account]:
     return session.scalars(query).all()
 
 
-def forget_abandoned(session: Session) -> int:
-    """Delete a batch of the abandoned visitors with all that they did; how many. Expired sessions go first."""
+def forget_abandoned(session: Session, vault: Vault) -> int:
+    """Delete a batch of the abandoned visitors with all that they did and their keys; how many.
+
+    Expired sessions go first. The keys go before the commit: what a crash leaves then leads to nobody, and goes next.
+    """
     gone = [account.id for account in abandoned(session)]
-    session.execute(delete(EngagementEvent).where(EngagementEvent.person_id.in_(gone)))
+    with_keys = [account_id for account_id in gone if vault.state(account_id) == "present"]
+    forget(session, [person for each in with_keys if (person := person_of(session, vault, each)) is not None])
+    for account_id in with_keys:
+        vault.destroy(account_id)
     session.execute(delete(Account).where(Account.id.in_(gone)).execution_options(synchronize_session=False))
     return len(gone)

@@ -21,11 +21,22 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class Notice:
-    """The words a person agreed to. A changed text is a new version, and is asked for anew."""
+    """The words a person agreed to. A changed text is a new version, and is asked for anew.
+
+    Answers to an older version count no more, unless `accepts` says that the new text asks for nothing beyond it.
+    """
 
     version: int
     title: str
     text: str
+    accepts: int = 0
+    """The oldest version whose answers still count under this one; 0: none but its own."""
+
+    def __post_init__(self) -> None:
+        if not self.accepts:
+            object.__setattr__(self, "accepts", self.version)
+        if not 1 <= self.accepts <= self.version:
+            raise ValueError(f"a notice of version {self.version} cannot accept answers to version {self.accepts}")
 
     @property
     def digest(self) -> bytes:
@@ -33,7 +44,7 @@ class Notice:
         return sha256(f"{self.version}\n{self.title}\n{self.text}".encode()).digest()
 
 
-NOTICES: dict[Purpose, Notice] = {
+NOTICES: dict[Purpose, Notice] = {  # what is shown today; its digest is frozen in tests/backend/consent/notices.json
     Purpose.BEHAVIOUR: Notice(
         1,
         "Keep what I do",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from backend.deps import AsyncDb, Chain, Now, OptionalPersonOrVisitor
+from backend.consent.persons import person_of_async
+from backend.deps import AsyncDb, Chain, Now, OptionalPersonOrVisitor, VaultDep
 from backend.engagement import service
 from backend.engagement.schemas import BatchIn, BatchOut
 from backend.errors import Unavailable
@@ -15,7 +16,7 @@ router = APIRouter(prefix="/v1", tags=["engagement"])
 
 @router.post("/engagement")
 async def send_engagement(
-    db: AsyncDb, chain: Chain, person: OptionalPersonOrVisitor, now: Now, body: BatchIn
+    *, db: AsyncDb, chain: Chain, vault: VaultDep, person: OptionalPersonOrVisitor, now: Now, body: BatchIn
 ) -> BatchOut:
     """Report what happened: up to 500 events, in any order; an event that was sent before changes nothing.
 
@@ -27,9 +28,11 @@ async def send_engagement(
         head = await service.head_time(connection)
         if head is None:
             raise Unavailable("The mirror has not seen a block yet; send the batch again in a moment.", code="no_head")
+        account_id = None if person is None else person.account_id
         return await service.accept(
             connection,
-            account_id=None if person is None else person.account_id,
+            account_id=account_id,
+            person=None if account_id is None else await person_of_async(connection, vault, account_id),
             events=body.events,
             epoch=Calendar.from_parameters(chain.manifest.parameters).epoch_at(head),
             now=now,

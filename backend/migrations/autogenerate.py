@@ -50,7 +50,9 @@ def downgrade() -> None:
 def operations(metadata: MetaData) -> Iterator[ops.MigrateOperation]:
     """What creates every table in the order of their references, its indexes, and the SQL that it asks for."""
     for table in metadata.sorted_tables:
-        yield ops.CreateTableOp.from_table(table)
+        creation = ops.CreateTableOp.from_table(table)
+        creation.info = {}  # what a table says about itself is for the code, not for the database
+        yield creation
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             yield ops.CreateIndexOp.from_index(index)
         for statement in table.info.get("after", ()):

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 
 from backend.db import conninfo
-from backend.migrations.roles import ensure_roles
+from backend.migrations.roles import close_gate, ensure_roles
 from backend.models.base import SCHEMA
 
 FOLDER = Path(__file__).resolve().parent
@@ -88,9 +88,11 @@ def upgrade(admin_url: str) -> tuple[str | None, str]:
                 )
             command.upgrade(config(connection), "head")
             connection.commit()
-            return before, head()
     finally:
         engine.dispose()
+    with psycopg.connect(conninfo(admin_url), connect_timeout=10) as roles:
+        close_gate(roles)
+    return before, head()
 
 
 def main() -> int:

@@ -10,17 +10,30 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from backend.errors import WalletRequired
 from backend.models.base import Base, CreatedAt, Id
+from backend.models.marks import NotPersonal, OfAccount, marked
+from backend.vault import Sealed
 
 
 class Account(Base):
     """A person, known by the address that they sign with, or a visitor, who has none."""
 
     __tablename__ = "account"
-    __table_args__ = (CheckConstraint("octet_length(address) = 20", name="address_length"),)
+    __table_args__ = (
+        CheckConstraint("octet_length(address) = 20", name="address_length"),
+        marked(
+            OfAccount(
+                "your address, and since when you are here",
+                "until you erase it",
+                ("accounts", "consent.persons", "consent.reads", "consent.writes", "deps", "rewards.service"),
+            )
+        ),
+    )
 
     id: Mapped[Id]
     wallet: Mapped[bytes | None] = mapped_column("address", unique=True)
     created_at: Mapped[CreatedAt]
+    pseudonym: Mapped[bytes | None] = mapped_column(Sealed)
+    """The id under which the person's rows are kept behind the gate; made at the first that needs it."""
 
     @property
     def address(self) -> bytes:
@@ -34,7 +47,12 @@ class AuthSession(Base):
     """A signed-in browser or program. The token itself is with the person; here is its SHA-256."""
 
     __tablename__ = "auth_session"
-    __table_args__ = (CheckConstraint("octet_length(token_hash) = 32", name="token_hash_length"),)
+    __table_args__ = (
+        CheckConstraint("octet_length(token_hash) = 32", name="token_hash_length"),
+        marked(
+            OfAccount("your open sessions and what your browser calls itself", "until they end", ("accounts", "deps"))
+        ),
+    )
 
     id: Mapped[Id]
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
@@ -57,6 +75,7 @@ class SignInNonce(Base):
     """A nonce that was handed out and not used yet; using it is deleting it."""
 
     __tablename__ = "sign_in_nonce"
+    __table_args__ = (marked(NotPersonal("random numbers that were handed out; nothing says to whom")),)
 
     nonce: Mapped[str] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base, CreatedAt
+from backend.models.marks import NotPersonal, marked
 
 
 class Content(Base):
@@ -15,6 +16,7 @@ class Content(Base):
     __table_args__ = (
         CheckConstraint("octet_length(sha256) = 32", name="sha256_length"),
         CheckConstraint("size_bytes >= 0", name="size_is_positive"),
+        marked(NotPersonal("files by their content, which is public; nothing says who added them")),
     )
 
     cid: Mapped[str] = mapped_column(primary_key=True)

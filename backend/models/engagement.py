@@ -9,9 +9,10 @@ from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base
+from backend.models.marks import Gated, marked
 
 NOBODY = uuid.UUID(int=0)
-"""The person of an event that is counted without a name: no account has this id."""
+"""The person of an event that is counted without a name: no pseudonym is this."""
 
 
 class EngagementEvent(Base):
@@ -25,10 +26,11 @@ class EngagementEvent(Base):
         Index("ix_engagement_event_person", "person_id", text("received_at DESC")),
         Index("ix_engagement_event_epoch", "epoch", "work_id"),
         Index("ix_engagement_event_received", "received_at"),
+        marked(Gated("what you played, finished, skipped, liked and hid", "until you erase it")),
     )
 
     person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    """The account, or NOBODY. Part of the key so that nobody can take another person's event id."""
+    """The pseudonym of an account, or NOBODY. Part of the key so that nobody can take another person's event id."""
     event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     """Chosen by the client; the same id again is the same event. A hash of it in the rows of NOBODY."""
     work_id: Mapped[int]

@@ -10,6 +10,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base, CreatedAt
+from backend.models.marks import NotPersonal, marked
 from indexer.db import Uint256
 
 
@@ -17,7 +18,10 @@ class SplitRoot(Base):
     """A split root whose tree has been looked for; `complete` says whether every leaf of it is known."""
 
     __tablename__ = "split_root"
-    __table_args__ = (CheckConstraint("octet_length(root) = 32", name="root_length"),)
+    __table_args__ = (
+        CheckConstraint("octet_length(root) = 32", name="root_length"),
+        marked(NotPersonal("read from the chain and from public files")),
+    )
 
     root: Mapped[bytes] = mapped_column(primary_key=True)
     complete: Mapped[bool]
@@ -28,7 +32,10 @@ class SplitLeaf(Base):
     """One leaf of a root: `position` as the contract counts it, `(1 << depth) | path`, with at most 40 steps."""
 
     __tablename__ = "split_leaf"
-    __table_args__ = (CheckConstraint("octet_length(account) = 20", name="account_length"),)
+    __table_args__ = (
+        CheckConstraint("octet_length(account) = 20", name="account_length"),
+        marked(NotPersonal("holders of shares, read from public files that the chain commits to")),
+    )
 
     root: Mapped[bytes] = mapped_column(ForeignKey(SplitRoot.root, ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -40,7 +47,10 @@ class SplitProgress(Base):
     """One row: up to this block, which carried a split, every root has been looked for."""
 
     __tablename__ = "split_progress"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one_row"),
+        marked(NotPersonal("how far the chain was read")),
+    )
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     block_number: Mapped[int]

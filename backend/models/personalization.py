@@ -6,19 +6,20 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Identity
+from sqlalchemy import Identity
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.models.accounts import Account
 from backend.models.base import Base
+from backend.models.marks import Gated, NotPersonal, marked
 
 
 class FeedSettings(Base):
     """A person's own switches; no row means the defaults."""
 
     __tablename__ = "feed_settings"
+    __table_args__ = (marked(Gated("whether you switched your personal feed off", "until you erase it")),)
 
-    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     enabled: Mapped[bool]
     """False: the feed reads nothing about the person."""
     changed_at: Mapped[datetime]
@@ -28,6 +29,9 @@ class ModelSnapshot(Base):
     """An immutable model on disk; the newest row serves."""
 
     __tablename__ = "model_snapshot"
+    __table_args__ = (
+        marked(NotPersonal("sums over many people: which works go together, and no person's part in it")),
+    )
 
     version: Mapped[int] = mapped_column(Identity(), primary_key=True)
     folder: Mapped[str]

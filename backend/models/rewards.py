@@ -8,8 +8,9 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.models.accounts import Account
 from backend.models.base import Base
+from backend.models.marks import Gated, NotPersonal, marked
+from backend.vault import Sealed
 from indexer.db import Uint256
 
 
@@ -20,6 +21,7 @@ class RewardEpoch(Base):
     __table_args__ = (
         CheckConstraint("(scored_at IS NULL) = (log_sha256 IS NULL)", name="scored_whole"),
         CheckConstraint("(scored_at IS NULL) = (scores_sha256 IS NULL)", name="scores_whole"),
+        marked(NotPersonal("an epoch's figures, all published")),
     )
 
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -39,6 +41,7 @@ class RewardScore(Base):
     """A creator's score in an epoch, with the parts it was made of (units of backend.rewards.engine)."""
 
     __tablename__ = "reward_score"
+    __table_args__ = (marked(NotPersonal("creators' scores, all published in the epoch's file")),)
 
     epoch: Mapped[int] = mapped_column(ForeignKey(RewardEpoch.epoch), primary_key=True)
     creator: Mapped[bytes] = mapped_column(primary_key=True)
@@ -51,11 +54,15 @@ class RewardViewer(Base):
     """The pseudonym of a person in one epoch's published log; deleting the row makes it nobody's."""
 
     __tablename__ = "reward_viewer"
-    __table_args__ = (UniqueConstraint("epoch", "tag"),)
+    __table_args__ = (
+        UniqueConstraint("epoch", "tag"),
+        marked(Gated("under which name you are in each epoch's published log", "until you erase it")),
+    )
 
-    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     epoch: Mapped[int] = mapped_column(ForeignKey(RewardEpoch.epoch), primary_key=True)
-    salt: Mapped[bytes]
+    salt: Mapped[bytes] = mapped_column(Sealed)
+    """With it, who knows an address could find its tag: only the person's key opens it."""
     tag: Mapped[bytes]
     verified: Mapped[bool]
 
@@ -68,6 +75,7 @@ class RewardRoot(Base):
         UniqueConstraint("epoch", "token", "attempt"),
         Index("ix_reward_root_root", "root"),
         CheckConstraint("(root IS NULL) = (tree_sha256 IS NULL)", name="tree_whole"),
+        marked(NotPersonal("roots that are on the chain")),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -98,7 +106,11 @@ class RewardLeaf(Base):
     """A leaf of a root's tree: all that an account was ever awarded in the stream, and what this epoch added."""
 
     __tablename__ = "reward_leaf"
-    __table_args__ = (UniqueConstraint("root_id", "account"), Index("ix_reward_leaf_account", "account"))
+    __table_args__ = (
+        UniqueConstraint("root_id", "account"),
+        Index("ix_reward_leaf_account", "account"),
+        marked(NotPersonal("creators' rewards, all published in the tree's file")),
+    )
 
     root_id: Mapped[int] = mapped_column(ForeignKey(RewardRoot.id), primary_key=True)
     index: Mapped[int] = mapped_column(primary_key=True)

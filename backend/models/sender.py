@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from backend.models.base import Base
+from backend.models.marks import NotPersonal, marked
 from backend.sender.states import IN_FLIGHT, State
 from indexer.db import Uint256
 
@@ -31,6 +32,7 @@ class SenderAccount(Base):
     """One of the operator's accounts on one chain; its row is locked while a nonce is given out."""
 
     __tablename__ = "sender_account"
+    __table_args__ = (marked(NotPersonal("the operator's own accounts")),)
 
     chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     address: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
@@ -51,6 +53,7 @@ class OutboxIntent(Base):
         CheckConstraint("octet_length(sender) = 20 AND octet_length(target) = 20", "addresses"),
         Index("ix_outbox_intent_queued", "chain_id", "sender", "id", postgresql_where="state = 'queued'"),
         Index("ix_outbox_intent_in_flight", "chain_id", "sender", "nonce", postgresql_where=f"state IN ({_IN_FLIGHT})"),
+        marked(NotPersonal("the operator's own transactions")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -92,7 +95,10 @@ class OutboxTransaction(Base):
     """Signed bytes for an intent's nonce. Never deleted: any of them may be the one that is mined."""
 
     __tablename__ = "outbox_transaction"
-    __table_args__ = (UniqueConstraint("intent_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("intent_id", "number"),
+        marked(NotPersonal("the operator's own transactions")),
+    )
 
     hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     intent_id: Mapped[int] = mapped_column(ForeignKey("app.outbox_intent.id"))

@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, Identity, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base, CreatedAt
+from backend.models.marks import NotPersonal, marked
 from indexer.db import Uint256
 
 
@@ -17,6 +18,7 @@ class SignedOrder(Base):
         Index(None, "collection", "token_id", "number"),
         Index(None, "seller", "number"),
         CheckConstraint("octet_length(order_hash) = 32", name="hash_length"),
+        marked(NotPersonal("offers that their sellers signed to be public")),
     )
 
     order_hash: Mapped[bytes] = mapped_column(primary_key=True)

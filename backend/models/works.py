@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from backend.models.accounts import Account
 from backend.models.base import Base, CreatedAt, Id
 from backend.models.content import Content
+from backend.models.marks import OfAccount, marked
 
 
 class Draft(Base):
@@ -20,6 +21,13 @@ class Draft(Base):
     __table_args__ = (
         Index(None, "account_id", "id"),
         CheckConstraint("octet_length(content_hash) = 32 AND octet_length(salt) = 32", name="hash_lengths"),
+        marked(
+            OfAccount(
+                "works that you prepare, until you register them",
+                "until you erase them",
+                ("works", "content", "personalization.service", "shop", "payouts", "web"),
+            )
+        ),
     )
 
     id: Mapped[Id]

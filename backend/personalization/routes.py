@@ -8,7 +8,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from backend.deps import AccountOrVisitor, AsyncDb, CoreDep, DbSession, Now, OptionalPersonOrVisitor, PersonOrVisitor
+from backend.consent.persons import make_person, person_of_async
+from backend.consent.writes import set_feed_enabled
+from backend.deps import (
+    AccountOrVisitor,
+    AsyncDb,
+    CoreDep,
+    DbSession,
+    Now,
+    OptionalPersonOrVisitor,
+    PersonOrVisitor,
+    VaultDep,
+)
 from backend.personalization import service
 from backend.personalization.ranking import Ranked, slate
 from backend.personalization.schemas import Because, Feed, FeedItem, PersonalizationIn, PersonalizationOut, Terms
@@ -40,12 +51,13 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     """
     async with db.connection() as connection:
         shelf = await _window(request, core).shelf(connection, now=now, tick=time.monotonic())
-        past = service.Past((), frozenset(), frozenset(), frozenset())
+        past = service.NOTHING
         why_not: str | None = "You are not signed in."
         if person is not None:
-            why_not = (await service.allowed(connection, person=person.account_id)).why_not
-            if why_not is None:
-                past = await service.past(connection, person=person.account_id, now=now)
+            found, past = await service.taste(
+                connection, person=await person_of_async(connection, core.vault, person.account_id), now=now
+            )
+            why_not = found.why_not
     ranked = slate(shelf.catalogue, shelf.model, past.signals, hidden=past.hidden, limit=limit)
     return Feed(
         items=[_item(item, past, shelf.words) for item in ranked],
@@ -88,17 +100,18 @@ def _sentence(ranked: Ranked, because: list[Because]) -> str:
 
 
 @router.get("/me/personalization")
-async def get_personalization(db: AsyncDb, me: PersonOrVisitor) -> PersonalizationOut:
+async def get_personalization(db: AsyncDb, vault: VaultDep, me: PersonOrVisitor, now: Now) -> PersonalizationOut:
     """Your off switch, and the two consents that a personal feed needs."""
     async with db.connection() as connection:
-        found = await service.allowed(connection, person=me.account_id)
+        person = await person_of_async(connection, vault, me.account_id)
+        found = await service.allowed(connection, person=person, now=now)
     return PersonalizationOut(enabled=found.enabled, behaviour=found.behaviour, content_taste=found.content_taste)
 
 
 @router.put("/me/personalization")
 def set_personalization(
-    session: DbSession, me: AccountOrVisitor, now: Now, body: PersonalizationIn
+    session: DbSession, vault: VaultDep, me: AccountOrVisitor, now: Now, body: PersonalizationIn
 ) -> PersonalizationIn:
     """Switch your personal feed off or on. It acts on the next request."""
-    service.set_enabled(session, account_id=me.id, enabled=body.enabled, now=now)
+    set_feed_enabled(session, person=make_person(session, vault, me.id), enabled=body.enabled, now=now)
     return body

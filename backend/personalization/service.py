@@ -15,14 +15,12 @@ import numpy as np
 import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
-from sqlalchemy import select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.consent.purposes import Purpose
-from backend.consent.service import allows_sql
-from backend.models.engagement import NOBODY
-from backend.models.personalization import FeedSettings, ModelSnapshot
+from backend.consent import reads
+from backend.consent.gate import read, read_async
+from backend.models.personalization import ModelSnapshot
 from backend.personalization import linear, snapshots
 from backend.personalization.linear import ItemItem
 from backend.personalization.ranking import TREND_HALF_LIFE_S, Catalogue, Signal, decayed
@@ -30,8 +28,6 @@ from backend.personalization.signals import FINISHED_BPS, EventKind, clip, signa
 
 log = structlog.get_logger()
 
-HISTORY_LIMIT = 500
-"""How many of a person's newest events are read for a slate."""
 TREND_WINDOW_S = 5 * TREND_HALF_LIFE_S
 """Older events would weigh less than 1/32 and are not counted in the trend."""
 REFRESH_S = 2.0
@@ -39,24 +35,6 @@ REFRESH_S = 2.0
 POSITIVE_FROM = 0.5
 """A work counts as liked by a person when its signals sum to this or more."""
 ACTIVE = 0
-
-_MAY_READ = f"""
-    COALESCE((SELECT enabled FROM app.feed_settings s WHERE s.account_id = e.person_id), true)
-    AND {allows_sql(Purpose.BEHAVIOUR, "e.person_id")} AND {allows_sql(Purpose.CONTENT_TASTE, "e.person_id")}
-"""
-
-_HISTORY = f"""
-SELECT e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at
-FROM app.engagement_event e
-WHERE e.person_id = %(person)s AND {_MAY_READ}
-ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
-"""
-
-_ALLOWED = f"""
-SELECT COALESCE((SELECT enabled FROM app.feed_settings s WHERE s.account_id = %(person)s), true) AS enabled,
-       {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AS behaviour,
-       {allows_sql(Purpose.CONTENT_TASTE, "%(person)s::uuid")} AS content_taste
-"""
 
 
 @dataclass(frozen=True)
@@ -66,14 +44,17 @@ class Allowed:
     enabled: bool
     behaviour: bool
     content_taste: bool
+    frozen: bool = False
 
     @property
     def personal(self) -> bool:
-        return self.enabled and self.behaviour and self.content_taste
+        return self.why_not is None
 
     @property
     def why_not(self) -> str | None:
         """In a person's words, why the feed is not personal; None when it is."""
+        if self.frozen:
+            return "You had your data frozen."
         if not self.enabled:
             return "You switched personalization off."
         if not self.behaviour:
@@ -93,16 +74,34 @@ class Past:
     hidden: frozenset[int]
 
 
-async def allowed(connection: AsyncConnection[DictRow], *, person: uuid.UUID) -> Allowed:
+NOTHING = Past((), frozenset(), frozenset(), frozenset())
+STRANGER = Allowed(enabled=True, behaviour=False, content_taste=False)
+"""Somebody who never answered anything."""
+
+
+async def allowed(connection: AsyncConnection[DictRow], *, person: uuid.UUID | None, now: datetime) -> Allowed:
     """The person's switches and consents, as they are now."""
-    row = await (await connection.execute(_ALLOWED, {"person": person})).fetchone()
-    assert row is not None
-    return Allowed(**row)
+    if person is None:
+        return STRANGER
+    ((status,),) = await read_async(connection, (reads.FEED_STATUS, {}), person=person, now=now)
+    return Allowed(**status)
 
 
-async def past(connection: AsyncConnection[DictRow], *, person: uuid.UUID, now: datetime) -> Past:
-    """The person's history; empty unless consent holds in this very statement (promise V11)."""
-    rows = await (await connection.execute(_HISTORY, {"person": person})).fetchall()
+async def taste(
+    connection: AsyncConnection[DictRow], *, person: uuid.UUID | None, now: datetime
+) -> tuple[Allowed, Past]:
+    """What may be read about the person, and their history; it is empty unless consent holds in the very statement
+    that reads it (promise V11)."""
+    if person is None:
+        return STRANGER, NOTHING
+    (status,), history = await read_async(
+        connection, (reads.FEED_STATUS, {}), (reads.FEED_HISTORY, {}), person=person, now=now
+    )
+    return Allowed(**status), past(history, now)
+
+
+def past(rows: Sequence[DictRow], now: datetime) -> Past:
+    """A history as the ranking takes it, from rows with the newest first."""
     signals, finished, liked, hidden = [], set(), set(), set()
     for row in rows:
         kind, work_id = EventKind(row["kind"]), int(row["work_id"])
@@ -142,12 +141,6 @@ WHERE w.work_id > 0 AND w.status = {ACTIVE}
 ORDER BY w.work_id
 """
 
-_TREND = """
-SELECT person_id, work_id, kind, duration_ms, completion_bps, received_at, count(*) AS times
-FROM app.engagement_event WHERE received_at > %(since)s
-GROUP BY person_id, work_id, kind, duration_ms, completion_bps, received_at
-"""
-
 
 def trend(rows: Sequence[DictRow], now: datetime) -> dict[int, float]:
     """Work -> decayed sum of positive signals; what people turned away from does not trend.
@@ -155,12 +148,12 @@ def trend(rows: Sequence[DictRow], now: datetime) -> dict[int, float]:
     Each person moves a work by CLIP at most, however much they send. All visitors without a name are one person here:
     nothing tells a thousand of them from one that calls a thousand times.
     """
-    by_person: dict[tuple[uuid.UUID, int], float] = {}
+    by_person: dict[tuple[int, int], float] = {}
     for row in rows:
         value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
         if value > 0:
             age = (now - row["received_at"]).total_seconds()
-            pair = row["person_id"], row["work_id"]
+            pair = row["who"], row["work_id"]
             by_person[pair] = by_person.get(pair, 0.0) + row["times"] * value * decayed(age, TREND_HALF_LIFE_S)
     sums: dict[int, float] = {}
     for (_, work_id), value in by_person.items():
@@ -194,7 +187,8 @@ class Window:
     async def _read(self, connection: AsyncConnection[DictRow], now: datetime) -> Shelf:
         works = await (await connection.execute(_WORKS)).fetchall()
         since = now - timedelta(seconds=TREND_WINDOW_S)
-        trending = trend(await (await connection.execute(_TREND, {"since": since})).fetchall(), now)
+        (rows,) = await read_async(connection, (reads.FEED_TREND, {"since": since}), now=now)
+        trending = trend(rows, now)
         newest = await (
             await connection.execute("SELECT version, folder FROM app.model_snapshot ORDER BY version DESC LIMIT 1")
         ).fetchone()
@@ -213,21 +207,13 @@ class Window:
         return Shelf(catalogue, words, model, version)
 
 
-# -- training and settings, sync
+# -- training, sync
 
 
-_PAIRS = f"""
-SELECT e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, count(*) AS times
-FROM app.engagement_event e
-WHERE e.person_id <> :nobody AND {_MAY_READ}
-GROUP BY e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps
-"""
-
-
-def positive_pairs(session: Session) -> list[tuple[uuid.UUID, int]]:
+def positive_pairs(session: Session, *, now: datetime) -> list[tuple[uuid.UUID, int]]:
     """(person, work) where the signals of a person who allows it sum to POSITIVE_FROM or more; sorted."""
     sums: dict[tuple[uuid.UUID, int], float] = {}
-    for row in session.execute(text(_PAIRS), {"nobody": NOBODY}):
+    for row in read(session, reads.TRAINING_PAIRS, now=now):
         value = signal(EventKind(row.kind), row.duration_ms, row.completion_bps) * row.times
         sums[row.person_id, row.work_id] = sums.get((row.person_id, row.work_id), 0.0) + value
     return sorted(pair for pair, value in sums.items() if value >= POSITIVE_FROM)
@@ -236,11 +222,15 @@ def positive_pairs(session: Session) -> list[tuple[uuid.UUID, int]]:
 def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05) -> ModelSnapshot | None:
     """Fit the item-item model on what people allow and make it the one that serves.
 
-    Returns None when there is nothing to learn from, or less than `growth` has changed since the newest snapshot.
+    Returns None when there is nothing to learn from, or less than `growth` of what may be learned from has changed
+    since the newest snapshot: the persons' rows are read only when they are used.
     """
-    pairs = positive_pairs(session)
+    ((events,),) = read(session, reads.TRAINING_SIZE, now=now)
     newest = session.scalars(select(ModelSnapshot).order_by(ModelSnapshot.version.desc()).limit(1)).first()
-    if not pairs or (newest is not None and abs(len(pairs) - newest.pairs) < growth * max(newest.pairs, 1)):
+    if newest is not None and abs(events - newest.metrics["events"]) < growth * max(newest.metrics["events"], 1):
+        return None
+    pairs = positive_pairs(session, now=now) if events else []
+    if not pairs:
         return None
     numbers = {person: i for i, person in enumerate(sorted({person for person, _ in pairs}))}
     people = np.array([numbers[person] for person, _ in pairs], dtype=np.int64)
@@ -251,19 +241,14 @@ def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05
         folder=snapshots.write(models, model),
         pairs=len(pairs),
         works=len(model.work_ids),
-        metrics={"people": len(numbers), "entries": int(model.matrix.nnz), "fit_s": time.perf_counter() - started},
+        metrics={
+            "events": events,
+            "people": len(numbers),
+            "entries": int(model.matrix.nnz),
+            "fit_s": time.perf_counter() - started,
+        },
         created_at=now,
     )
     session.add(snapshot)
     session.flush()
     return snapshot
-
-
-def set_enabled(session: Session, *, account_id: uuid.UUID, enabled: bool, now: datetime) -> None:
-    """Switch a person's personalization on or off; the next request follows."""
-    row = {"enabled": enabled, "changed_at": now}
-    session.execute(
-        insert(FeedSettings)
-        .values(account_id=account_id, **row)
-        .on_conflict_do_update(index_elements=[FeedSettings.account_id], set_=row)
-    )

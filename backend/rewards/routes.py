@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 from backend.chain import ChainInfo, Token, decode_error
 from backend.content.routes import Store
 from backend.content.service import read_by_sha256
-from backend.deps import Chain, CurrentAccount, DbSession
+from backend.deps import Chain, CurrentAccount, DbSession, Now, VaultDep
 from backend.errors import NotFound, Unavailable
 from backend.intents import Intent, call_intent
 from backend.mirror import ChainHead, Head
 from backend.models.content import Content
-from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore, RewardViewer
+from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.rewards import claims, epochs, service, streams
 from backend.rewards.engine import BPS
@@ -112,15 +112,17 @@ def get_reward_epoch(
 def get_my_counted_events(
     *,
     session: DbSession,
+    vault: VaultDep,
     me: CurrentAccount,
     store: Store,
+    now: Now,
     epoch: EpochNumber,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> CountedEvents:
     """Your own events in an epoch's log, each with the proof that it was counted. Only you are told which are yours."""
     row = session.get(RewardEpoch, epoch)
-    person = session.get(RewardViewer, (me.id, epoch))
+    person = service.mine(session, vault, me.id, epoch, now=now)
     if row is None or person is None or row.log_sha256 is None or row.log_root is None:
         raise NotFound(
             f"Nothing of yours is in the log of epoch {epoch}.", code="epoch_log_empty", title="Nothing of yours"
@@ -136,13 +138,12 @@ def get_my_counted_events(
         (index, event) for index, event in enumerate(events) if event.viewer == person.tag and event.event_id > after
     ]
     shown, following = page(mine[: limit + 1], limit, lambda each: encode_cursor("reward-log", each[1].event_id.hex()))
-    own_ids = service.own_ids(session, person)
     items = []
     for index, event in shown:
         proof = tree.proof(index)
         items.append(
             CountedEvent(
-                id=own_ids.get(event.event_id),
+                id=person.ids.get(event.event_id),
                 logged_as=event.event_id,
                 work_id=event.work_id,
                 kind=event.kind,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import structlog
 from sqlalchemy import ARRAY, any_, cast, func, or_, select, text
@@ -20,12 +20,13 @@ from sqlalchemy.orm import Session
 
 from backend import mirror
 from backend.chain import ChainInfo, encode_call
-from backend.consent.purposes import Purpose
-from backend.consent.service import allows_sql
+from backend.consent import reads
+from backend.consent.gate import read
+from backend.consent.persons import everybody, person_of
+from backend.consent.writes import keep_viewers
 from backend.content import service as content
 from backend.content.media import TEXT
 from backend.content.store import ContentStore
-from backend.models.engagement import EngagementEvent
 from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore, RewardViewer
 from backend.models.sender import OutboxIntent
 from backend.rewards import engine, epochs, payers, streams
@@ -34,6 +35,7 @@ from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Rewards
 from backend.rewards.terms import Terms, raw
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
+from backend.vault import Place, Vault, place
 from indexer.db import Uint256
 from indexer.models import block, view
 from indexer.types import Epoch
@@ -52,15 +54,6 @@ PROPOSE, FINALIZE, APPROVE = "reward_propose", "reward_finalize", "reward_approv
 """Kinds of outbox intents, see publishing.py."""
 WITHDRAWN = "withdrawn"
 """Void: the root was rejected and the operator let it go; its epoch rewards nobody in this stream."""
-
-_EVENTS = text(f"""
-    SELECT a.id, a.address, e.event_id, e.work_id, e.kind, e.duration_ms, e.completion_bps
-    FROM app.engagement_event e JOIN app.account a ON a.id = e.person_id
-    WHERE e.epoch = :epoch AND a.address IS NOT NULL AND e.person_id IN (
-        SELECT p.person_id FROM (SELECT DISTINCT person_id FROM app.engagement_event WHERE epoch = :epoch) p
-        WHERE {allows_sql(Purpose.BEHAVIOUR, "p.person_id")}
-    )
-""")
 
 
 def alone(session: Session) -> bool:
@@ -107,6 +100,7 @@ def score(
     session: Session,
     store: ContentStore,
     chain: ChainInfo,
+    vault: Vault,
     epoch: int,
     *,
     now: datetime,
@@ -122,26 +116,31 @@ def score(
     """
     head = mirror.head(session)
     row = session.get_one(RewardEpoch, epoch, with_for_update=True)
-    all_found = session.execute(_EVENTS, {"epoch": epoch}).all()
+    all_found = _events(session, vault, epoch, now=now)
     clusters = engine.clusters(links)
-    everything = _works(session, {each.work_id for each in all_found})
-    found = [each for each in all_found if not _own(bytes(each.address), each.work_id, everything, clusters)]
+    everything = _works(session, {each.work_id for _, each in all_found})
+    found = [(who, each) for who, each in all_found if not _own(who.address, each.work_id, everything, clusters)]
     people: dict[bytes, RewardViewer] = {}
-    for account_id, address in sorted({(each.id, bytes(each.address)) for each in found}):
-        own = salt()
-        people[address] = RewardViewer(
-            account_id=account_id, epoch=epoch, salt=own, tag=epochs.tag(epoch, address, own), verified=False
+    salts: dict[bytes, bytes] = {}
+    for who in sorted({who for who, _ in found}, key=lambda who: who.account_id):
+        own = salts[who.address] = salt()
+        people[who.address] = RewardViewer(
+            person_id=who.person_id,
+            epoch=epoch,
+            salt=vault.seal(who.account_id, own, viewer_salt(who.person_id, epoch)),
+            tag=epochs.tag(epoch, who.address, own),
+            verified=False,
         )
     events = epochs.ordered(
         engine.Signal(
-            epochs.logged_id(each.event_id.bytes, people[bytes(each.address)].salt),
-            people[bytes(each.address)].tag,
+            epochs.logged_id(each.event_id.bytes, salts[who.address]),
+            people[who.address].tag,
             each.work_id,
             each.kind,
             each.duration_ms,
             each.completion_bps,
         )
-        for each in found
+        for who, each in found
     )
     seen = {event.work_id for event in events}
     creators = {work_id: creator for work_id, creator in everything.creators.items() if work_id in seen}
@@ -162,7 +161,7 @@ def score(
     )
     for file in (log_file, scores_file):
         content.keep(session, store, [file], TEXT)
-    session.add_all(people.values())
+    keep_viewers(session, list(people.values()))
     session.add_all(
         RewardScore(epoch=epoch, creator=creator, voice=parts.voice, value=parts.value, viewers=parts.viewers)
         for creator, parts in scores.items()
@@ -173,6 +172,31 @@ def score(
     session.flush()
     log.info("rewards.scored", epoch=epoch, events=len(events), people=len(people), creators=len(scores))
     return row
+
+
+class Viewer(NamedTuple):
+    """A person with an address, whose events may count."""
+
+    person_id: uuid.UUID
+    account_id: uuid.UUID
+    address: bytes
+
+
+def _events(session: Session, vault: Vault, epoch: int, *, now: datetime) -> list[tuple[Viewer, Any]]:
+    """The epoch's events of everybody who allows it and has an address, each with who it was."""
+    rows = read(session, reads.REWARD_EVENTS, now=now, epoch=epoch)
+    wanted = {row.person_id for row in rows}
+    known = {
+        each.person_id: Viewer(each.person_id, each.account_id, each.address)
+        for each in (everybody(session, vault) if wanted else ())
+        if each.person_id in wanted and each.address is not None
+    }
+    return [(known[row.person_id], row) for row in rows if row.person_id in known]
+
+
+def viewer_salt(person: uuid.UUID, epoch: int) -> Place:
+    """Where the salt of a person's name in an epoch is sealed."""
+    return place(RewardViewer.salt, f"{person}/{epoch}")
 
 
 def _works(session: Session, work_ids: set[int]) -> Works:
@@ -215,11 +239,27 @@ def verified(
     return set(engine.trust_by_fees(payments, minimum=terms.voice.fee, cluster_of=clusters))
 
 
-def own_ids(session: Session, person: RewardViewer) -> dict[bytes, uuid.UUID]:
-    """A person's events of an epoch: the name in the log, and the id that the client gave."""
-    mine = (EngagementEvent.person_id == person.account_id, EngagementEvent.epoch == person.epoch)
-    found = session.scalars(select(EngagementEvent.event_id).where(*mine))
-    return {epochs.logged_id(event_id.bytes, person.salt): event_id for event_id in found}
+class Mine(NamedTuple):
+    """A person in an epoch's log: the name there, and the client's id for each event's name."""
+
+    tag: bytes
+    salt: bytes
+    verified: bool
+    ids: Mapping[bytes, uuid.UUID]
+
+
+def mine(session: Session, vault: Vault, account_id: uuid.UUID, epoch: int, *, now: datetime) -> Mine | None:
+    """What an epoch's log has of a person, for that person; None when nothing."""
+    person = person_of(session, vault, account_id)
+    if person is None:
+        return None
+    rows = read(session, reads.MY_VIEWER, person=person, now=now, epoch=epoch)
+    if not rows:
+        return None
+    salt = vault.unseal(account_id, rows[0].salt, viewer_salt(person, epoch))
+    found = read(session, reads.MY_EVENT_IDS, person=person, now=now, epoch=epoch)
+    ids = {epochs.logged_id(row.event_id.bytes, salt): row.event_id for row in found}
+    return Mine(bytes(rows[0].tag), salt, rows[0].verified, ids)
 
 
 # --- 3. plan ----------------------------------------------------------------------------------------------------------

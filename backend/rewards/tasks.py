@@ -18,6 +18,7 @@ from backend.models.rewards import RewardEpoch
 from backend.rewards import service, streams
 from backend.rewards.terms import Terms
 from backend.sender.tasks import operator_sender, sweep
+from backend.vault import Vault
 from backend.worker import celery, core, task_session
 
 log = structlog.get_logger(__name__)
@@ -32,17 +33,21 @@ def tick() -> None:
     sender = operator_sender()
     shared = core()
     operator = sender.key.address_bytes if sender else None
-    if advance(task_session, open_store(shared.settings), shared.chain, operator=operator, now=shared.clock()):
+    if advance(
+        task_session, open_store(shared.settings), shared.chain, shared.vault, operator=operator, now=shared.clock()
+    ):
         sweep.delay()
 
 
-def advance(unit: Unit, store: ContentStore, chain: ChainInfo, *, operator: bytes | None, now: datetime) -> bool:
+def advance(
+    unit: Unit, store: ContentStore, chain: ChainInfo, vault: Vault, *, operator: bytes | None, now: datetime
+) -> bool:
     """Do what is due; whether something was queued for the sender. Without an operator nothing is published."""
     terms = Terms.of(chain)
     try:
         while _step(unit, lambda session: _fix(session, terms, now)):
             pass
-        while _step(unit, lambda session: _score(session, store, chain, now)):
+        while _step(unit, lambda session: _score(session, store, chain, vault, now)):
             pass
     except Unavailable:  # the mirror is empty: there is no chain's clock yet
         return False
@@ -68,12 +73,12 @@ def _fix(session: Session, terms: Terms, now: datetime) -> bool:
     return epoch is not None
 
 
-def _score(session: Session, store: ContentStore, chain: ChainInfo, now: datetime) -> bool:
+def _score(session: Session, store: ContentStore, chain: ChainInfo, vault: Vault, now: datetime) -> bool:
     epoch = session.scalar(
         select(RewardEpoch.epoch).where(RewardEpoch.scored_at.is_(None)).order_by(RewardEpoch.epoch).limit(1)
     )
     if epoch is not None:
-        service.score(session, store, chain, epoch, now=now)
+        service.score(session, store, chain, vault, epoch, now=now)
     return epoch is not None
 
 

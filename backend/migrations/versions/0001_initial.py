@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_26a9679b"
+revision = "0001_62739b45"
 down_revision = None
 
 
@@ -18,9 +18,35 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("address", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("pseudonym", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("octet_length(address) = 20", name=op.f("ck_account_address_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
         sa.UniqueConstraint("address", name=op.f("uq_account_address")),
+        schema="app",
+    )
+    op.create_table(
+        "consent_receipt",
+        sa.Column("number", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("granted", sa.Boolean(), nullable=False),
+        sa.Column("notice_version", sa.BigInteger(), nullable=False),
+        sa.Column("notice_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("commitment", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("octet_length(commitment) = 32", name=op.f("ck_consent_receipt_commitment_length")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_consent_receipt")),
+        sa.UniqueConstraint("record_id", name=op.f("uq_consent_receipt_record_id")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_consent_receipt_person_id_purpose"),
+        "consent_receipt",
+        ["person_id", "purpose", sa.literal_column("number DESC")],
+        unique=False,
         schema="app",
     )
     op.create_table(
@@ -36,6 +62,20 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index(op.f("ix_content_sha256"), "content", ["sha256"], unique=False, schema="app")
+    op.create_table(
+        "data_use",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("reader", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("times", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("times > 0", name=op.f("ck_data_use_times_are_positive")),
+        sa.PrimaryKeyConstraint("person_id", "day", "reader", "purpose", name=op.f("pk_data_use")),
+        schema="app",
+    )
+    op.execute("ALTER TABLE app.data_use SET (fillfactor = 70)")
     op.create_table(
         "engagement_event",
         sa.Column("person_id", sa.Uuid(), nullable=False),
@@ -62,6 +102,14 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index("ix_engagement_event_received", "engagement_event", ["received_at"], unique=False, schema="app")
+    op.create_table(
+        "feed_settings",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_feed_settings")),
+        schema="app",
+    )
     op.create_table(
         "model_snapshot",
         sa.Column("version", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -144,6 +192,13 @@ def upgrade() -> None:
         unique=False,
         schema="app",
         postgresql_where="state = 'queued'",
+    )
+    op.create_table(
+        "restriction",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_restriction")),
+        schema="app",
     )
     op.create_table(
         "reward_epoch",
@@ -249,28 +304,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_auth_session_account_id"), "auth_session", ["account_id"], unique=False, schema="app")
     op.create_index(op.f("ix_auth_session_expires_at"), "auth_session", ["expires_at"], unique=False, schema="app")
     op.create_table(
-        "consent_receipt",
-        sa.Column("number", sa.BigInteger(), sa.Identity(always=False), nullable=False),
-        sa.Column("account_id", sa.Uuid(), nullable=False),
-        sa.Column("purpose", sa.Text(), nullable=False),
-        sa.Column("granted", sa.Boolean(), nullable=False),
-        sa.Column("notice_version", sa.BigInteger(), nullable=False),
-        sa.Column("notice_digest", sa.LargeBinary(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["app.account.id"], name=op.f("fk_consent_receipt_account_id_account"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_consent_receipt")),
-        schema="app",
-    )
-    op.create_index(
-        op.f("ix_consent_receipt_account_id_purpose"),
-        "consent_receipt",
-        ["account_id", "purpose", sa.literal_column("number DESC")],
-        unique=False,
-        schema="app",
-    )
-    op.create_table(
         "draft",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -300,17 +333,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_draft_account_id_id"), "draft", ["account_id", "id"], unique=False, schema="app")
     op.create_index(op.f("ix_draft_content_hash"), "draft", ["content_hash"], unique=False, schema="app")
-    op.create_table(
-        "feed_settings",
-        sa.Column("account_id", sa.Uuid(), nullable=False),
-        sa.Column("enabled", sa.Boolean(), nullable=False),
-        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["app.account.id"], name=op.f("fk_feed_settings_account_id_account"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_feed_settings")),
-        schema="app",
-    )
     op.create_table(
         "idempotent_answer",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -407,18 +429,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "reward_viewer",
-        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("tag", sa.LargeBinary(), nullable=False),
         sa.Column("verified", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["account_id"], ["app.account.id"], name=op.f("fk_reward_viewer_account_id_account"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
             ["epoch"], ["app.reward_epoch.epoch"], name=op.f("fk_reward_viewer_epoch_reward_epoch")
         ),
-        sa.PrimaryKeyConstraint("account_id", "epoch", name=op.f("pk_reward_viewer")),
+        sa.PrimaryKeyConstraint("person_id", "epoch", name=op.f("pk_reward_viewer")),
         sa.UniqueConstraint("epoch", "tag", name=op.f("uq_reward_viewer_epoch_tag")),
         schema="app",
     )
@@ -459,9 +478,7 @@ def downgrade() -> None:
     op.drop_table("reward_root", schema="app")
     op.drop_table("outbox_transaction", schema="app")
     op.drop_table("idempotent_answer", schema="app")
-    op.drop_table("feed_settings", schema="app")
     op.drop_table("draft", schema="app")
-    op.drop_table("consent_receipt", schema="app")
     op.drop_table("auth_session", schema="app")
     op.drop_table("split_root", schema="app")
     op.drop_table("split_progress", schema="app")
@@ -469,8 +486,12 @@ def downgrade() -> None:
     op.drop_table("sign_in_nonce", schema="app")
     op.drop_table("sender_account", schema="app")
     op.drop_table("reward_epoch", schema="app")
+    op.drop_table("restriction", schema="app")
     op.drop_table("outbox_intent", schema="app")
     op.drop_table("model_snapshot", schema="app")
+    op.drop_table("feed_settings", schema="app")
     op.drop_table("engagement_event", schema="app")
+    op.drop_table("data_use", schema="app")
     op.drop_table("content", schema="app")
+    op.drop_table("consent_receipt", schema="app")
     op.drop_table("account", schema="app")

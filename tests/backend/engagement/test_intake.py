@@ -41,7 +41,7 @@ def send(client: Client, *events: dict[str, Any]) -> dict[str, Any]:
 
 
 def rows(urls: DatabaseUrls) -> list[Any]:
-    engine = create_engine(urls.backend)
+    engine = create_engine(urls.admin)
     with engine.connect() as connection:
         found = list(connection.execute(text("SELECT * FROM app.engagement_event ORDER BY event_id")))
     engine.dispose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
+from backend.consent.gate import entered
 from backend.deps import Core
+from backend.models.consent import ConsentReceipt
 from backend.models.engagement import NOBODY
 from backend.models.personalization import ModelSnapshot
 from backend.personalization import service, snapshots
@@ -21,6 +24,7 @@ from backend.personalization.linear import fit
 from backend.personalization.ranking import TREND_HALF_LIFE_S
 from backend.personalization.signals import CLIP
 from backend.settings import Settings
+from backend.vault import SEALED
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
 
@@ -39,24 +43,32 @@ def core(settings: Settings, clock: Clock) -> Core:
     return Core(settings, clock)
 
 
+def answer(session: Session, person: uuid.UUID, purpose: str, granted: bool = True) -> None:
+    """An answer to the first notice, of a person who has no account: a pseudonym is all that the feed knows."""
+    session.add(
+        ConsentReceipt(
+            record_id=uuid.uuid4(),
+            person_id=person,
+            purpose=purpose,
+            granted=granted,
+            notice_version=1,
+            notice_digest=b"",
+            at=datetime.now(UTC),
+            salt=SEALED,
+            document=SEALED,
+            commitment=bytes(32),
+        )
+    )
+
+
 @pytest.fixture
 def trained(core: Core, mirror: Mirror) -> ModelSnapshot:
     """A model of 40 people of two tastes, works 1 to 5 and 6 to 10, who all allow what it needs."""
-    with core.database.session() as session:
+    with core.database.session() as session, entered(session):
         for person in range(40):
             account = uuid.UUID(int=1000 + person)
-            session.execute(
-                text("INSERT INTO app.account (id, address) VALUES (:id, :address)"),
-                {"id": account, "address": account.bytes + bytes(4)},
-            )
             for purpose in ("behaviour", "content_taste"):
-                session.execute(
-                    text(
-                        "INSERT INTO app.consent_receipt (account_id, purpose, granted, notice_version, notice_digest,"
-                        " at) VALUES (:account, :purpose, true, 1, '', now())"
-                    ),
-                    {"account": account, "purpose": purpose},
-                )
+                answer(session, account, purpose)
             for work in range(1, 11):
                 if (work <= 5) == (person % 2 == 0) and work % 5 != person % 5:
                     session.execute(
@@ -135,7 +147,7 @@ class TestTrend:
     def test_ten_thousand_likes_without_a_name_move_a_work_as_two_of_one_person(
         self, client: Client, mirror: Mirror, clock: Clock, core: Core
     ) -> None:
-        with core.database.session() as session:
+        with core.database.session() as session, entered(session):
             session.execute(
                 text(
                     "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
@@ -146,6 +158,7 @@ class TestTrend:
                 {"nobody": NOBODY, "now": clock()},
             )
             for person, work in ((1, 2), (2, 2), (3, 2)):
+                answer(session, uuid.UUID(int=person), "behaviour")
                 session.execute(
                     text(
                         "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
@@ -160,10 +173,7 @@ class TestTrend:
     def rows(self, clock: Clock, *times: tuple[int, int, int]) -> list[dict[str, Any]]:
         """(person, work, likes)."""
         like = {"kind": "like", "duration_ms": 0, "completion_bps": 0, "received_at": clock()}
-        return [
-            like | {"person_id": uuid.UUID(int=person), "work_id": work, "times": count}
-            for person, work, count in times
-        ]
+        return [like | {"who": person, "work_id": work, "times": count} for person, work, count in times]
 
     def test_a_work_moves_by_the_clip_a_person_and_all_nameless_visitors_are_one(self, clock: Clock) -> None:
         rows = self.rows(clock, (0, 1, 10_000), (0, 1, 1), (7, 2, 1), (8, 2, 500), (9, 2, 1))
@@ -225,15 +235,10 @@ class TestOff:
 class TestTraining:
     def test_v11_a_person_who_withdrew_is_not_learned_from(self, core: Core, trained: ModelSnapshot) -> None:
         with core.database.session() as session:
-            before = len(service.positive_pairs(session))
-            session.execute(
-                text(
-                    "INSERT INTO app.consent_receipt (account_id, purpose, granted, notice_version, notice_digest, at)"
-                    " VALUES (:account, 'content_taste', false, 1, '', now())"
-                ),
-                {"account": uuid.UUID(int=1000)},
-            )
-            assert before - len(service.positive_pairs(session)) == 4
+            before = len(service.positive_pairs(session, now=core.clock()))
+            with entered(session):
+                answer(session, uuid.UUID(int=1000), "content_taste", granted=False)
+            assert before - len(service.positive_pairs(session, now=core.clock())) == 4
         core.database.dispose()
 
     def test_nothing_new_makes_no_new_model(self, core: Core, trained: ModelSnapshot) -> None:

@@ -21,6 +21,8 @@ from sqlalchemy.orm import Session
 
 from backend.chain import encode_call
 from backend.consent import service as consent
+from backend.consent.gate import entered
+from backend.consent.persons import make_person
 from backend.consent.purposes import Purpose
 from backend.content.service import open_store, read_by_sha256
 from backend.models.accounts import Account
@@ -39,6 +41,7 @@ from backend.sender.service import Effect, enqueue
 from backend.sender.states import State
 from backend.sender.sweeper import Sender
 from backend.settings import Settings
+from backend.vault import Vault
 from stack.postgres import DatabaseUrls
 from stack.supervisor import operator_key
 from tests.backend.conftest import Client
@@ -61,6 +64,7 @@ class Stage(Live):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.vault = Vault.open(self.settings)
         self.key = load(chain_id=31337, key=operator_key())
         self.sender = Sender(
             engine=self.engine,
@@ -111,11 +115,20 @@ class Stage(Live):
                 account = Account(wallet=address)
                 session.add(account)
                 session.flush()
-                consent.record(session, account_id=account.id, purpose=Purpose.BEHAVIOUR, granted=True, at=now)
-            for work in works:
-                session.add(
+                consent.record(
+                    session,
+                    self.vault,
+                    account_id=account.id,
+                    purpose=Purpose.BEHAVIOUR,
+                    granted=True,
+                    at=now,
+                    by=consent.controller(self.settings),
+                )
+            person = make_person(session, self.vault, account.id)
+            with entered(session):
+                session.add_all(
                     EngagementEvent(
-                        person_id=account.id,
+                        person_id=person,
                         event_id=uuid.uuid4(),
                         work_id=work,
                         kind="watch",
@@ -126,6 +139,7 @@ class Stage(Live):
                         epoch=epoch,
                         digest=bytes(32),
                     )
+                    for work in works
                 )
 
     # the installation
@@ -140,6 +154,7 @@ class Stage(Live):
             self.unit,
             open_store(self.settings),
             self.info,
+            self.vault,
             operator=self.key.address_bytes,
             now=datetime.now(UTC),
         )

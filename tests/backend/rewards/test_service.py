@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 from backend import node
 from backend.chain import NATIVE, ChainInfo, decode_call
 from backend.consent import service as consent
+from backend.consent.gate import entered
+from backend.consent.persons import everybody, make_person
 from backend.consent.purposes import Purpose
 from backend.content.service import open_store, read_by_sha256
 from backend.content.store import ContentStore
@@ -34,6 +36,7 @@ from backend.rewards.terms import Terms
 from backend.sender.policy import Answer
 from backend.sender.states import State
 from backend.settings import Settings
+from backend.vault import Vault
 from tests.backend.conftest import Client, Clock
 from tests.factories import GENESIS_TIME, Mirror, canonical, hash32
 
@@ -63,6 +66,7 @@ class World:
     def __post_init__(self) -> None:
         self.chain = ChainInfo.load(self.settings.deployment)
         self.engine = create_engine(self.settings.database_url.get_secret_value())
+        self.vault = Vault.open(self.settings)
 
     @property
     def store(self) -> ContentStore:
@@ -113,23 +117,33 @@ class World:
             account = account or Account(wallet=address)
             session.add(account)
             session.flush()
+            person = make_person(session, self.vault, account.id)
             if allow:
-                consent.record(session, account_id=account.id, purpose=Purpose.BEHAVIOUR, granted=True, at=self.clock())
-            session.add_all(
-                EngagementEvent(
-                    person_id=account.id,
-                    event_id=uuid.uuid4(),
-                    work_id=work,
-                    kind="watch",
+                consent.record(
+                    session,
+                    self.vault,
+                    account_id=account.id,
+                    purpose=Purpose.BEHAVIOUR,
+                    granted=True,
                     at=self.clock(),
-                    received_at=self.clock(),
-                    duration_ms=60_000,
-                    completion_bps=10_000,
-                    epoch=epoch,
-                    digest=bytes(32),
+                    by=consent.controller(self.settings),
                 )
-                for work in works
-            )
+            with entered(session):
+                session.add_all(
+                    EngagementEvent(
+                        person_id=person,
+                        event_id=uuid.uuid4(),
+                        work_id=work,
+                        kind="watch",
+                        at=self.clock(),
+                        received_at=self.clock(),
+                        duration_ms=60_000,
+                        completion_bps=10_000,
+                        epoch=epoch,
+                        digest=bytes(32),
+                    )
+                    for work in works
+                )
 
     def sends(self, person: str, *works: int) -> dict[str, Any]:
         """The same through the API, without a word about consent."""
@@ -144,7 +158,7 @@ class World:
         return body
 
     def tick(self) -> bool:
-        return tasks.advance(self.unit, self.store, self.chain, operator=OPERATOR, now=self.clock())
+        return tasks.advance(self.unit, self.store, self.chain, self.vault, operator=OPERATOR, now=self.clock())
 
     def get(self, path: str, *, status: int = 200) -> Any:
         answer = self.client.get(path)
@@ -152,7 +166,7 @@ class World:
         return answer.json()
 
     def rows(self, model: type[Any]) -> list[Any]:
-        with self.unit() as session:
+        with self.unit() as session, entered(session):
             return list(session.scalars(select(model)))
 
     def root(self, epoch: int, token: bytes = TRP) -> RewardRoot:
@@ -236,7 +250,7 @@ def test_v3_a_fixed_epoch_takes_no_more_events_even_if_the_chains_clock_goes_bac
     watched.tick()
     watched.block(time=GENESIS_TIME + WEEK - 5)  # a reorganisation took the end of the epoch back
     assert watched.sends("viewer-0", 1)["epoch"] == 2
-    with watched.unit() as session:
+    with watched.unit() as session, entered(session):
         late = session.scalars(select(EngagementEvent).where(EngagementEvent.epoch == 2)).all()
     assert len(late) == 1
 
@@ -395,11 +409,10 @@ def test_what_is_published_names_no_pseudonym_by_its_own_works(world: World) -> 
     assert {name for name, value in named.items() if any(each in str(value) for each in people)} == {"verified"}
     assert sorted(event.work_id for event in log) == [1, 3, 4]
     with world.unit() as session:
-        own = {
-            each.tag
-            for each in session.scalars(select(RewardViewer))
-            if session.get_one(Account, each.account_id).address == canonical(world.people("creator-1"))
-        }
+        addresses = {each.person_id: each.address for each in everybody(session, world.vault)}
+        with entered(session):
+            viewers = session.scalars(select(RewardViewer)).all()
+        own = {each.tag for each in viewers if addresses[each.person_id] == canonical(world.people("creator-1"))}
     assert {event.work_id for event in log if event.viewer in own} == {3}
 
 
@@ -430,7 +443,13 @@ def test_linked_accounts_are_one_cluster_for_views_and_for_the_cap(watched: Worl
     with watched.unit() as session:
         service.fix(session, 1, now=watched.clock())
         row = service.score(
-            session, watched.store, watched.chain, 1, now=watched.clock(), links=[(viewer, maker), (maker, other)]
+            session,
+            watched.store,
+            watched.chain,
+            watched.vault,
+            1,
+            now=watched.clock(),
+            links=[(viewer, maker), (maker, other)],
         )
     assert row.scores_sha256 is not None
     read = epochs.read_scores(watched.file(row.scores_sha256))
@@ -550,7 +569,9 @@ def test_a_stream_without_funds_rewards_nobody_and_publishes_nothing(world: Worl
 
 
 def test_without_an_operator_epochs_are_scored_and_nothing_is_published(watched: World) -> None:
-    assert not tasks.advance(watched.unit, watched.store, watched.chain, operator=None, now=watched.clock())
+    assert not tasks.advance(
+        watched.unit, watched.store, watched.chain, watched.vault, operator=None, now=watched.clock()
+    )
     assert watched.rows(RewardEpoch)[0].scored_at is not None
     assert watched.rows(RewardRoot) == []
 

@@ -1,0 +1,121 @@
+"""Every statement that reads rows about persons: who reads what, for which purpose, with whose leave."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from backend.consent.gate import Check, Read, allows_sql, gated_tables, not_frozen_sql, own_rows
+from backend.consent.purposes import Purpose
+from backend.models import registry
+from backend.models.engagement import NOBODY
+
+HISTORY_LIMIT: Final = 500
+"""How many of a person's newest events are read for a slate."""
+
+_SWITCHED_ON = "COALESCE((SELECT s.enabled FROM app.feed_settings s WHERE s.person_id = {person}), true)"
+_NAMED = f"SELECT DISTINCT person_id FROM app.engagement_event WHERE person_id <> '{NOBODY}'"
+
+FEED_STATUS = Check(f"""
+SELECT {_SWITCHED_ON.format(person="%(person)s::uuid")} AS enabled,
+       {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AS behaviour,
+       {allows_sql(Purpose.CONTENT_TASTE, "%(person)s::uuid")} AS content_taste,
+       NOT {not_frozen_sql("%(person)s::uuid")} AS frozen
+""")
+
+FEED_HISTORY = Read(
+    reader="feed.history",
+    what=f"Your newest {HISTORY_LIMIT} events were read to choose your feed.",
+    purpose=Purpose.CONTENT_TASTE,
+    needs=(Purpose.BEHAVIOUR, Purpose.CONTENT_TASTE),
+    also=_SWITCHED_ON.format(person="p.person_id"),
+    sql=f"""
+        SELECT e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at
+        FROM allowed CROSS JOIN LATERAL (
+            SELECT * FROM app.engagement_event e WHERE e.person_id = allowed.person_id
+            ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
+        ) e ORDER BY e.received_at DESC""",
+)
+
+FEED_TREND = Read(
+    reader="feed.trend",
+    what="What everybody did lately was summed up by work, to say what is popular.",
+    needs=(Purpose.BEHAVIOUR,),
+    who="sums",
+    people=f"{_NAMED} AND received_at > %(since)s",
+    # a number for this answer alone stands for each person: no pseudonym leaves the database
+    sql=f"""
+        SELECT dense_rank() OVER (ORDER BY e.person_id) AS who, e.work_id, e.kind, e.duration_ms, e.completion_bps,
+               e.received_at, count(*) AS times
+        FROM app.engagement_event e
+        WHERE e.received_at > %(since)s
+          AND (e.person_id = '{NOBODY}' OR e.person_id IN (SELECT person_id FROM allowed))
+        GROUP BY e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at""",
+)
+
+_TASTE = {
+    "needs": (Purpose.BEHAVIOUR, Purpose.CONTENT_TASTE),
+    "people": _NAMED,
+    "also": _SWITCHED_ON.format(person="p.person_id"),
+}
+
+TRAINING_SIZE = Read(
+    reader="feed.training_size",
+    what="The events that a model may learn from were counted, to know whether to train it again.",
+    who="sums",
+    sql="SELECT count(*) AS events FROM app.engagement_event e JOIN allowed USING (person_id)",
+    **_TASTE,  # type: ignore[arg-type]
+)
+
+TRAINING_PAIRS = Read(
+    reader="feed.training",
+    what="What you liked was read to train the model that says which works go together.",
+    purpose=Purpose.CONTENT_TASTE,
+    who="everybody",
+    sql="""
+        SELECT e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, count(*) AS times
+        FROM app.engagement_event e JOIN allowed USING (person_id)
+        GROUP BY e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps""",
+    **_TASTE,  # type: ignore[arg-type]
+)
+
+REWARD_EVENTS = Read(
+    reader="rewards.scoring",
+    what="Your events of an epoch were read to work out what creators earn.",
+    needs=(Purpose.BEHAVIOUR,),
+    who="everybody",
+    people=f"{_NAMED} AND epoch = %(epoch)s",
+    sql="""
+        SELECT e.person_id, e.event_id, e.work_id, e.kind, e.duration_ms, e.completion_bps
+        FROM app.engagement_event e JOIN allowed USING (person_id) WHERE e.epoch = %(epoch)s""",
+)
+
+MY_VIEWER = Read(
+    reader="you.counted",
+    what="You asked which of your events counted in an epoch.",
+    needs=(),
+    own=True,
+    sql="""
+        SELECT v.salt, v.tag, v.verified FROM app.reward_viewer v JOIN allowed USING (person_id)
+        WHERE v.epoch = %(epoch)s""",
+)
+
+MY_EVENT_IDS = Read(
+    reader="you.counted",
+    what=MY_VIEWER.what,
+    needs=(),
+    own=True,
+    sql="""
+        SELECT e.event_id FROM app.engagement_event e JOIN allowed USING (person_id)
+        WHERE e.epoch = %(epoch)s""",
+)
+
+registry.load()
+OWN_ROWS: Final = {table.name: own_rows(table) for table in gated_tables()}
+"""For each table behind the gate, the read of a person's own rows, in full."""
+
+READS: Final[tuple[Read, ...]] = (
+    *(FEED_HISTORY, FEED_TREND, TRAINING_SIZE, TRAINING_PAIRS, REWARD_EVENTS, MY_VIEWER, MY_EVENT_IDS),
+    *OWN_ROWS.values(),
+)
+WORDS: Final = {read.reader: read.what for read in READS}
+"""What each reader of the log does, in words."""

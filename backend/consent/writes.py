@@ -1,0 +1,95 @@
+"""Statements that write rows about persons, and read nothing of them but what they are about to write."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from backend.consent.gate import ENTER, LEAVE, allows_sql, entered, not_frozen_sql
+from backend.consent.purposes import Purpose
+from backend.models.personalization import FeedSettings
+from backend.models.rewards import RewardViewer
+
+_PERSON = "%(person)s::uuid"
+
+INTAKE: Final = f"""
+WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, or brings its events to another
+    SELECT FROM app.account WHERE id = %(account)s::uuid FOR KEY SHARE
+), who AS MATERIALIZED (
+    SELECT CASE WHEN EXISTS (SELECT FROM present) AND {_PERSON} IS NOT NULL
+                 AND {allows_sql(Purpose.BEHAVIOUR, _PERSON)} AND {not_frozen_sql(_PERSON)}
+           THEN {_PERSON} ELSE %(nobody)s::uuid END AS person_id
+), sent AS MATERIALIZED (
+    SELECT DISTINCT ON (event_id) event_id, work_id, kind, at, duration_ms, completion_bps,
+           CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_id ELSE event_id END AS kept_id,
+           CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_digest ELSE named_digest END AS digest
+    FROM who, unnest(%(ids)s::uuid[], %(works)s::bigint[], %(kinds)s::text[], %(ats)s::timestamptz[],
+                     %(durations)s::int[], %(completions)s::int[], %(digests)s::bytea[],
+                     %(nameless_ids)s::uuid[], %(nameless_digests)s::bytea[])
+         WITH ORDINALITY AS e(event_id, work_id, kind, at, duration_ms, completion_bps, named_digest,
+                              nameless_id, nameless_digest, place)
+    ORDER BY event_id, place
+), opened AS MATERIALIZED (  -- an epoch that has been fixed takes nothing more, whatever the chain's clock says
+    SELECT greatest(%(epoch)s, (SELECT coalesce(max(f.epoch), 0) + 1 FROM app.reward_epoch f)) AS epoch
+), known AS (
+    SELECT sent.* FROM sent
+    WHERE EXISTS (SELECT FROM chain.work_registry_work_registered w WHERE w.work_id = sent.work_id)
+), added AS (
+    INSERT INTO app.engagement_event
+        (person_id, event_id, work_id, kind, at, received_at, duration_ms, completion_bps, epoch, digest)
+    SELECT who.person_id, kept_id, work_id, kind,
+           CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', at) ELSE at END,
+           CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', %(now)s::timestamptz) ELSE %(now)s END,
+           duration_ms, completion_bps, opened.epoch, digest
+    FROM known, who, opened
+    ON CONFLICT (person_id, event_id) DO NOTHING
+    RETURNING event_id AS kept_id
+)
+SELECT sent.event_id, who.person_id, opened.epoch, added.kept_id IS NOT NULL AS accepted,
+       known.event_id IS NOT NULL AS known, there.digest IS NULL OR there.digest = sent.digest AS same
+FROM who, opened, sent
+LEFT JOIN known USING (event_id)
+LEFT JOIN added ON added.kept_id = sent.kept_id
+LEFT JOIN app.engagement_event there ON there.event_id = sent.kept_id
+      AND there.person_id = (SELECT person_id FROM who)
+"""
+
+
+async def store_events(
+    connection: AsyncConnection[DictRow], parameters: Mapping[str, Any], *, lock: int
+) -> list[DictRow]:
+    """Store a batch of events under a shared advisory lock, in one round trip; what became of each.
+
+    The person's consent to `behaviour` is read in the statement that stores the rows (promise V11): without it, and
+    while the person's data is frozen, the events are nobody's.
+    """
+    async with connection.pipeline():
+        await connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (lock,))
+        await connection.execute(f"{ENTER}")
+        cursor = await connection.execute(INTAKE, parameters)
+        await connection.execute(LEAVE)
+    return await cursor.fetchall()
+
+
+def set_feed_enabled(session: Session, *, person: uuid.UUID, enabled: bool, now: datetime) -> None:
+    """Keep a person's off switch."""
+    row = {"enabled": enabled, "changed_at": now}
+    with entered(session):
+        session.execute(
+            insert(FeedSettings)
+            .values(person_id=person, **row)
+            .on_conflict_do_update(index_elements=[FeedSettings.person_id], set_=row)
+        )
+
+
+def keep_viewers(session: Session, viewers: Sequence[RewardViewer]) -> None:
+    """Keep who is who in an epoch's published log."""
+    with entered(session):
+        session.add_all(viewers)
