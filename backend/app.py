@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -22,9 +23,13 @@ from starlette.exceptions import HTTPException
 from backend import preflight, telemetry, worker
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.deps import Clock, Core, wall_clock
-from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unavailable
+from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
 from backend.idempotency import Idempotency
+from backend.master_key import VaultError
 from backend.settings import Settings
+from backend.vault import Erased
+
+log = structlog.get_logger()
 
 VERSION = "0.1.0"
 RECURSION_LIMIT = 1_000
@@ -177,6 +182,21 @@ def _handle_errors(app: FastAPI) -> None:
     async def _data(request: Request, error: DataError) -> JSONResponse:
         return problem_response(
             request.scope, Invalid("A value is outside what can be stored.", code="value_out_of_range")
+        )
+
+    @app.exception_handler(Erased)
+    async def _erased(request: Request, error: Erased) -> JSONResponse:
+        return problem_response(
+            request.scope,
+            Unauthorized("What was kept of this account was erased: sign in again to begin anew.", code="erased"),
+        )
+
+    @app.exception_handler(VaultError)
+    async def _vault(request: Request, error: VaultError) -> JSONResponse:
+        log.error("vault_refused", reason=str(error))  # names places and ids, never a key
+        return problem_response(
+            request.scope,
+            Unavailable("A key that this needs cannot be used just now; nothing was changed.", code="keys_unavailable"),
         )
 
     @app.exception_handler(OperationalError)
