@@ -20,7 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
-from backend import preflight, telemetry, worker
+from backend import preflight, telemetry, tracing, worker
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.deps import Clock, Core, wall_clock
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
@@ -100,6 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await core.database.open()
     yield
     await core.close()
+    tracing.stop()
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -> FastAPI:
@@ -110,10 +111,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     """
     if settings is None:
         settings = preflight.settings_or_exit()
-        telemetry.configure_logging()
+        telemetry.configure_logging(level=settings.log_level.upper())
     worker.use(settings)
     core = Core(settings, clock)
     app = FastAPI(
+        telemetry=tracing.for_fastapi(tracing.start(settings, "troupe-api")),
         title="Troupe",
         version=VERSION,
         summary="The backend of an entertainment platform that its audience co-owns.",

@@ -9,9 +9,7 @@ which goes to the log.
 from __future__ import annotations
 
 import json
-import re
 import time
-import uuid
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -20,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend import telemetry
+from backend import metrics, tracing, trail
 from backend.cors import Cors
 from backend.deps import Core, raw_token
 from backend.errors import MEDIA_TYPE, AppError, problem
@@ -30,7 +28,6 @@ from backend.ratelimit import Limiter
 
 JSON_LIMIT = 1024 * 1024
 JSON_DEPTH = MAX_DEPTH
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 PAGE_POLICY = (
@@ -158,6 +155,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def problem_response(scope: Scope, error: AppError) -> JSONResponse:
     """The error as an answer to the request in `scope`."""
+    metrics.problems_total.labels(error.code).inc()
     return JSONResponse(
         problem(
             status=error.status,
@@ -192,20 +190,19 @@ def _route(scope: Scope) -> str:
 
 def _begin(scope: Scope, headers: Headers) -> str:
     """Give the request its id, which every log line of it carries."""
-    given = headers.get("x-request-id", "")
-    request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = trail.begin(headers.get("x-request-id")).request_id
     scope.setdefault("state", {})["request_id"] = request_id
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    metrics.requests_open.inc()
     return request_id
 
 
 def _end(scope: Scope, status: int, taken_s: float) -> None:
     """Count and log the request."""
     route = _route(scope)
-    method = scope["method"] if route != "(none)" else "(any)"
-    telemetry.requests_total.labels(method, route, str(status)).inc()
-    telemetry.request_seconds.labels(method, route).observe(taken_s)
+    method = scope["method"] if route != "(none)" and scope["method"] in metrics.METHODS else "(any)"
+    metrics.requests_open.dec()
+    metrics.requests_total.labels(method, route, str(status)).inc()
+    metrics.request_seconds.labels(method, route).observe(taken_s)
     log.info("request", method=scope["method"], route=route, status=status, ms=round(taken_s * 1000, 1))
 
 
@@ -250,6 +247,7 @@ class Boundary:
                 status = message["status"]
                 answered = MutableHeaders(scope=message)
                 answered.update(counted)
+                tracing.note()
                 self._dress(answered, request_id)
                 self.cors.dress(headers.get("origin"), answered)
             await send(message)

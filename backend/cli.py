@@ -156,9 +156,10 @@ def _follow(log: Path) -> None:
 
 @app.command()
 def status(state: StateOption = None) -> None:
-    """Show which parts run, since when, with how much memory. Ends with 1 when the stack does not run."""
+    """Show which parts run, since when, with how much memory, and what is not ready. Ends with 1 when one is not."""
+    from stack.checks import not_ready
     from stack.status import processes
-    from stack.supervisor import state_from_environment
+    from stack.supervisor import recorded_ports, state_from_environment
 
     folder = state.resolve() if state else state_from_environment()
     with _said_in_words():
@@ -175,6 +176,16 @@ def status(state: StateOption = None) -> None:
         grid.add_row(part.name, state_text, str(part.pid), up, f"{part.memory_bytes / 1e6:.0f}" if part.runs else "")
     out.print(grid)
     if not all(part.runs for part in found):
+        raise typer.Exit(1)
+    ports = recorded_ports(folder)
+    try:
+        unwell = not_ready(f"http://127.0.0.1:{ports.api}") if ports else []
+    except (OSError, ValueError):
+        out.print("[red]✕[/] the API does not answer: see `./troupe logs api`")
+        raise typer.Exit(1) from None
+    for finding in unwell:
+        out.print(f"[red]✕[/] {escape(finding.detail)} {escape(finding.fix)}", soft_wrap=True)
+    if unwell:
         raise typer.Exit(1)
 
 

@@ -48,6 +48,7 @@ class Database:
             pool_timeout=10,
             pool_pre_ping=True,
             connect_args=self._connect,
+            hide_parameters=True,  # an error's text goes to the log, and parameters are what people sent
         )
 
     @cached_property

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import Session
 
+from backend import trail
 from backend.deps import DbSession
 from backend.errors import Conflict, Unavailable
 from backend.pagination import decode_cursor, encode_cursor, page
@@ -33,7 +34,8 @@ class Head:
 
     @property
     def as_of(self) -> AsOf:
-        """What stands in every answer that comes from the chain."""
+        """What stands in every answer that comes from the chain, and in the log lines that follow."""
+        trail.at_block(self.number)
         return AsOf(block=self.number, hash=self.hash, stage=self.stage_of(self.number))
 
     def stage_of(self, block: int) -> Literal["seen", "final"]:

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any, NamedTuple
 
 import httpx
+import structlog
+
+from backend import metrics, tracing
+
+log = structlog.get_logger(__name__)
+
+METHODS = frozenset(
+    {
+        "eth_blockNumber",
+        "eth_call",
+        "eth_chainId",
+        "eth_estimateGas",
+        "eth_getBalance",
+        "eth_getBlockByNumber",
+        "eth_getCode",
+        "eth_getTransactionByHash",
+        "eth_getTransactionCount",
+        "eth_getTransactionReceipt",
+        "eth_maxPriorityFeePerGas",
+        "eth_sendRawTransaction",
+    }
+)
+"""Of the metrics' label `method`."""
 
 
 class NodeUnreachable(Exception):
@@ -87,10 +111,30 @@ class Node:
 
     def ask(self, method: str, *params: object, timeout_s: float | None = None) -> Any:
         """The bare result of a method, waited for as long as the node's client waits unless said otherwise."""
+        began = time.perf_counter()
+        outcome = "unreachable"
+        try:
+            with tracing.node_call(method) as headers:
+                result = self._answer(method, params, timeout_s, headers)
+            outcome = "ok"
+            return result
+        except NodeRefused:
+            outcome = "refused"
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            metrics.node_calls.add(_known(method), outcome)
+            metrics.node_seconds.add(_known(method), amount=seconds)
+            tell = log.warning if outcome == "unreachable" else log.debug
+            tell("node asked", method=method, outcome=outcome, ms=round(seconds * 1000, 1))
+
+    def _answer(self, method: str, params: tuple[object, ...], timeout_s: float | None, headers: dict[str, str]) -> Any:
         number = next(self._ids)
         try:
             body = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
-            response = self._client.post(self._url, json=body, timeout=timeout_s or self._client.timeout)
+            response = self._client.post(
+                self._url, json=body, headers=headers, timeout=timeout_s or self._client.timeout
+            )
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise NodeUnreachable(f"{method}: {type(error).__name__}") from error
@@ -174,6 +218,11 @@ class Node:
         except NodeRefused as error:
             return refusal(error.message)
         return None
+
+
+def _known(method: str) -> str:
+    """The method as a metric's label: what this program itself asks, all else under one name."""
+    return method if method in METHODS else "other"
 
 
 def _refused(method: str, error: object) -> NodeRefused:

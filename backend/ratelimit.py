@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from backend import telemetry
+from backend import metrics
 from backend.callers import caller_address, forwarded_for
 from backend.errors import AppError, Unavailable
 from backend.quotas import CallerKind, Quota, RouteClass, route_class
@@ -151,7 +151,7 @@ class Limiter:
         try:
             remaining, full_us = await self._take(found, f"{found.name}:{kind}:{who}", quota)
         except _Refused as refused:
-            telemetry.rate_limited_total.labels(found.name, kind).inc()
+            metrics.rate_limited_total.labels(found.name, kind).inc()
             error = RateLimited(found.name, quota, max(1, math.ceil(refused.wait_us / 1e6)))
             error.headers.update(_fields(found.name, quota, 0, refused.full_us))
             raise error from None
@@ -213,7 +213,7 @@ class Limiter:
             return await self._store().eval(SCRIPT, 1, key, *numbers)
         except (RedisError, OSError) as error:
             self._away_until = self._clock() + BREAK_S
-            telemetry.limiter_failures_total.inc()
+            metrics.limiter_failures_total.inc()
             structlog.get_logger(__name__).warning(
                 "requests are not counted: Redis is away", error=type(error).__name__
             )

@@ -19,6 +19,11 @@ DEVELOPMENT_CHAIN_ID = 31337
 PREFIX = "TROUPE_"
 
 
+def celery_broker(redis_url: str) -> str:
+    """A Redis address as kombu takes it: a unix socket is redis+socket://."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
+
+
 class SettingsError(Exception):
     """The settings cannot be used; the text is one line a problem and says what to set."""
 
@@ -70,6 +75,12 @@ class Settings(BaseSettings):
     """Origins whose pages may use the session cookie too; never `*`."""
     ready_lag_blocks: int = Field(100, ge=0)
     """How many blocks the mirror may be behind the node before /ready says no."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """At debug, each question to the chain's node has a line too."""
+    otel_endpoint: str | None = None
+    """Where OpenTelemetry traces go by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; None: no traces."""
+    otel_ratio: float = Field(1.0, ge=0, le=1)
+    """The part of the traces that is kept."""
     operator_keystore: Path | None = None
     operator_password_file: Path | None = None
     operator_key: SecretStr | None = None
@@ -108,6 +119,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin} must be in small letters, as browsers send it")
         return origins
 
+    @field_validator("otel_endpoint")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+            raise ValueError("must be an http(s) address, such as http://127.0.0.1:4318/v1/traces")
+        return url
+
     @field_validator("public_url")
     @classmethod
     def _is_origin(cls, url: str) -> str:
@@ -145,6 +163,11 @@ class Settings(BaseSettings):
     def master_key(self) -> Path:
         """The master key file; development and tests have it beside the data folder."""
         return self.master_key_file or self.data_dir.with_name(f"{self.data_dir.name}-master.key")
+
+    @property
+    def broker_url(self) -> str:
+        """The Redis address as Celery's broker."""
+        return celery_broker(self.redis_url)
 
     @property
     def domain(self) -> str:

@@ -1,52 +1,116 @@
-"""Logs and metrics. A log line is one JSON object with the request's id; it names ids, never payloads or keys."""
+"""Logs: one JSON object a line, with the request's id and block; ids, never payloads, keys, signatures or tokens.
+
+Metrics are in `backend.metrics`, traces in `backend.tracing`.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from typing import TextIO
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any, TextIO
 
+import orjson
+import psycopg
 import structlog
-from prometheus_client import Counter, Histogram
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
-requests_total = Counter(
-    "troupe_http_requests_total", "Requests answered, by route and status.", ["method", "route", "status"]
-)
-request_seconds = Histogram(
-    "troupe_http_request_seconds",
-    "From the first byte of the request to the end of the answer.",
-    ["method", "route"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)
-rate_limited_total = Counter(
-    "troupe_http_rate_limited_total",
-    "Requests refused with 429, by class of routes and kind of caller.",
-    ["class", "caller"],
-)
-limiter_failures_total = Counter(
-    "troupe_http_limiter_failures_total", "Times that Redis could not be asked to count requests."
-)
-tasks_total = Counter("troupe_tasks_total", "Tasks ended, by name and outcome.", ["task", "outcome"])
+from backend import trail
+
+SECRET = re.compile(r"0x[0-9a-fA-F]{40,}|\b[0-9a-fA-F]{64,}\b|[A-Za-z0-9_\-]{43,}|://[^\s/@]+@")
+"""What may be an address, a hash, a signature, a key, a token or a server's password, in a text that is not ours."""
+TEXT_LIMIT = 1_000
 
 
-def configure_logging(*, colours: bool = False, level: int = logging.INFO, stream: TextIO | None = None) -> None:
+def masked(text: str) -> str:
+    """A text of somebody else, without whatever in it may be a secret."""
+    return SECRET.sub("…", text[:TEXT_LIMIT])
+
+
+def safe_text(error: BaseException) -> str:
+    """What an exception says, without the values that it quotes."""
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in found)
+    if isinstance(error, DBAPIError):
+        said = safe_text(error.orig) if error.orig is not None else "no cause"
+        return f"{said} in {(error.statement or '?')[:TEXT_LIMIT]}"  # with placeholders for its values
+    if isinstance(error, psycopg.Error):
+        diag = error.diag
+        if diag.sqlstate is None:
+            return masked(str(error))  # of the connection: nothing was asked yet
+        return " ".join(filter(None, (diag.sqlstate, diag.table_name, diag.column_name, diag.constraint_name)))
+    return masked(str(error))
+
+
+def _stack(error: BaseException) -> list[str]:
+    where = "".join(traceback.format_tb(error.__traceback__))
+    return [f"{where}{type(error).__name__}: {safe_text(error)}"]
+
+
+def rendered(error: BaseException) -> str:
+    """An exception with its causes: where, what kind, and what it says without values."""
+    parts = []
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        parts += _stack(at)
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+    return "\nduring:\n".join(parts)
+
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def _exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    info = event.pop("exc_info", None)
+    error: BaseException | None
+    if isinstance(info, BaseException):
+        error = info
+    elif isinstance(info, tuple):
+        error = info[1]
+    else:
+        error = sys.exc_info()[1] if info else None
+    if error is not None:
+        event["exception"] = rendered(error)
+    return event
+
+
+def _trail(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if (found := trail.current()) is not None:
+        for name, value in found.fields().items():
+            event.setdefault(name, value)
+    return event
+
+
+def _foreign(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["event"] = masked(str(event["event"]))
+    return event
+
+
+def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def configure_logging(*, colours: bool = False, level: int | str = logging.INFO, stream: TextIO | None = None) -> None:
     """Send structlog and the standard library's logs to one stream as JSON lines, or in colours on a terminal."""
     out = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _trail,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    render: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if colours
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
+    render: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()] if colours else [_exception, _json]
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[_foreign, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
@@ -56,7 +120,11 @@ def configure_logging(*, colours: bool = False, level: int = logging.INFO, strea
     for noisy in ("uvicorn.access", "httpx", "httpcore", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

@@ -34,7 +34,7 @@ from sqlalchemy import LargeBinary
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeDecorator
 
-from backend import master_key
+from backend import master_key, metrics
 from backend.files import PARTIAL, sync, write_durably
 from backend.master_key import MasterKey, MasterKeyError, VaultError
 from backend.settings import Settings
@@ -161,6 +161,7 @@ class Vault:
         except NoKey:
             self.ensure(person)
             cipher = self._opened(person).cipher
+        metrics.sealed_values.add("sealed")
         nonce = os.urandom(NONCE_BYTES)
         plain = value.encode() if isinstance(value, str) else value
         return SEALED + nonce + cipher.encrypt(nonce, plain, _aad(person, at))
@@ -173,11 +174,14 @@ class Vault:
             raise Tampered(f"{at.table}.{at.column} of row {at.row} holds nothing that was sealed")
         nonce = sealed[len(SEALED) : len(SEALED) + NONCE_BYTES]
         try:
-            return cipher.decrypt(nonce, sealed[len(SEALED) + NONCE_BYTES :], _aad(person, at))
+            opened = cipher.decrypt(nonce, sealed[len(SEALED) + NONCE_BYTES :], _aad(person, at))
         except InvalidTag:
+            metrics.sealed_values.add("refused")
             raise Tampered(
                 f"{at.table}.{at.column} of row {at.row} was changed, or was sealed for another place or person"
             ) from None
+        metrics.sealed_values.add("unsealed")
+        return opened
 
     def unseal_text(self, person: uuid.UUID, sealed: bytes, at: Place) -> str:
         """As `unseal`, of a value that was a text."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from importlib.metadata import distributions
@@ -422,11 +423,35 @@ def check_api(target: Target) -> Finding:
         return missing
     remedy = f"see `./troupe logs api`, then {START}" if target.embedded else "start it, or mend TROUPE_PUBLIC_URL"
     try:
-        with rpc.OPENER.open(f"{target.public_url}/ready", timeout=5) as response:
-            response.read()
-    except OSError as error:
-        return fail(f"{target.public_url} is not ready: {first_line(error)}", remedy)
+        unwell = not_ready(str(target.public_url))
+    except (OSError, ValueError) as error:
+        return fail(f"{target.public_url} does not answer: {first_line(error)}", remedy)
+    if unwell:
+        return fail("not ready: " + " ".join(part.detail for part in unwell), " ".join(part.fix for part in unwell))
     return ok(str(target.public_url))
+
+
+def not_ready(url: str) -> list[Finding]:
+    """The parts that the API at `url` calls unwell, in its own words. Raises OSError, ValueError for no answer."""
+    try:
+        with rpc.OPENER.open(f"{url}/ready", timeout=10) as response:
+            response.read()
+            return []
+    except urllib.error.HTTPError as error:
+        if error.code != 503:
+            raise
+        parts = json.load(error)["checks"]
+    return [fail(f"{part['name']}: {part['detail']}", part["fix"] or "") for part in parts if not part["ok"]]
+
+
+def check_tasks(target: Target) -> Finding:
+    """Tasks that were parked because they ended their worker again and again."""
+    assert target.database_url
+    with psycopg.connect(conninfo(target.database_url), connect_timeout=5) as connection:
+        row = connection.execute("SELECT count(*) FROM app.task_attempt WHERE parked_at IS NOT NULL").fetchone()
+    if row and row[0]:
+        return warn(f"{row[0]} parked: they ended their worker too often", "look at `python -m backend.attempts list`")
+    return ok("none is parked")
 
 
 def check_content(target: Target) -> Finding:

@@ -34,6 +34,7 @@ RUNNING: Mapping[str, Check] = {
     "indexer": checks.check_indexer,
     "api": checks.check_api,
     "worker": checks.check_worker,
+    "tasks": checks.check_tasks,
     "beat": checks.check_beat,
 }
 """Asked only of parts that should run."""
@@ -46,6 +47,7 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
     "contract roles": ("chain", "contracts"),
     "indexer": ("database", "chain", "chain tables"),
     "worker": ("redis",),
+    "tasks": ("database", "product tables"),
 }
 """A check whose ground failed has nothing to say."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from celery import Celery
 
+from backend.settings import celery_broker
 from scripts.deploy import keys
 from stack import anvil, deployment, rpc
 from stack.anvil import CHAIN_ID, ROOT, Anvil
@@ -197,11 +198,6 @@ class LogProbe:
         with self.log.open("rb") as file:
             file.seek(self.offset)
             return self.text in file.read()
-
-
-def celery_broker(redis_url: str) -> str:
-    """The address of a Redis as Celery writes it."""
-    return redis_url.replace("unix://", "redis+socket://", 1)
 
 
 def worker_answers(redis_url: str, name: str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response, status
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from backend.deps import AsyncDb, Chain, CoreDep
-from backend.system import readiness
+from backend.system import gauges, readiness
 from backend.system.schemas import ChainStatus, FinalityInfo, Health, MirroredBlock, Part, Readiness, TokenInfo
 
 router = APIRouter(tags=["system"])
@@ -47,7 +47,10 @@ async def get_health() -> Health:
 
 @router.get("/ready", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Readiness, "description": "Not ready"}})
 def get_readiness(core: CoreDep, response: Response) -> Readiness:
-    """Whether requests can be served: database, Redis, node, and how far the mirror is behind. 503 when not."""
+    """Whether requests can be served: database and its migrations, Redis, node, mirror, content. 503 when not.
+
+    Each part that is not well says what to do.
+    """
     checks = readiness.examine(core)
     ready = all(check.ok for check in checks)
     if not ready:
@@ -58,6 +61,6 @@ def get_readiness(core: CoreDep, response: Response) -> Readiness:
 
 
 @router.get("/metrics", response_class=Response, include_in_schema=False)
-async def get_metrics() -> Response:
-    """Prometheus metrics."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+def get_metrics(core: CoreDep) -> Response:
+    """Prometheus metrics; docs/operations.md says what each one is."""
+    return Response(gauges.exposition(core), media_type=CONTENT_TYPE_LATEST)

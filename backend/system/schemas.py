@@ -21,6 +21,7 @@ class Part(Schema):
     name: str = Field(examples=["mirror"])
     ok: bool
     detail: str = Field(description="What was seen, or what is wrong", examples=["At block 1204, 0 behind the node."])
+    fix: str | None = Field(description="What to do, where it is not well", examples=[None])
 
 
 class Readiness(Schema):

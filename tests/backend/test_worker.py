@@ -20,12 +20,13 @@ from sqlalchemy import func, select
 from backend import worker
 from backend.accounts.tasks import forget_expired
 from backend.models.accounts import AuthSession, SignInNonce
+from backend.settings import celery_broker
 from tests.backend.conftest import Client, Clock
 
 
 def test_a_unix_socket_is_named_as_kombu_names_it() -> None:
-    assert worker.broker_url("unix:///a/redis.sock") == "redis+socket:///a/redis.sock"
-    assert worker.broker_url("redis://host:6379/0") == "redis://host:6379/0"
+    assert celery_broker("unix:///a/redis.sock") == "redis+socket:///a/redis.sock"
+    assert celery_broker("redis://host:6379/0") == "redis://host:6379/0"
 
 
 def test_importing_the_worker_reads_no_settings() -> None:

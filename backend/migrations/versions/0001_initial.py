@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_62739b45"
+revision = "0001_e00be941"
 down_revision = None
 
 
@@ -22,6 +22,20 @@ def upgrade() -> None:
         sa.CheckConstraint("octet_length(address) = 20", name=op.f("ck_account_address_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
         sa.UniqueConstraint("address", name=op.f("uq_account_address")),
+        schema="app",
+    )
+    op.create_table(
+        "beat_slot",
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column(
+            "slot",
+            sa.BigInteger(),
+            nullable=False,
+            comment="number of the interval since 1970, by the database's clock",
+        ),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("job", name=op.f("pk_beat_slot")),
         schema="app",
     )
     op.create_table(
@@ -108,6 +122,20 @@ def upgrade() -> None:
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_feed_settings")),
+        schema="app",
+    )
+    op.create_table(
+        "lease",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Uuid(), nullable=False),
+        sa.Column(
+            "fence",
+            sa.BigInteger(),
+            nullable=False,
+            comment="one more with each new holder; what an earlier one claims is refused",
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
         schema="app",
     )
     op.create_table(
@@ -282,6 +310,31 @@ def upgrade() -> None:
         sa.CheckConstraint("octet_length(root) = 32", name=op.f("ck_split_root_root_length")),
         sa.PrimaryKeyConstraint("root", name=op.f("pk_split_root")),
         schema="app",
+    )
+    op.create_table(
+        "task_attempt",
+        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "arguments",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="[args, kwargs]: ids, as in the message",
+        ),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("parked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("task_id", name=op.f("pk_task_attempt")),
+        schema="app",
+    )
+    op.create_index(
+        "ix_task_attempt_parked",
+        "task_attempt",
+        ["parked_at"],
+        unique=False,
+        schema="app",
+        postgresql_where="parked_at IS NOT NULL",
     )
     op.create_table(
         "auth_session",
@@ -480,6 +533,7 @@ def downgrade() -> None:
     op.drop_table("idempotent_answer", schema="app")
     op.drop_table("draft", schema="app")
     op.drop_table("auth_session", schema="app")
+    op.drop_table("task_attempt", schema="app")
     op.drop_table("split_root", schema="app")
     op.drop_table("split_progress", schema="app")
     op.drop_table("signed_order", schema="app")
@@ -489,9 +543,11 @@ def downgrade() -> None:
     op.drop_table("restriction", schema="app")
     op.drop_table("outbox_intent", schema="app")
     op.drop_table("model_snapshot", schema="app")
+    op.drop_table("lease", schema="app")
     op.drop_table("feed_settings", schema="app")
     op.drop_table("engagement_event", schema="app")
     op.drop_table("data_use", schema="app")
     op.drop_table("content", schema="app")
     op.drop_table("consent_receipt", schema="app")
+    op.drop_table("beat_slot", schema="app")
     op.drop_table("account", schema="app")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 
@@ -73,10 +75,68 @@ def test_each_part_that_is_away_is_named(settings: Settings, mirror: MirrorWrite
         found = checks(client)
     assert {name: check["ok"] for name, check in found.items()} == {
         "database": True,
+        "migrations": True,
         "redis": False,
         "node": False,
         "mirror": True,
+        "content": True,
+        "vault": True,
     }
+    assert {name: check["fix"] for name, check in found.items() if not check["ok"]} == {
+        "redis": "Start it, or mend TROUPE_REDIS_URL.",
+        "node": "Start it, or mend TROUPE_RPC_URL.",
+    }
+
+
+def test_a_node_of_another_chain_is_not_ready(settings: Settings, anvil: Anvil) -> None:
+    with Client(with_node(settings, anvil.url, chain_id=1), base_url=PUBLIC_URL) as client:
+        found = checks(client)["node"]
+    assert (found["ok"], found["detail"]) == (False, "The node is on chain 31337, and this deployment is on 1.")
+
+
+def test_tables_of_another_version_are_not_ready(settings: Settings, clean_db: DatabaseUrls) -> None:
+    with psycopg.connect(clean_db.conninfo()) as admin:
+        (revision,) = admin.execute("SELECT version_num FROM app.alembic_version").fetchone() or ("",)
+        (made_for,) = admin.execute("SELECT value FROM chain.fingerprint").fetchone() or ("",)
+    core, events, _ = made_for.split(".")
+    with Client(create_app(settings), base_url=PUBLIC_URL) as client:
+        for table, column, was, other, fix in (
+            ("app.alembic_version", "version_num", revision, "elsewhere", "Run `./troupe migrate`."),
+            ("chain.fingerprint", "value", made_for, f"{core}.{events}.x", "Run `python -m indexer migrate`."),
+        ):
+            change = f"UPDATE {table} SET {column} = %s".encode()
+            with psycopg.connect(clean_db.conninfo()) as admin:
+                admin.execute(change, (other,))
+            try:
+                found = checks(client)
+            finally:
+                with psycopg.connect(clean_db.conninfo()) as admin:
+                    admin.execute(change, (was,))
+            assert found["database"]["ok"]
+            assert (found["migrations"]["ok"], found["migrations"]["fix"]) == (False, fix)
+        assert checks(client)["migrations"]["ok"]
+
+
+def test_a_master_key_that_others_can_read_is_not_ready(settings: Settings) -> None:
+    with Client(create_app(settings), base_url=PUBLIC_URL) as client:
+        assert checks(client)["vault"]["ok"]
+        settings.master_key.chmod(0o644)
+        found = checks(client)["vault"]
+    assert (found["ok"], found["fix"]) == (
+        False,
+        "Bring the file of TROUPE_MASTER_KEY_FILE back from its copy, with mode 0600.",
+    )
+
+
+def test_a_content_store_that_is_away_or_read_only_is_named(settings: Settings, tmp_path: Path) -> None:
+    away = {"ipfs_api": "/ip4/127.0.0.1/tcp/1"}
+    with Client(create_app(settings.model_copy(update=away)), base_url=PUBLIC_URL) as client:
+        found = checks(client)["content"]
+    assert (found["ok"], found["fix"]) == (False, "Start it, or mend TROUPE_IPFS_API.")
+    (tmp_path / "file").touch()
+    with Client(create_app(settings.model_copy(update={"data_dir": tmp_path / "file" / "x"}))) as client:
+        found = checks(client)["content"]
+    assert (found["ok"], found["fix"]) == (False, "Give this user the folder of TROUPE_DATA_DIR.")
 
 
 def test_readiness_shows_no_address_and_no_secret(settings: Settings) -> None:
