@@ -21,8 +21,9 @@ from sqlalchemy.exc import DataError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
 from backend import preflight, telemetry, tracing, worker
+from backend.accounts.scopes import MEANING
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
-from backend.deps import Clock, Core, wall_clock
+from backend.deps import OPTIONAL_SCHEME, Clock, Core, wall_clock
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
 from backend.idempotency import Idempotency
 from backend.master_key import VaultError
@@ -40,6 +41,7 @@ STATIC = Path(__file__).resolve().parent / "web" / "static"
 ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.system.routes",
     "backend.accounts.routes",
+    "backend.accounts.key_routes",
     "backend.consent.routes",
     "backend.engagement.routes",
     "backend.personalization.routes",
@@ -153,7 +155,9 @@ def _describe_problems(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            for methods in build()["paths"].values():
+            schema = build()
+            describe_callers(schema)
+            for methods in schema["paths"].values():
                 for operation in methods.values():
                     for response in operation["responses"].values():
                         content = response.get("content", {})
@@ -164,6 +168,26 @@ def _describe_problems(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def describe_callers(schema: dict[str, Any]) -> None:
+    """Say of each operation who may call it: nobody too, a session by bearer token or cookie, a key with a scope."""
+    schemes = schema["components"].setdefault("securitySchemes", {})
+    schemes.pop(OPTIONAL_SCHEME, None)
+    schemes["key"] = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key of POST /v1/keys, within its scopes:\n"
+        + "\n".join(f"- `{scope}`: {meaning}" for scope, meaning in MEANING.items()),
+    }
+    for operation in (each for methods in schema["paths"].values() for each in methods.values()):
+        named = operation.get("security")
+        if named is None:
+            continue
+        required = any("bearer" in each for each in named)
+        scopes = sorted({scope for each in named for scopes in each.values() for scope in scopes})
+        operation["security"] = [*([] if required else [{}]), {"bearer": []}, {"cookie": []}]
+        operation["security"] += [{"key": scopes}] if scopes else []
 
 
 def _handle_errors(app: FastAPI) -> None:

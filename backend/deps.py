@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Final, NamedTuple
 
-from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyCookie, HTTPBearer
+from fastapi import BackgroundTasks, Depends, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer, SecurityScopes
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
+from backend.accounts import keys, sign_in
 from backend.accounts import service as accounts
 from backend.chain import ChainInfo
 from backend.db import AsyncPool, Database
@@ -34,6 +35,8 @@ from backend.settings import Settings
 from backend.vault import Vault
 
 Clock = Callable[[], datetime]
+OPTIONAL_SCHEME: Final = "optional"
+"""Marks in OpenAPI, while it is built, what serves nobody too."""
 
 
 def wall_clock() -> datetime:
@@ -201,19 +204,7 @@ def of_another_site(request: Request, settings: Settings) -> bool:
     return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
 
-def get_optional_session(request: Request, core: CoreDep, session: DbSession) -> AuthSession | None:
-    token = presented_token(request, core.settings)
-    if token is None:
-        return None
-    found = accounts.authenticate(session, token=token, now=core.clock())
-    request.state.principal = Principal("person", str(found.account_id))
-    return found
-
-
-OptionalSession = Annotated[AuthSession | None, Depends(get_optional_session)]
-
-
-# these two only describe the sign-in in OpenAPI: presented_token reads it, with errors of our own
+# these only describe the sign-in in OpenAPI: presented_token reads it, with errors of our own
 BearerScheme = Annotated[
     object,
     Security(HTTPBearer(auto_error=False, scheme_name="bearer", description="The token of POST /v1/auth/verify")),
@@ -229,46 +220,146 @@ CookieScheme = Annotated[
         )
     ),
 ]
+OptionalScheme = Annotated[object, Security(HTTPBearer(auto_error=False, scheme_name=OPTIONAL_SCHEME))]
 
 
-def get_current_session(session: OptionalSession, _bearer: BearerScheme, _cookie: CookieScheme) -> AuthSession:
-    if session is None:
+class Caller(NamedTuple):
+    """Who makes a request: by a session, or by an API key that has the route's scopes."""
+
+    account: Account
+    session: AuthSession | None
+
+
+def get_optional_caller(
+    *,
+    request: Request,
+    core: CoreDep,
+    session: DbSession,
+    scopes: SecurityScopes,
+    background: BackgroundTasks,
+    _scheme: OptionalScheme,
+) -> Caller | None:
+    token = presented_token(request, core.settings)
+    if token is None:
+        return None
+    now = core.clock()
+    if not by_key(request, token):
+        found = session_of(request, core, session, token)
+        return Caller(found.account, found)
+    key = keys.authenticate(session, token=token, now=now)
+    request.state.principal = Principal("key", str(key.id))
+    keys.require(key.scopes, scopes.scopes)
+    if keys.use_is_due(key.last_used_at, now):
+        background.add_task(keys.note_use, core.database, key.id, now)
+    return Caller(key.account, None)
+
+
+def by_key(request: Request, token: str) -> bool:
+    """Whether a request is made with an API key; a cookie never holds one."""
+    return keys.is_key(token) and "authorization" in request.headers
+
+
+def session_of(request: Request, core: Core, session: Session, token: str) -> AuthSession:
+    """The session of a token. Raises Unauthorized."""
+    found = accounts.authenticate(session, token=token, now=core.clock())
+    if found.account.wallet is not None:  # a visitor's requests are counted by address: anybody can be many visitors
+        request.state.principal = Principal("person", str(found.account_id))
+    return found
+
+
+OptionalCaller = Annotated[Caller | None, Depends(get_optional_caller)]
+
+
+def get_caller(caller: OptionalCaller, _bearer: BearerScheme, _cookie: CookieScheme) -> Caller:
+    if caller is None:
         raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
-    return session
+    return caller
+
+
+CurrentCaller = Annotated[Caller, Depends(get_caller)]
+
+
+def get_current_session(caller: CurrentCaller) -> AuthSession:
+    if caller.session is None:
+        keys.require((), ())
+    assert caller.session is not None
+    return caller.session
 
 
 CurrentSession = Annotated[AuthSession, Depends(get_current_session)]
-"""The session of who is signed in or visits; 401 for nobody."""
+"""The session of who is signed in or visits; 401 for nobody, 403 for an API key."""
 
 
-def get_optional_account(session: OptionalSession) -> Account | None:
-    return session.account if session is not None and session.account.wallet is not None else None
+def get_optional_account(caller: OptionalCaller) -> Account | None:
+    return caller.account if caller is not None and caller.account.wallet is not None else None
 
 
-def get_account_or_visitor(session: CurrentSession) -> Account:
-    return session.account
+def get_account_or_visitor(caller: CurrentCaller) -> Account:
+    return caller.account
 
 
-def get_current_account(session: CurrentSession) -> Account:
+def get_current_account(caller: CurrentCaller) -> Account:
+    if caller.account.wallet is None:
+        raise WalletRequired
+    return caller.account
+
+
+def get_confirmed_account(session: CurrentSession, core: CoreDep) -> Account:
     if session.account.wallet is None:
         raise WalletRequired
+    try:
+        sign_in.confirm(core.node, session)
+    except Unauthorized:
+        with core.database.session() as own:  # the request's transaction is taken back
+            accounts.revoke(own, account=session.account, session_id=session.id)
+        raise
     return session.account
 
 
 OptionalAccount = Annotated[Account | None, Depends(get_optional_account)]
 """Who is signed in with a wallet, or None. A token that is wrong or expired is an error, not None."""
 CurrentAccount = Annotated[Account, Depends(get_current_account)]
-"""Who is signed in with a wallet; 401 for nobody, 403 for a visitor."""
+"""Who is signed in with a wallet; 401 for nobody, 403 for a visitor, and for an API key (backend.scoped)."""
 AccountOrVisitor = Annotated[Account, Depends(get_account_or_visitor)]
 """Who is signed in or visits: for what needs no address. 401 for nobody."""
+ConfirmedAccount = Annotated[Account, Depends(get_confirmed_account)]
+"""As CurrentAccount, for what only the person may do: no key, and a contract wallet is asked again whose it is."""
 
 
-async def get_optional_person_or_visitor(request: Request, core: CoreDep) -> accounts.Somebody | None:
+async def identify(request: Request, core: Core) -> accounts.Somebody | None:
+    """Whose token a request bears, of whatever kind; what a key may do is not asked yet. Raises Unauthorized."""
     token = presented_token(request, core.settings)
     if token is None:
         return None
+    if not by_key(request, token):
+        return await person_of_session(request, core, token)
+    holder = await keys.authenticate_async(core.database.async_pool, token=token, now=core.clock())
+    request.state.principal = Principal("key", str(holder.key_id))
+    return holder
+
+
+async def person_of_session(request: Request, core: Core, token: str) -> accounts.Somebody:
+    """As `session_of`, for async routes."""
     found = await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
-    request.state.principal = Principal("person", str(found.account_id))
+    if isinstance(found, accounts.SignedIn):
+        request.state.principal = Principal("person", str(found.account_id))
+    return found
+
+
+async def get_optional_person_or_visitor(
+    *,
+    request: Request,
+    core: CoreDep,
+    scopes: SecurityScopes,
+    background: BackgroundTasks,
+    _scheme: OptionalScheme,
+) -> accounts.Somebody | None:
+    found = await identify(request, core)
+    if isinstance(found, keys.KeyHolder):
+        keys.require(found.scopes, scopes.scopes)
+        now = core.clock()
+        if keys.use_is_due(found.used_at, now):
+            background.add_task(keys.note_use, core.database, found.key_id, now)
     return found
 
 

@@ -31,7 +31,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.boundary import Malformed
-from backend.deps import Core, get_optional_person_or_visitor
+from backend.deps import Core, identify
 from backend.errors import AppError, Conflict, Invalid, Unavailable
 from backend.models.idempotency import IdempotentAnswer
 from backend.quotas import SAFE_METHODS
@@ -222,7 +222,7 @@ class Idempotency:
         if key is None:
             await self.app(scope, receive, send)
             return
-        person = await get_optional_person_or_visitor(Request(scope), self.core)
+        person = await identify(Request(scope), self.core)
         account_id = None if person is None else person.account_id
         secret = None if account_id is None else await to_thread.run_sync(self._secret, account_id)
         headers = Headers(scope=scope)

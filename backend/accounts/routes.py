@@ -18,14 +18,16 @@ from backend.deps import (
     DbSession,
     Now,
     SettingsDep,
-    get_optional_session,
+    VaultDep,
     of_another_site,
     presented_token,
     session_cookie,
+    session_of,
 )
 from backend.errors import Unauthorized
 from backend.models.accounts import AuthSession
 from backend.settings import Settings
+from backend.vault import Vault
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 
@@ -34,12 +36,12 @@ def _expected(settings: Settings) -> Expected:
     return Expected(domain=settings.domain, uri=settings.public_url, chain_id=settings.chain_id)
 
 
-def _info(row: AuthSession, current: AuthSession) -> SessionInfo:
+def _info(vault: Vault, row: AuthSession, current: AuthSession) -> SessionInfo:
     return SessionInfo(
         id=row.id,
         created_at=row.created_at,
         expires_at=row.expires_at,
-        user_agent=row.user_agent,
+        user_agent=service.device_of(vault, row),
         current=row.id == current.id,
     )
 
@@ -107,6 +109,7 @@ def verify_sign_in(
     opened = sign_in.sign_in(
         session,
         node=core.node,
+        vault=core.vault,
         text=body.message,
         signature=body.signature,
         expected=_expected(settings),
@@ -133,13 +136,14 @@ def create_visitor(request: Request, session: DbSession, core: CoreDep, response
     """
     now = core.clock()
     try:
-        current = get_optional_session(request, core, session)
+        presented = presented_token(request, core.settings)
+        current = session_of(request, core, session, presented) if presented else None
     except Unauthorized:  # of a session that is over: a browser cannot take the cookie away by itself
         current = None
     token, row = visitors.welcome(
         session,
         current=current,
-        token=presented_token(request, core.settings) if current else None,
+        token=presented if current else None,
         now=now,
         ttl_s=core.settings.visitor_ttl_s,
     )
@@ -150,9 +154,9 @@ def create_visitor(request: Request, session: DbSession, core: CoreDep, response
 
 
 @router.get("/auth/session")
-def get_session_info(current: CurrentSession) -> SessionInfo:
+def get_session_info(current: CurrentSession, vault: VaultDep) -> SessionInfo:
     """The session that this request is made with."""
-    return _info(current, current)
+    return _info(vault, current, current)
 
 
 @router.delete("/auth/session", status_code=status.HTTP_204_NO_CONTENT)
@@ -163,10 +167,10 @@ def sign_out(session: DbSession, current: CurrentSession, settings: SettingsDep,
 
 
 @router.get("/auth/sessions")
-def list_sessions(session: DbSession, current: CurrentSession, now: Now) -> SessionList:
+def list_sessions(session: DbSession, vault: VaultDep, current: CurrentSession, now: Now) -> SessionList:
     """All open sessions of the signed-in account, newest first."""
     rows = service.live_sessions(session, account=current.account, now=now)
-    return SessionList(items=[_info(row, current) for row in rows])
+    return SessionList(items=[_info(vault, row, current) for row in rows])
 
 
 @router.delete("/auth/sessions/{session_id}", status_code=status.HTTP_204_NO_CONTENT)

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session, contains_eager
 from backend.db import AsyncPool
 from backend.errors import NotFound, Unauthorized
 from backend.models.accounts import Account, AuthSession
+from backend.models.base import uuid7
+from backend.vault import Vault, place
 
 TOKEN_BYTES = 32
 USER_AGENT_LIMIT = 200
@@ -25,7 +27,8 @@ class Somebody:
     """Who makes a request, as the async routes know it: a visitor, or by the subclass a person with an address."""
 
     account_id: uuid.UUID
-    session_id: uuid.UUID
+    session_id: uuid.UUID | None
+    """None where an API key makes it."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +60,38 @@ def open_session(
     account: Account,
     now: datetime,
     ttl_s: int,
-    user_agent: str | None,
+    device: tuple[Vault, str | None] | None = None,
     wallet_proof: tuple[bytes, bytes] | None = None,
 ) -> tuple[str, AuthSession]:
-    """Open a session. Returns the token, which is nowhere else, and its row."""
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    """Open a session. Returns the token, which is nowhere else, and its row.
+
+    `device` is where to seal what the browser calls itself, and that; `wallet_proof` what a contract wallet signed.
+    """
+    token, session_id = secrets.token_urlsafe(TOKEN_BYTES), uuid7()
+    vault, user_agent = device or (None, None)
     wallet_hash, wallet_signature = wallet_proof or (None, None)
     row = AuthSession(
+        id=session_id,
         account_id=account.id,
         token_hash=token_hash(token),
         created_at=now,
         expires_at=now + timedelta(seconds=ttl_s),
-        user_agent=user_agent[:USER_AGENT_LIMIT] if user_agent else None,
+        user_agent=vault.seal(account.id, user_agent[:USER_AGENT_LIMIT], place(AuthSession.user_agent, session_id))
+        if vault and user_agent
+        else None,
         wallet_hash=wallet_hash,
         wallet_signature=wallet_signature,
     )
     session.add(row)
     session.flush()
     return token, row
+
+
+def device_of(vault: Vault, row: AuthSession) -> str | None:
+    """What the browser of a session called itself at sign-in."""
+    if row.user_agent is None:
+        return None
+    return vault.unseal_text(row.account_id, row.user_agent, place(AuthSession.user_agent, row.id))
 
 
 def authenticate(session: Session, *, token: str, now: datetime) -> AuthSession:

@@ -15,6 +15,7 @@ from backend.accounts.siwe import Expected, Message
 from backend.errors import Unauthorized
 from backend.models.accounts import Account, AuthSession, SignInNonce
 from backend.node import Node
+from backend.vault import Vault
 
 NONCE_TTL = timedelta(minutes=5)
 STATEMENT = "Sign in to Troupe."
@@ -109,6 +110,7 @@ def sign_in(
     session: Session,
     *,
     node: Node,
+    vault: Vault,
     text: str,
     signature: bytes,
     expected: Expected,
@@ -129,5 +131,7 @@ def sign_in(
     if message.expiration_time is not None:
         ttl_s = min(ttl_s, int((message.expiration_time - now).total_seconds()))
     account = account_of(session, bytes.fromhex(message.address[2:]))
-    token, row = open_session(session, account=account, now=now, ttl_s=ttl_s, user_agent=user_agent, wallet_proof=proof)
+    token, row = open_session(
+        session, account=account, now=now, ttl_s=ttl_s, device=(vault, user_agent), wallet_proof=proof
+    )
     return Opened(token, row, account)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+from sqlalchemy import delete, or_
 
-from backend.accounts import visitors
-from backend.models.accounts import AuthSession, SignInNonce
+from backend.accounts import keys, visitors
+from backend.models.accounts import ApiKey, AuthSession, SignInNonce
 from backend.worker import celery, core, task_session
 
 
 @celery.task(name="accounts.forget_expired")  # type: ignore[untyped-decorator]  # celery has no types
 def forget_expired() -> None:
-    """Delete nonces and sessions whose time is over, which were refused already, and the visitors they led to."""
+    """Delete nonces, sessions and keys whose time is over (they were refused already), and abandoned visitors."""
     now = core().clock()
     with task_session() as session:
         session.execute(delete(SignInNonce).where(SignInNonce.expires_at <= now))
         session.execute(delete(AuthSession).where(AuthSession.expires_at <= now))
+        ended = now - keys.KEPT_AFTER_END
+        session.execute(delete(ApiKey).where(or_(ApiKey.revoked_at <= ended, ApiKey.expires_at <= ended)))
     gone = visitors.BATCH
     while gone == visitors.BATCH:
         with task_session() as session:

@@ -30,7 +30,7 @@ def welcome(
         account = Account(wallet=None)
         session.add(account)
         session.flush()
-        return open_session(session, account=account, now=now, ttl_s=ttl_s, user_agent=None)
+        return open_session(session, account=account, now=now, ttl_s=ttl_s)
     if current.account.wallet is not None:
         raise Conflict(
             "You are signed in with a wallet; sign out first (DELETE /v1/auth/session) to be here as a visitor.",

@@ -5,18 +5,19 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from backend.consent.persons import person_of_async
-from backend.deps import AsyncDb, Chain, Now, OptionalPersonOrVisitor, VaultDep
+from backend.deps import AsyncDb, Chain, Now, VaultDep
 from backend.engagement import service
 from backend.engagement.schemas import BatchIn, BatchOut
 from backend.errors import Unavailable
 from backend.rewards.calendar import Calendar
+from backend.scoped import OptionalWitness
 
 router = APIRouter(prefix="/v1", tags=["engagement"])
 
 
 @router.post("/engagement")
 async def send_engagement(
-    *, db: AsyncDb, chain: Chain, vault: VaultDep, person: OptionalPersonOrVisitor, now: Now, body: BatchIn
+    *, db: AsyncDb, chain: Chain, vault: VaultDep, person: OptionalWitness, now: Now, body: BatchIn
 ) -> BatchOut:
     """Report what happened: up to 500 events, in any order; an event that was sent before changes nothing.
 

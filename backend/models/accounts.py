@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from backend.errors import WalletRequired
@@ -59,7 +59,7 @@ class AuthSession(Base):
     token_hash: Mapped[bytes] = mapped_column(unique=True)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
-    user_agent: Mapped[str | None]
+    user_agent: Mapped[bytes | None] = mapped_column(Sealed)
     """What the browser called itself at sign-in, cut to 200 characters, so that a person recognises the session. Never
     kept of a visitor."""
 
@@ -79,3 +79,42 @@ class SignInNonce(Base):
 
     nonce: Mapped[str] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ApiKey(Base):
+    """A program's key to an account, within its scopes. Rotating it keeps the row and changes the token."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        CheckConstraint("octet_length(token_hash) = 32", name="token_hash_length"),
+        CheckConstraint("(previous_hash IS NULL) = (previous_until IS NULL)", name="previous_whole"),
+        marked(
+            OfAccount(
+                "your API keys: what you call them, what they may do, when they were used",
+                "until 30 days after they end",
+                ("accounts", "deps"),
+            )
+        ),
+    )
+
+    id: Mapped[Id]
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
+    name: Mapped[bytes] = mapped_column(Sealed)
+    """What the person calls it."""
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    """SHA-256 of the token, which is with the person."""
+    previous_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    """Of the token before the last rotation."""
+    previous_until: Mapped[datetime | None]
+    hint: Mapped[str]
+    """The token's last four characters, so that the person recognises it."""
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime]
+    issued_at: Mapped[datetime]
+    """When the present token was made."""
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    """To the minute."""
+    revoked_at: Mapped[datetime | None]
+
+    account: Mapped[Account] = relationship(lazy="raise")

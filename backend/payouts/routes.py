@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
 from backend.chain import NATIVE
-from backend.deps import Chain, CoreDep, CurrentPerson, DbSession, OptionalAccount
+from backend.deps import Chain, CoreDep, DbSession
 from backend.errors import Conflict, Invalid
 from backend.mirror import ChainHead
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
@@ -34,6 +34,7 @@ from backend.payouts.schemas import (
 )
 from backend.payouts.service import CLAIMS, Payouts
 from backend.schemas import AddressStr
+from backend.scoped import OptionalPayer, ShareHolder
 
 router = APIRouter(prefix="/v1")
 
@@ -204,7 +205,7 @@ def create_payment_intent(
     chain: Chain,
     core: CoreDep,
     head: ChainHead,
-    me: OptionalAccount,
+    me: OptionalPayer,
 ) -> PaymentIntent:
     """The transactions that pay a work: `payNative`, or `payToken` after `approve` where the allowance is missing."""
     payer = request.payer or (address(me.address) if me else None)
@@ -213,7 +214,7 @@ def create_payment_intent(
 
 @router.post("/works/{work_id}/reassign-intent", tags=["payouts"])
 async def create_reassign_intent(
-    work_id: WorkId, request: ReassignRequest, payouts: PayoutsDep, me: CurrentPerson
+    work_id: WorkId, request: ReassignRequest, payouts: PayoutsDep, me: ShareHolder
 ) -> ReassignIntent:
     """The transaction that gives one's share of a work, or part of it, to others; only its holder can send it.
 

@@ -16,13 +16,13 @@ from backend.deps import (
     CoreDep,
     DbSession,
     Now,
-    OptionalPersonOrVisitor,
     PersonOrVisitor,
     VaultDep,
 )
 from backend.personalization import service
 from backend.personalization.ranking import Ranked, slate
 from backend.personalization.schemas import Because, Feed, FeedItem, PersonalizationIn, PersonalizationOut, Terms
+from backend.scoped import OptionalFeedReader
 
 router = APIRouter(prefix="/v1", tags=["feed"])
 
@@ -40,7 +40,7 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     request: Request,
     core: CoreDep,
     db: AsyncDb,
-    person: OptionalPersonOrVisitor,
+    person: OptionalFeedReader,
     now: Now,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Feed:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from backend.deps import CurrentAccount, OptionalAccount
 from backend.errors import Problem
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.schemas import AddressStr
+from backend.scoped import OptionalTrader, Trader
 from backend.shop import orderbook
 from backend.shop.holding import CollectionName
 from backend.shop.intent_routes import DeskDep
@@ -23,7 +23,7 @@ OrderHash = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="The ord
 
 
 @router.post("/draft")
-def draft_order(wanted: OrderIn, desk: DeskDep, me: CurrentAccount) -> OrderDraft:
+def draft_order(wanted: OrderIn, desk: DeskDep, me: Trader) -> OrderDraft:
     """What you sign to sell a work, a character or items of yours: typed data, and the approval where it is missing.
 
     Nothing is kept, and nothing is sold before somebody fills it. Each buyer pays the price; the work gets its royalty
@@ -76,12 +76,12 @@ def get_order(order_hash: OrderHash, shop: Shop) -> OrderAnswer:
 
 
 @router.post("/{order_hash}/fill-intent")
-def fill_order(order_hash: OrderHash, wanted: FillIn, desk: DeskDep, me: OptionalAccount) -> SaleIntent:
+def fill_order(order_hash: OrderHash, wanted: FillIn, desk: DeskDep, me: OptionalTrader) -> SaleIntent:
     """The transactions that buy of a signed order; `pays` shows the royalty that goes to the work."""
     return orderbook.fill_intent(desk, me.address if me else None, bytes.fromhex(order_hash[2:]), wanted)
 
 
 @router.post("/{order_hash}/cancel-intent")
-def cancel_order(order_hash: OrderHash, desk: DeskDep, me: CurrentAccount) -> ShopIntent:
+def cancel_order(order_hash: OrderHash, desk: DeskDep, me: Trader) -> ShopIntent:
     """The transaction that voids an order of yours. Until it is mined the order can still be filled."""
     return orderbook.cancel_intent(desk, me.address, bytes.fromhex(order_hash[2:]))

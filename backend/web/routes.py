@@ -13,9 +13,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from sqlalchemy import select
 
-from backend.accounts.service import SignedIn
 from backend.chain import NATIVE
-from backend.deps import CoreDep, get_optional_person, get_optional_person_or_visitor
+from backend.deps import CoreDep, get_optional_person, person_of_session, presented_token
 from backend.errors import AppError, Unauthorized
 from backend.pagination import MAX_CURSOR
 from backend.payouts.reading import Books, Connection, address, snapshot
@@ -66,9 +65,11 @@ class Visitor:
 async def get_visitor(request: Request, core: CoreDep) -> Visitor:
     """An expired or revoked session reads pages as nobody; it is the API that answers 401."""
     try:
-        person: SignedIn | None = await get_optional_person(await get_optional_person_or_visitor(request, core))
+        token = presented_token(request, core.settings)
+        found = await person_of_session(request, core, token) if token else None
     except Unauthorized:
-        person = None
+        found = None
+    person = await get_optional_person(found)
     return Visitor(request, None if person is None else address(person.address))
 
 

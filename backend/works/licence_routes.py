@@ -9,11 +9,12 @@ from fastapi import APIRouter, Path
 from backend.content import service as content
 from backend.content.media import TEXT
 from backend.content.routes import Store
-from backend.deps import Chain, CurrentAccount, DbSession
+from backend.deps import Chain, DbSession
 from backend.errors import Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
+from backend.scoped import WorksAuthor
 from backend.works import catalogue, service
 from backend.works.licences import TEMPLATES, Terms, terms_document
 from backend.works.schemas import LicenceIntent, LicenceOut, LicencePage, LicenceTemplate, TermsIn
@@ -60,7 +61,7 @@ def get_licence(licence_id: Annotated[int, Path(ge=1, le=2**32 - 1)], session: D
 
 @router.post("/intent")
 def create_licence(
-    wanted: TermsIn, session: DbSession, me: CurrentAccount, chain: Chain, *, store: Store
+    wanted: TermsIn, session: DbSession, me: WorksAuthor, chain: Chain, *, store: Store
 ) -> LicenceIntent:
     """The unsigned transaction that creates a licence.
 

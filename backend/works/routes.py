@@ -15,7 +15,7 @@ from backend.boundary import check_json
 from backend.content.routes import Store
 from backend.content.store import ContentStore
 from backend.content.uploads import MAX_UPLOAD_BYTES
-from backend.deps import Chain, Core, CoreDep, CurrentAccount, CurrentPerson, DbSession, unit_of_work
+from backend.deps import Chain, Core, CoreDep, DbSession, unit_of_work
 from backend.errors import AppError, Conflict, Forbidden, Invalid, Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead, Head, newest_first
@@ -25,6 +25,7 @@ from backend.models.works import Draft
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.rewards.merkle import Node
 from backend.schemas import AddressStr, Schema
+from backend.scoped import WorksAuthor, WorksReader, WorksUploader
 from backend.works import catalogue, service
 from backend.works.rules import Kind
 from backend.works.schemas import (
@@ -109,7 +110,7 @@ _UPLOAD_BODY: Final[dict[str, Any]] = {
         422: {"model": Problem, "description": "What the registry would refuse; `errors` has every reason"},
     },
 )
-async def create_draft(request: Request, core: CoreDep, person: CurrentPerson, store: Store) -> DraftOut:
+async def create_draft(request: Request, core: CoreDep, person: WorksUploader, store: Store) -> DraftOut:
     """Upload a work with what is said of it, and get a draft that is ready to be registered.
 
     The file is judged by its bytes. Parents, licence and royalties are checked by the registry's own rules, so that the
@@ -194,7 +195,7 @@ def _create_draft(
 
 @router.get("/drafts")
 def list_drafts(
-    session: DbSession, me: CurrentAccount, head: ChainHead, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    session: DbSession, me: WorksReader, head: ChainHead, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> DraftPage:
     """Your own drafts, newest first, each with how far it has come."""
     before = decode_cursor("drafts", cursor, uuid.UUID)[0] if cursor else None
@@ -204,7 +205,7 @@ def list_drafts(
 
 
 @router.get("/drafts/{draft_id}", responses={404: {"model": Problem, "description": "`draft_not_found`"}})
-def get_draft(draft_id: uuid.UUID, session: DbSession, me: CurrentAccount, head: ChainHead) -> DraftOut:
+def get_draft(draft_id: uuid.UUID, session: DbSession, me: WorksReader, head: ChainHead) -> DraftOut:
     """One of your drafts. Its stage is `received`, `seen` once the mirror has its registration, and then `final`."""
     return _show_drafts(session, [service.find_draft(session, owner=me, draft_id=draft_id)], me, head)[0]
 
@@ -219,7 +220,7 @@ def get_draft(draft_id: uuid.UUID, session: DbSession, me: CurrentAccount, head:
     },
 )
 def get_registration_intent(
-    draft_id: uuid.UUID, session: DbSession, me: CurrentAccount, head: ChainHead, *, store: Store, chain: Chain
+    draft_id: uuid.UUID, session: DbSession, me: WorksAuthor, head: ChainHead, *, store: Store, chain: Chain
 ) -> RegistrationIntents:
     """The unsigned transaction that registers a draft, and an optional commitment to send before it.
 
@@ -393,7 +394,7 @@ def _show_leaf(tree: SplitTree, position: int, account: str | None, weight: int)
     },
 )
 def approve_derivative(
-    work_id: WorkId, wanted: ApprovalIn, session: DbSession, me: CurrentAccount, *, chain: Chain
+    work_id: WorkId, wanted: ApprovalIn, session: DbSession, me: WorksAuthor, *, chain: Chain
 ) -> ApprovalIntent:
     """The unsigned transaction by which you, the owner of a work, let one derivation of it be registered."""
     row = catalogue.find_work(session, work_id)

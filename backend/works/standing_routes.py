@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from backend.deps import Chain, CoreDep, CurrentAccount, DbSession
+from backend.deps import Chain, CoreDep, DbSession
 from backend.errors import Problem
 from backend.mirror import ChainHead
+from backend.scoped import WorksAuthor
 from backend.works import standing
 from backend.works.routes import WorkId
 from backend.works.schemas import ContestIn, ContestIntent, StandingOut
@@ -35,7 +36,7 @@ def contest_work(
     work_id: WorkId,
     wanted: ContestIn,
     session: DbSession,
-    me: CurrentAccount,
+    me: WorksAuthor,
     chain: Chain,
     core: CoreDep,
     head: ChainHead,

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_e00be941"
+revision = "0001_6a08cbae"
 down_revision = None
 
 
@@ -337,13 +337,41 @@ def upgrade() -> None:
         postgresql_where="parked_at IS NOT NULL",
     )
     op.create_table(
+        "api_key",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.LargeBinary(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("previous_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("previous_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("hint", sa.Text(), nullable=False),
+        sa.Column("scopes", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(previous_hash IS NULL) = (previous_until IS NULL)", name=op.f("ck_api_key_previous_whole")
+        ),
+        sa.CheckConstraint("octet_length(token_hash) = 32", name=op.f("ck_api_key_token_hash_length")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_api_key_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("previous_hash", name=op.f("uq_api_key_previous_hash")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_api_key_token_hash")),
+        schema="app",
+    )
+    op.create_index(op.f("ix_api_key_account_id"), "api_key", ["account_id"], unique=False, schema="app")
+    op.create_table(
         "auth_session",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("token_hash", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("user_agent", sa.Text(), nullable=True),
+        sa.Column("user_agent", sa.LargeBinary(), nullable=True),
         sa.Column("wallet_hash", sa.LargeBinary(), nullable=True),
         sa.Column("wallet_signature", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("octet_length(token_hash) = 32", name=op.f("ck_auth_session_token_hash_length")),
@@ -533,6 +561,7 @@ def downgrade() -> None:
     op.drop_table("idempotent_answer", schema="app")
     op.drop_table("draft", schema="app")
     op.drop_table("auth_session", schema="app")
+    op.drop_table("api_key", schema="app")
     op.drop_table("task_attempt", schema="app")
     op.drop_table("split_root", schema="app")
     op.drop_table("split_progress", schema="app")
