@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from backend import keys_cli
+
 if TYPE_CHECKING:
     from stack.postgres import DatabaseUrls
 
@@ -33,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(keys_cli.app)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

@@ -281,8 +281,40 @@ class Vault:
     def add_version(self) -> int:
         """Add a version to the master key file and make it current; every process uses it from its next writing on."""
         with self._locked(self.folder / ".master.lock"):
+            for partial in self.master_file.parent.glob(f"{PARTIAL}{self.master_file.name}-*"):
+                partial.unlink()  # of a killed process; it holds keys
             master = master_key.read(self.master_file).with_new_version()
             master_key.save(self.master_file, master)
+        return self._fresh().current
+
+    def settled(self, shard: str) -> list[uuid.UUID]:
+        """The persons of a folder when nobody writes there: whoever writes later uses the current version."""
+        if not (self.folder / shard).is_dir():
+            return []
+        with self._locked(self.folder / shard / ".lock"):
+            return self._in_shard(shard)
+
+    @contextmanager
+    def rotating(self) -> Iterator[None]:
+        """Be the one rotation at a time. Raises VaultError when there is another."""
+        try:
+            with self._locked(self.folder / ".rotation.lock", wait=False):
+                yield
+        except BlockingIOError:
+            raise VaultError("Another rotation of this vault is under way: wait for it to end") from None
+
+    def check(self, person: uuid.UUID) -> None:
+        """Open the person's key, if there is one, and forget it. Raises Tampered, MasterKeyError."""
+        if self._state(person) == "present":
+            self._read_key(person)
+
+    def known_versions(self) -> list[int]:
+        """The versions in the master key file."""
+        return sorted(self._fresh().keys)
+
+    @property
+    def current(self) -> int:
+        """The version that wraps what is written now."""
         return self._fresh().current
 
     def rewrap(self, person: uuid.UUID) -> bool:
@@ -420,11 +452,11 @@ class Vault:
             yield
 
     @contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
+    def _locked(self, path: Path, *, wait: bool = True) -> Iterator[None]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         finally:
             os.close(handle)
