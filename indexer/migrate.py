@@ -29,8 +29,8 @@ def core_statements() -> list[str]:
 
 
 def event_statements() -> list[str]:
-    """DDL of the event tables."""
-    return [line for table in schema.events().values() for line in table.ddl()]
+    """DDL of the event tables, and of those derived from them."""
+    return [line for table in schema.typed() for line in table.ddl()]
 
 
 def view_statements() -> list[str]:

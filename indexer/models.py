@@ -60,6 +60,7 @@ reorganisation = _table(schema.REORGANISATION)
 outbox = _table(schema.OUTBOX)
 fingerprint = _table(schema.FINGERPRINT)
 _events = {key: _table(table) for key, table in schema.events().items()}
+_derived = [_table(table) for table in schema.DERIVED]
 _views = {
     each.name: Table(each.name, view_metadata, *(Column(name, TYPES[kind]) for name, kind in each.columns.items()))
     for each in views.VIEWS

@@ -49,7 +49,7 @@ def rebuild(database_url: str, deployment: Deployment, *, from_chain: bool, lock
 
 def _beside(connection: Connection, deployment: Deployment) -> str:
     """Decode all raw logs into new tables while the old ones are read, compare them, and swap."""
-    new = {table.name: replace(table, name=BESIDE + table.name) for table in schema.events().values()}
+    new = {table.name: replace(table, name=BESIDE + table.name) for table in schema.typed()}
     for table in new.values():
         for statement in table.ddl():
             connection.execute(statement.encode())

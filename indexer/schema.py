@@ -169,6 +169,25 @@ FINGERPRINT = Table(
 CORE = (BLOCK, LOG, CURSOR, REORGANISATION, OUTBOX, FINGERPRINT)
 """The mirror's own tables."""
 
+ITEM_BATCH_MOVE = Table(
+    "item_batch_move",
+    (
+        Column("block_number", "int8"),
+        Column("log_index", "int4"),
+        Column("member", "int8", "its place in the batch, from 1"),
+        Column("item_id", "numeric"),
+        Column("from_", "bytea"),
+        Column("to_", "bytea"),
+        Column("amount", "numeric"),
+    ),
+    ("block_number", "log_index", "member"),
+    "the members of every Items.TransferBatch, one by one, to be found by item and account",
+    undo="block_number",
+)
+
+DERIVED = (ITEM_BATCH_MOVE,)
+"""Tables whose rows are made from events' rows, in the transaction that writes those (`indexer.derived`)."""
+
 
 @cache
 def events() -> dict[tuple[str, str], Table]:
@@ -194,9 +213,14 @@ def event_table(event: abi.Event) -> Table:
     )
 
 
+def typed() -> list[Table]:
+    """The tables that can be made anew from the raw logs: one an event, and what is derived from them."""
+    return [*events().values(), *DERIVED]
+
+
 def tables() -> list[Table]:
     """All tables of schema `chain`."""
-    return [*CORE, *events().values()]
+    return [*CORE, *typed()]
 
 
 def undo_columns(among: Iterable[Table] | None = None) -> dict[str, str]:

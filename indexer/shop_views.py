@@ -6,6 +6,7 @@ dead, beside that, while its seller does not own what it offers; so `owner` stan
 
 from __future__ import annotations
 
+from indexer.schema import ITEM_BATCH_MOVE, Table
 from indexer.view import BYTES, CREATED, FLAG, NUMBER, SMALL, WRITTEN, View, created, latest, place, written
 
 NOBODY = r"'\x0000000000000000000000000000000000000000'::bytea"
@@ -74,10 +75,7 @@ ITEM_MOVE = View(
     SELECT id AS item_id, from_, to_, value AS amount, 1::bigint AS member, block_number, log_index
     FROM chain.items_transfer_single
     UNION ALL
-    SELECT m.id::numeric(78, 0), b.from_, b.to_, m.value::numeric(78, 0), m.member, b.block_number, b.log_index
-    FROM chain.items_transfer_batch b,
-         ROWS FROM (jsonb_array_elements_text(b.ids), jsonb_array_elements_text(b.values_))
-             WITH ORDINALITY AS m(id, value, member)
+    SELECT item_id, from_, to_, amount, member, block_number, log_index FROM chain.item_batch_move
     """,
     key=("block_number", "log_index", "member"),
 )
@@ -301,3 +299,10 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("AttestationRegistry", "Revoked", ("uid",)),
 )
 """As indexer.views.LOOKUPS."""
+
+DERIVED_LOOKUPS: tuple[tuple[Table, tuple[str, ...]], ...] = (
+    (ITEM_BATCH_MOVE, ("item_id",)),
+    (ITEM_BATCH_MOVE, ("to_",)),
+    (ITEM_BATCH_MOVE, ("from_",)),
+)
+"""The same for tables that are derived from events."""

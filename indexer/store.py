@@ -20,6 +20,7 @@ from indexer.abi import Decode, Event, Log
 from indexer.chain import Header, Segment
 from indexer.connection import WRITER_LOCK, Connection, connect
 from indexer.deployment import Contract, Deployment
+from indexer.derived import DERIVED, Row
 from indexer.errors import Fatal, Retryable, StaleMirror
 
 GENESIS_DIGEST = bytes(32)
@@ -67,8 +68,9 @@ def next_digest(digest: bytes, block_hash: bytes, logs: Iterable[Log]) -> bytes:
 @dataclass(frozen=True)
 class _EventWriter:
     event: Event
-    copy: bytes
-    types: tuple[str, ...]
+    table: schema.Table
+    derived: schema.Table | None
+    """What takes the rows made from its rows, where some are."""
 
     @property
     def decode(self) -> Decode:
@@ -82,21 +84,35 @@ def _decoder(contract: str, name: str) -> Decode:
 
 
 class EventWriters:
-    """Decoders and COPY statements of every event of the deployment, found by (address, first topic).
+    """Decoders and tables of every event of the deployment, found by (address, first topic).
 
-    `tables` gives, for each event table, the one that takes its rows instead.
+    `tables` gives, for each typed table, the one that takes its rows instead.
     """
 
     def __init__(self, deployment: Deployment, tables: Mapping[str, schema.Table] | None = None) -> None:
         self._by_topic: dict[tuple[bytes, bytes], _EventWriter] = {}
         for contract in deployment.contracts:
             for event in abi.contracts()[contract.name]:
-                table = schema.events()[contract.name, event.name]
-                table = tables[table.name] if tables else table
-                self._by_topic[contract.address, event.topic] = _EventWriter(event, table.copy, table.kinds)
+                key = contract.name, event.name
+                table = schema.events()[key]
+                made = DERIVED[key][0] if key in DERIVED else None
+                if tables:
+                    table, made = tables[table.name], made and tables[made.name]
+                self._by_topic[contract.address, event.topic] = _EventWriter(event, table, made)
 
-    def group(self, logs: Iterable[Log]) -> list[tuple[_EventWriter, list[Log]]]:
-        """The logs by event. Logs of events that the ABI does not have stay in `chain.log` alone."""
+    def rows(self, logs: Iterable[Log], times: Mapping[int, int]) -> Iterator[tuple[Event, schema.Table, list[Row]]]:
+        """The typed rows of logs, table by table; a row begins with its table's key. Raises AbiMismatch.
+
+        Logs of events that the ABI does not have stay in `chain.log` alone.
+        """
+        for writer, found in self._group(logs):
+            rows = writer.decode(found, times)
+            yield writer.event, writer.table, rows
+            if writer.derived is not None:
+                _, make = DERIVED[writer.event.contract, writer.event.name]
+                yield writer.event, writer.derived, [made for row in rows for made in make(row)]
+
+    def _group(self, logs: Iterable[Log]) -> list[tuple[_EventWriter, list[Log]]]:
         groups: dict[tuple[bytes, bytes], list[Log]] = {}
         for log in logs:
             key = (log[3], log[4][:32])
@@ -120,13 +136,12 @@ def write_events(
     connection: Connection, writers: EventWriters, logs: Iterable[Log], times: Mapping[int, int]
 ) -> list[str]:
     """Write the typed rows of logs; returns the names of their events. Raises AbiMismatch."""
-    names = []
-    for writer, found in writers.group(logs):
-        rows = writer.decode(found, times)
+    names: dict[str, None] = {}
+    for event, table, rows in writers.rows(logs, times):
         faults.point("mid decode")
-        copy_rows(connection, writer.copy, writer.types, rows)
-        names.append(f"{writer.event.contract}.{writer.event.name}")
-    return names
+        copy_rows(connection, table.copy, table.kinds, rows)
+        names[f"{event.contract}.{event.name}"] = None
+    return list(names)
 
 
 def raw_logs(connection: Connection, first: int = 0) -> Iterator[Log]:

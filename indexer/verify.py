@@ -286,17 +286,12 @@ def check_characters(connection: Connection, getters: Getters, characters: bytes
 
 
 ITEM_BALANCES = """
-    WITH moved AS (
-        SELECT from_, to_, id, value FROM chain.items_transfer_single
-        UNION ALL
-        SELECT from_, to_, one::numeric, amount::numeric FROM chain.items_transfer_batch,
-            ROWS FROM (jsonb_array_elements_text(ids), jsonb_array_elements_text(values_)) AS moves (one, amount)
-    ), changed AS (
-        SELECT to_ AS account, id, value FROM moved UNION ALL SELECT from_, id, -value FROM moved
-    )
-    SELECT account, id, sum(value) FROM changed WHERE account <> decode(repeat('00', 20), 'hex')
-    GROUP BY account, id ORDER BY account, id
+    SELECT account, item_id, sum(amount) FROM (
+        SELECT to_ AS account, item_id, amount FROM chain.item_move
+        UNION ALL SELECT from_, item_id, -amount FROM chain.item_move
+    ) AS changed WHERE account <> decode(repeat('00', 20), 'hex') GROUP BY account, item_id ORDER BY account, item_id
 """
+"""Those who hold none any more, too, whom the view `item_balance` leaves out."""
 
 
 def check_items(connection: Connection, getters: Getters, items: bytes) -> Check:
@@ -311,15 +306,72 @@ def check_items(connection: Connection, getters: Getters, items: bytes) -> Check
 def check_subscriptions(connection: Connection, getters: Getters, storefront: bytes) -> Check:
     """Until when every subscriber has access to a work."""
     check = Check("subscriptions")
-    query = (
-        "SELECT work_id, subscriber, max(expires_at) FROM chain.storefront_subscribed"
-        " JOIN chain.storefront_plan_created USING (plan_id) GROUP BY work_id, subscriber ORDER BY work_id, subscriber"
-    )
+    query = "SELECT work_id, subscriber, expires_at FROM chain.subscription ORDER BY work_id, subscriber"
     for row, words in _answered(
         check, getters, storefront, "subscribedUntil(uint64,address)", _rows(connection, query)
     ):
         work_id, subscriber, until = row
         check.compare(f"subscription of 0x{subscriber.hex()} to work {work_id}", until, _number(words[0]))
+    return check
+
+
+def check_token(connection: Connection, getters: Getters, token: bytes) -> Check:
+    """What every account has of the platform's token, what it votes with, and who votes with what it has."""
+    check = Check("token accounts")
+    for column, getter in (
+        ("balance", "balanceOf(address)"),
+        ("votes", "getVotes(address)"),
+        ("coalesce(delegate, decode(repeat('00', 20), 'hex'))", "delegates(address)"),
+    ):
+        query = f"SELECT account, {column} FROM chain.token_account ORDER BY account"
+        for (account, mirror), words in _answered(check, getters, token, getter, _rows(connection, query)):
+            chain = words[0][12:] if isinstance(mirror, bytes) else _number(words[0])
+            check.compare(f"{getter.partition('(')[0]} of 0x{account.hex()}", mirror, chain)
+    return check
+
+
+def check_proposals(connection: Connection, getters: Getters, governor: bytes) -> Check:
+    """Every proposal's votes by side, and when they begin and end."""
+    check = Check("proposals")
+    for columns, getter in (
+        ("against, for_, abstain", "proposalVotes(uint256)"),
+        ("vote_start", "proposalSnapshot(uint256)"),
+        ("vote_end", "proposalDeadline(uint256)"),
+        ("coalesce(eta, 0)", "proposalEta(uint256)"),
+    ):
+        query = f"SELECT proposal_id, {columns} FROM chain.proposal ORDER BY proposal_id"
+        for (number, *mirror), words in _answered(check, getters, governor, getter, _rows(connection, query)):
+            check.compare(f"{getter.partition('(')[0]} of {number}", mirror, [_number(word) for word in words])
+    return check
+
+
+NO_ROOT = "decode(repeat('00', 32), 'hex')"
+REWARDS = {
+    "streamOf(address)": f"""
+        SELECT token, coalesce(root, {NO_ROOT}), total, claimed, funded, root_epoch FROM chain.reward_stream
+        ORDER BY token
+    """,
+    "pendingOf(address)": f"""
+        SELECT s.token, coalesce(r.root, {NO_ROOT}), coalesce(r.total, 0), coalesce(r.epoch, 0),
+               coalesce(r.finalizable_at, 0)
+        FROM chain.reward_stream s
+        LEFT JOIN chain.reward_root r ON r.token = s.token AND r.status IN ('pending', 'challenged') ORDER BY s.token
+    """,
+    "accountOf(address,address)": "SELECT token, account, claimed FROM chain.reward_account ORDER BY token, account",
+}
+"""Getter -> its arguments and the first of the words that it returns, by the mirror."""
+
+
+def check_rewards(connection: Connection, getters: Getters, distributor: bytes) -> Check:
+    """Every stream's funds, claims and root, the root that is pending, and what each account was paid."""
+    check = Check("rewards")
+    for getter, query in REWARDS.items():
+        arguments = getter.count(",") + 1
+        for row, words in _answered(check, getters, distributor, getter, _rows(connection, query)):
+            mirror = row[arguments:]
+            told = zip(mirror, words, strict=False)
+            chain = tuple(word if isinstance(value, bytes) else _number(word) for value, word in told)
+            check.compare(f"{getter.partition('(')[0]} of {_show(row[:arguments])}", mirror, chain)
     return check
 
 
@@ -335,6 +387,9 @@ STATE_CHECKS: tuple[tuple[str, Callable[[Connection, Getters, bytes], Check]], .
     ("Characters", check_characters),
     ("Items", check_items),
     ("Storefront", check_subscriptions),
+    ("TroupeToken", check_token),
+    ("TroupeGovernor", check_proposals),
+    ("RewardDistributor", check_rewards),
 )
 
 
@@ -348,7 +403,7 @@ def check_rows(connection: Connection, deployment: Deployment) -> Check:
     hashes: dict[int, bytes] = dict(
         connection.execute("SELECT number, hash FROM chain.block WHERE log_count > 0").fetchall()
     )
-    expected: dict[str, int] = {table.name: 0 for table in schema.events().values()}
+    expected: dict[str, int] = {table.name: 0 for table in schema.typed()}
     digest = GENESIS_DIGEST
     pending: list[Log] = []
     with connection.transaction():
@@ -359,17 +414,17 @@ def check_rows(connection: Connection, deployment: Deployment) -> Check:
                     digest = next_digest(digest, hashes.get(pending[0].block_number, b""), pending)
                     pending = []
                 pending.append(log)
-            for writer, found in writers.group(some):
-                table = schema.events()[writer.event.contract, writer.event.name]
-                expected[table.name] += len(found)
-                if missing := [log for log in found if log.block_number not in times]:
-                    check.compare(f"block {missing[0].block_number}", "none", "a block with logs")
+            if missing := [log for log in some if log.block_number not in times]:
+                check.compare(f"block {missing[0].block_number}", "none", "a block with logs")
+                some = [log for log in some if log.block_number in times]
+            for event, table, rows in writers.rows(some, times):
+                if not rows:
                     continue
-                rows = writer.decode(found, times)
-                stored = _rows_at(connection, table.name, rows[0][:2], rows[-1][:2])
+                expected[table.name] += len(rows)
+                stored = _rows_at(connection, table, rows[0][:2], rows[-1][:2])
                 for row in rows:
-                    what = f"{writer.event.contract}.{writer.event.name} at block {row[0]}, log {row[1]}"
-                    check.compare(what, stored.get(row[:2]), row)
+                    what = f"{event.contract}.{event.name} at block {row[0]}, log {row[1]}"
+                    check.compare(what, stored.get(row[: len(table.key)]), row)
     if pending:
         digest = next_digest(digest, hashes.get(pending[0].block_number, b""), pending)
     for name, count in expected.items():
@@ -383,14 +438,15 @@ def check_rows(connection: Connection, deployment: Deployment) -> Check:
 
 
 def _rows_at(
-    connection: Connection, table: str, first: tuple[int, int], last: tuple[int, int]
-) -> dict[tuple[int, int], tuple[Any, ...]]:
-    """The rows of an event table between two positions, by position."""
+    connection: Connection, table: schema.Table, first: tuple[Any, ...], last: tuple[Any, ...]
+) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The rows of a typed table between two positions, by key."""
     rows = connection.execute(
-        f"SELECT * FROM chain.{table} WHERE (block_number, log_index) BETWEEN (%s, %s) AND (%s, %s)".encode(),
+        f"SELECT * FROM chain.{table.name} WHERE (block_number, log_index) BETWEEN (%s, %s) AND (%s, %s)".encode(),
         (*first, *last),
     )
-    return {(row[0], row[1]): tuple(int(v) if hasattr(v, "as_tuple") else v for v in row) for row in rows}
+    found = (tuple(int(v) if hasattr(v, "as_tuple") else v for v in row) for row in rows)
+    return {row[: len(table.key)]: row for row in found}
 
 
 def check_logs(connection: Connection, chain: Chain, sample: int | None, rng: random.Random) -> Check:

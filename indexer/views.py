@@ -382,8 +382,9 @@ LOOKUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 def indexes() -> dict[str, str]:
     """Name -> DDL of the indexes behind LOOKUPS, each ending with the row's position in the chain."""
     found = {}
-    for contract, event, columns in LOOKUPS:
-        table = schema.events()[contract, event].name
+    of_events = [(schema.events()[contract, event], columns) for contract, event, columns in LOOKUPS]
+    for described, columns in (*of_events, *shop_views.DERIVED_LOOKUPS):
+        table = described.name
         name = f"ix_{table}_{'_'.join(columns)}"
         by = ", ".join((*columns, "block_number", "log_index"))
         found[name] = f"CREATE INDEX {name} ON {schema.SCHEMA}.{table} ({by})"

@@ -213,7 +213,7 @@ def test_ancestors_and_descendants_with_their_depth(connection: Connection, seed
         *(("ancestor", "work_id"), ("descendant", "work_id"), ("work", "work_id"), ("work", "content_hash")),
         *(("token_account", "account"), ("tally", "proposal_id"), ("vote", "proposal_id"), ("proposal", "proposal_id")),
         *(("reward_root", "token"), ("reward_stream", "token"), ("reward_account", "account"), ("claim", "account")),
-        ("listing", "listing_id"),
+        *(("listing", "listing_id"), ("item", "item_id"), ("item_balance", "account"), ("item_balance", "item_id")),
     ],
 )
 def test_what_the_api_asks_by_is_found_by_indexes(connection: Connection, name: str, key: str) -> None:

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, insert, text
 
 from indexer import schema, views
-from indexer.models import event
+from indexer.derived import DERIVED
+from indexer.models import event, metadata
 from indexer.view import CREATED, WRITTEN, View
 from stack.postgres import DatabaseUrls
 
@@ -161,6 +162,8 @@ HISTORY = [*WORKS, *MONEY, *HOUSE, *REWARDS, *SHOP]
 
 EMPTY = {"bytea": bytes(20), "text": "", "bool": False, "int8": 0, "int4": 0, "numeric": 0, "jsonb": []}
 READS = re.compile(r"\bchain\.(\w+)")
+SOURCES = {table.name: schema.events()[key].name for key, (table, _) in DERIVED.items()}
+"""Derived table -> the event's table that it is made from."""
 
 
 def tables_of(view: View) -> set[str]:
@@ -168,7 +171,7 @@ def tables_of(view: View) -> set[str]:
     by_name = {each.name: each for each in views.VIEWS}
     found: set[str] = set()
     for name in set(READS.findall(view.query)):
-        found |= tables_of(by_name[name]) if name in by_name else {name}
+        found |= tables_of(by_name[name]) if name in by_name else {SOURCES.get(name, name)}
     return found
 
 
@@ -190,7 +193,13 @@ def write(connection: Connection, logged: Entry, at: Place) -> str:
     place = {"block_number": at[0], "log_index": at[1], "block_time": 1000 + at[0], "tx_hash": word(at[0])}
     defaults = {column: EMPTY[kind] for column, kind in kinds.items()}
     assert values.keys() <= kinds.keys(), (name, values.keys() - kinds.keys())
-    connection.execute(insert(table).values(**defaults | place | values))
+    row = defaults | place | values
+    connection.execute(insert(table).values(row))
+    if (contract, name) in DERIVED:
+        described, make = DERIVED[contract, name]
+        made = metadata.tables[f"{schema.SCHEMA}.{described.name}"]
+        for each in make(tuple(row[column.name] for column in table.columns)):
+            connection.execute(insert(made).values(each))
     return table.name
 
 
