@@ -162,6 +162,8 @@ class Chain:
         self.rpc = rpc
         self.deployment = deployment
         self.filter = Filter(deployment)
+        self._final_hash = b""
+        """Of the block that the node called final last."""
 
     def check(self) -> None:
         """Make sure that the node serves the deployment's chain and that the contracts are there.
@@ -212,9 +214,29 @@ class Chain:
                 [("eth_getBlockByNumber", ["latest", False]), ("eth_getBlockByNumber", ["finalized", False])]
             )
             head = parse_header(latest, self.rpc.node)
-            return head, min(parse_header(final, self.rpc.node).number, head.number) if final else 0
+            return head, min(self._tagged(final), self._deepest_final(head))
         head = parse_header(self.rpc.call("eth_getBlockByNumber", "latest", False), self.rpc.node)
-        return head, max(0, head.number - finality.depth)
+        return head, self._deepest_final(head)
+
+    def _deepest_final(self, head: Header) -> int:
+        """The newest block that can be final below a head: as deep as is promised, and never the head itself."""
+        least = 0 if self.deployment.development else 1
+        return max(0, head.number - max(self.deployment.finality.depth, least))
+
+    def _tagged(self, raw: Any) -> int:
+        """The number of the block that the node calls final, 0 for none.
+
+        Raises Retryable when its own chain has another block there: looked at when it moves, off the development chain.
+        """
+        if raw is None:
+            return 0
+        final = parse_header(raw, self.rpc.node)
+        if final.hash != self._final_hash and not self.deployment.development:
+            there = self.header(final.number)
+            if there is None or there.hash != final.hash:
+                raise Retryable(f"{self.rpc.node} calls a block {final.number:,} final that is not on its own chain")
+        self._final_hash = final.hash
+        return final.number
 
     def header(self, number: int) -> Header | None:
         """The header of a block, None if the chain is not so long."""
@@ -306,4 +328,7 @@ class Chain:
 
 def finality_text(finality: Finality) -> str:
     """How a network calls a block final, for people."""
-    return "the finalized tag" if finality.mode == "tag" else f"{finality.depth} blocks on top"
+    on_top = f"{finality.depth} blocks on top"
+    if finality.mode == "depth":
+        return on_top
+    return "the finalized tag" + (f" with {on_top}" if finality.depth else "")

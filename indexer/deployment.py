@@ -30,7 +30,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Finality:
-    """A block is final when the node's `finalized` tag has reached it, or when `depth` blocks lie above it."""
+    """A block is final when `depth` blocks lie above it and, by mode tag, the node's `finalized` has reached it."""
 
     mode: Literal["tag", "depth"]
     depth: int
@@ -128,7 +128,7 @@ def load(path: Path) -> Deployment:
     mode = manifest.get(finality, "mode", str, "finality.")
     if mode not in ("tag", "depth"):
         raise manifest.wrong(f'has the finality mode "{mode}", which is neither "tag" nor "depth"')
-    depth = manifest.number(finality, "depth", "finality.") if mode == "depth" else 0
+    depth = manifest.number(finality, "depth", "finality.") if mode == "depth" or "depth" in finality else 0
     contracts = []
     for name, entry in manifest.get(root, "contracts", dict).items():
         where = f"contracts.{name}."

@@ -46,5 +46,5 @@ class BelowFinality(NodeFatal):
     """The chain replaced a block that its network promised never to replace."""
 
 
-class AbiMismatch(Fatal):
-    """A contract's log does not have the form that its committed ABI gives to it."""
+class AbiMismatch(NodeFatal):
+    """A contract's log, as a node sent it, does not have the form that its committed ABI gives to it."""

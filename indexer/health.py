@@ -41,6 +41,7 @@ def readiness(progress: Progress, stall_s: float, now: float) -> tuple[bool, dic
         "events_per_s": round(progress.events_per_s(now)),
         "seconds_left": progress.seconds_left(now),
         "last_error": progress.last_error,
+        "final_waits": progress.final_waits,
     }
 
 

@@ -11,6 +11,8 @@ from indexer.rpc import Rpc
 
 REST_S = 5.0
 """How long a node that failed is passed over when it did not say."""
+WITNESS_TIMEOUT_S = 3.0
+"""How long a node may stay silent that is only asked whether it agrees."""
 FATAL_REST_S = 60.0
 """How long, when it failed in a way that only a person mends."""
 
@@ -45,6 +47,7 @@ class Nodes:
         self._fatal_until = [0.0] * len(self._rpcs)
         self._clock = clock
         self._at = 0
+        self._witnesses: list[Rpc] = []
 
     @property
     def node(self) -> str:
@@ -62,7 +65,7 @@ class Nodes:
         return self._rpcs[self._at].batch(calls)
 
     def close(self) -> None:
-        for rpc in self._rpcs:
+        for rpc in (*self._rpcs, *self._witnesses):
             rpc.close()
 
     def again(self) -> Nodes:
@@ -92,3 +95,9 @@ class Nodes:
     def others(self) -> Sequence[Node]:
         """The nodes beside the one that is asked now."""
         return [rpc for at, rpc in enumerate(self._rpcs) if at != self._at]
+
+    def witnesses(self) -> Sequence[Node]:
+        """The same, by connections that are given up soon."""
+        if not self._witnesses:
+            self._witnesses = [Rpc(rpc.url, read_timeout_s=WITNESS_TIMEOUT_S) for rpc in self._rpcs]
+        return [rpc for at, rpc in enumerate(self._witnesses) if at != self._at]

@@ -5,13 +5,15 @@
     logs of our contracts in the receipts, counted through -> are the mirror's, in order
 
 Nobody can add, leave out, change or move a log without changing the hash. What is left to trust is the hash: that it is
-the chain's is agreed between nodes, or known from a light client; and which transaction a receipt is of.
+the chain's is agreed between nodes, or known from a light client. Which transaction a receipt is of, no receipt's bytes
+say: the node's receipts must name the transactions that its block lists, in their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 from indexer import rlp
@@ -56,15 +58,17 @@ def mirrored_logs(connection: Connection, number: int) -> list[Log]:
     return [Log(*row) for row in rows]
 
 
-def logs_of(number: int, receipts: Iterable[Mapping[str, Any]], addresses: Collection[bytes]) -> Iterator[Log]:
-    """Our contracts' logs in a block's receipts, of the very bytes that the receipts' root is made of.
+def logs_of(
+    number: int, receipts: Iterable[Mapping[str, Any]], parsed: Iterable[list[rlp.Log]], addresses: Collection[bytes]
+) -> Iterator[Log]:
+    """Our contracts' logs in a block's receipts, of the very bytes (`parsed`) that the receipts' root is made of.
 
-    Their indexes are counted, not taken from the node. The transaction's hash is the node's word: no receipt has it.
+    Their indexes are counted, not taken from the node.
     """
     index = 0
-    for each in receipts:
+    for each, logs in zip(receipts, parsed, strict=True):
         tx_hash = rlp.from_hex(each["transactionHash"])
-        for address, topics, data in rlp.receipt_logs(each):
+        for address, topics, data in logs:
             if address in addresses:
                 yield Log(number, index, tx_hash, address, b"".join(topics), data)
             index += 1
@@ -90,38 +94,46 @@ Sent = tuple[Mapping[str, Any], list[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Kept:
-    """What the mirror has of a block."""
+    """What the mirror has of a block; of one that it did not keep, the hash is that of the walk to it."""
 
     block_hash: bytes
     digest: bytes
     logs: list[Log]
 
 
-def examine(sent: Sent, chain: Chain, kept: Kept) -> Proof:
-    """Hold what a node sent against the mirror's hash and logs.
+def examine(sent: Sent, chain: Chain, kept: Kept, *, header_hash: bytes | None = None) -> Proof:
+    """Hold what a node sent against the mirror's hash and logs. `header_hash` is the header's, if known already.
 
     Raises Retryable when it has not the form of a block with receipts.
     """
     raw, receipts = sent
     try:
         number = rlp.from_quantity(raw["number"])
-        theirs = list(logs_of(number, receipts, set(chain.filter.by_hex.values())))
-        findings = list(compare(kept.logs, theirs))
-        if rlp.header_hash(raw) != kept.block_hash:
+        parsed = [rlp.receipt_logs(each) for each in receipts]
+        theirs = list(logs_of(number, receipts, parsed, set(chain.filter.by_hex.values())))
+        findings = [] if theirs == kept.logs else list(compare(kept.logs, theirs))
+        if (header_hash or rlp.header_hash(raw)) != kept.block_hash:
             findings.append("the header's fields do not hash to the block's hash")
-        if rlp.trie_root([rlp.receipt(each) for each in receipts]) != rlp.from_hex(raw["receiptsRoot"]):
+        encoded = [rlp.receipt(each, logs) for each, logs in zip(receipts, parsed, strict=True)]
+        if rlp.trie_root(encoded) != rlp.from_hex(raw["receiptsRoot"]):
             findings.append("the receipts are not those of the header's receiptsRoot")
-        return Proof(
-            block=number,
-            block_hash="0x" + kept.block_hash.hex(),
-            receipts_root=raw["receiptsRoot"],
-            digest="0x" + kept.digest.hex(),
-            receipts=len(receipts),
-            logs=len(kept.logs),
-            findings=tuple(findings),
-        )
+        if [each["transactionHash"] for each in receipts] != raw["transactions"]:
+            findings.append("the receipts are of other transactions than the block lists")
+        return _proof(number, raw, kept, len(receipts), findings)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Retryable(f"{chain.rpc.node} sent a block or receipts of a wrong form") from error
+
+
+def _proof(number: int, raw: Mapping[str, Any], kept: Kept, receipts: int, findings: Iterable[str]) -> Proof:
+    return Proof(
+        block=number,
+        block_hash="0x" + kept.block_hash.hex(),
+        receipts_root=raw["receiptsRoot"],
+        digest="0x" + kept.digest.hex(),
+        receipts=receipts,
+        logs=len(kept.logs),
+        findings=tuple(findings),
+    )
 
 
 def _anchor(connection: Connection, chain: Chain, number: int) -> tuple[bytes, bytes]:
@@ -147,14 +159,18 @@ def _anchor(connection: Connection, chain: Chain, number: int) -> tuple[bytes, b
     return _ancestor(chain, kept[1], kept[0], number), before[0] if before else bytes(32)
 
 
-def _ancestor(chain: Chain, block_hash: bytes, above: int, number: int) -> bytes:
-    """The hash of block `number`, reached from the block `above` with this hash over the parents' hashes.
+Walked = tuple[int, bytes, Mapping[str, Any]]
+"""A block's number, its hash and the block as the node sent it."""
+
+
+def _walk(chain: Chain, block_hash: bytes, above: int, last: int) -> Iterator[Walked]:
+    """The blocks from `above`, which has this hash, down to `last`.
 
     Every header on the way must hash to what the one above it names as its parent: a node can't put in another block.
     Raises Retryable where one does not.
     """
-    for top in range(above, number, -HEADERS_PER_CALL):
-        numbers = range(top, max(number, top - HEADERS_PER_CALL), -1)
+    for top in range(above, last - 1, -HEADERS_PER_CALL):
+        numbers = range(top, max(last - 1, top - HEADERS_PER_CALL), -1)
         raws = chain.rpc.batch([("eth_getBlockByNumber", [hex(each), False]) for each in numbers])
         for each, raw in zip(numbers, raws, strict=True):
             try:
@@ -163,9 +179,16 @@ def _ancestor(chain: Chain, block_hash: bytes, above: int, number: int) -> bytes
                         f"{chain.rpc.node} sent a block {each:,} that is not the one below the mirror's block"
                         f" {above:,}: if the chain has replaced it, let the indexer follow first; else the node lies"
                     )
+                yield each, block_hash, raw
                 block_hash = rlp.from_hex(raw["parentHash"])
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise Retryable(f"{chain.rpc.node} sent a block of a wrong form") from error
+
+
+def _ancestor(chain: Chain, block_hash: bytes, above: int, number: int) -> bytes:
+    """The hash of block `number`, reached from the block `above` with this hash over the parents' hashes."""
+    for _, _, raw in _walk(chain, block_hash, above, number + 1):
+        block_hash = rlp.from_hex(raw["parentHash"])
     return block_hash
 
 
@@ -192,13 +215,62 @@ def prove(connection: Connection, chain: Chain, number: int) -> Proof:
 
 
 def prove_all(connection: Connection, chain: Chain) -> Iterator[Proof]:
-    """Prove every block that the mirror keeps, which are all in which it has logs of ours.
+    """Prove every block of the mirror, from its head down; `connection` must see one snapshot.
 
-    One that a node hid whole, logs and all, is not among them: `prove` of its number shows it.
+    All headers are walked, each by the hash that the one above it names. A block whose bloom excludes our contracts is
+    proved by its header alone; any other by its receipts, whether the mirror keeps it or not: so a block that a node
+    hid whole, logs and all, is found too. Raises Retryable when the chain has replaced what the mirror has.
     """
-    kept = connection.execute("SELECT number, hash, digest FROM chain.block ORDER BY number").fetchall()
-    for start in range(0, len(kept), BLOCKS_PER_BATCH):
-        some = kept[start : start + BLOCKS_PER_BATCH]
-        fetched = _fetch(chain, [block_hash for _, block_hash, _ in some])
-        for (number, block_hash, digest), sent in zip(some, fetched, strict=True):
-            yield examine(sent, chain, Kept(block_hash, digest, mirrored_logs(connection, number)))
+    cursor = connection.execute("SELECT start_block, start_parent, head_number, head_hash FROM chain.cursor").fetchone()
+    if cursor is None:
+        return
+    start, start_parent, head, head_hash = cursor
+    walk = _walk(chain, head_hash, head, start)
+    while some := list(islice(walk, HEADERS_PER_CALL)):
+        kept = _kept(connection, some[-1][0], some[0][0], {number: block_hash for number, block_hash, _ in some})
+        suspects = [each for each in some if kept[each[0]].logs or chain.filter.may_hold(int(each[2]["logsBloom"], 16))]
+        receipts = dict(_receipts(chain, suspects))
+        for number, block_hash, raw in some:
+            if number in receipts:
+                proof = examine((raw, receipts[number]), chain, kept[number], header_hash=block_hash)
+            else:
+                differs = ["the header's fields do not hash to the block's hash"]
+                proof = _proof(number, raw, kept[number], 0, differs if kept[number].block_hash != block_hash else ())
+            if number == start and rlp.from_hex(raw["parentHash"]) != start_parent:
+                proof = replace(proof, findings=(*proof.findings, "the mirror began after another block"))
+            yield proof
+
+
+def _kept(connection: Connection, first: int, last: int, walked: Mapping[int, bytes]) -> dict[int, Kept]:
+    """What the mirror has of blocks `first` to `last`; of those that it did not keep, the hash of the walk."""
+    before = connection.execute(
+        "SELECT digest FROM chain.block WHERE number < %s ORDER BY number DESC LIMIT 1", (first,)
+    ).fetchone()
+    digest: bytes = before[0] if before else bytes(32)
+    between = "BETWEEN %s AND %s ORDER BY"
+    rows = connection.execute(
+        f"SELECT number, hash, digest FROM chain.block WHERE number {between} number".encode(), (first, last)
+    )
+    blocks = {number: (block_hash, digest) for number, block_hash, digest in rows}
+    logs: dict[int, list[Log]] = {}
+    for row in connection.execute(
+        "SELECT block_number, log_index, tx_hash, address, topics, data FROM chain.log"
+        f" WHERE block_number {between} block_number, log_index".encode(),
+        (first, last),
+    ):
+        logs.setdefault(row[0], []).append(Log(*row))
+    found = {}
+    for number in range(first, last + 1):
+        block_hash, digest = blocks.get(number, (walked[number], digest))
+        found[number] = Kept(block_hash, digest, logs.get(number, []))
+    return found
+
+
+def _receipts(chain: Chain, blocks: list[Walked]) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+    for start in range(0, len(blocks), BLOCKS_PER_BATCH):
+        some = blocks[start : start + BLOCKS_PER_BATCH]
+        answers = chain.rpc.batch([("eth_getBlockReceipts", ["0x" + block_hash.hex()]) for _, block_hash, _ in some])
+        for (number, _, _), receipts in zip(some, answers, strict=True):
+            if not isinstance(receipts, list):
+                raise Retryable(f"{chain.rpc.node} has a block of the mirror no more: let the indexer follow first")
+            yield number, receipts

@@ -55,6 +55,7 @@ class Reporter:
         self._was_caught_up = False
         self._reorganisations = 0
         self._said: str | None = None
+        self._final_waits: str | None = None
 
     def __enter__(self) -> Reporter:
         return self
@@ -83,6 +84,10 @@ class Reporter:
             self._said = progress.last_error
             if self._said:
                 self._log.warning("waiting", reason=self._said)
+        if progress.final_waits != self._final_waits:
+            self._final_waits = progress.final_waits
+            if self._final_waits:
+                self._log.warning("finality waits", reason=self._final_waits)
         cursor = progress.cursor
         if cursor is None:
             return

@@ -288,7 +288,7 @@ class Store:
             self.close()
             raise Fatal(f"The database refuses: {str(error).strip()}") from error
 
-    def begin(self, parent: Header, final: int) -> Cursor:
+    def begin(self, parent: Header) -> Cursor:
         """Write the first cursor: nothing is mirrored yet, and the deployment's first block follows `parent`.
 
         The indexes behind the views go: made at once when the head is reached (`index`), they cost a third of what
@@ -312,7 +312,7 @@ class Store:
                     parent.number,
                     parent.hash,
                     parent.time,
-                    min(final, parent.number),
+                    0,
                     GENESIS_DIGEST,
                 ),
             )

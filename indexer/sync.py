@@ -26,6 +26,7 @@ from indexer.head import NewHeads, websocket_url
 from indexer.nodes import Nodes
 from indexer.settings import IndexerSettings
 from indexer.store import Cursor, Store
+from indexer.witnesses import Witnesses
 
 BACKFILL_FROM = 32
 """With more final blocks than this to go, they are asked for in ranges, ahead of the writing."""
@@ -59,6 +60,8 @@ class Progress:
     deepest: int = 0
     retries: int = 0
     last_error: str | None = None
+    final_waits: str | None = None
+    """Why finality does not move, if it should."""
 
     marks: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=64))
     """Monotonic time, events and head of the last steps."""
@@ -115,6 +118,7 @@ class Sync:
         """Set when there may be something to do before the next poll."""
         self._nodes = nodes or Nodes(settings.rpc_url)
         self._chain = Chain(self._nodes, deployment)
+        self._witnesses = Witnesses(self._nodes.witnesses, deployment)
         self._store = Store(settings.indexer_database_url, deployment, lock_wait_s=settings.indexer_lock_wait_s)
         self._size = RangeSize(settings.indexer_range_bytes)
         self._cursor: Cursor | None = None
@@ -200,7 +204,10 @@ class Sync:
         """
         head, final = self._chain.head()
         self.progress.chain_head = head.number
-        cursor = self._ensure_cursor(final)
+        self._witnesses.require_fresh(self._chain, head)
+        cursor = self._ensure_cursor()
+        final = self._witnesses.final(self._chain, final, cursor.final_number)
+        self.progress.final_waits = self._witnesses.waits
         if head.hash == cursor.head_hash:
             return self._rest(cursor, final)
         if head.number <= cursor.head_number:
@@ -213,17 +220,17 @@ class Sync:
             self._follow(cursor, head, final)
         return True
 
-    def _ensure_cursor(self, final: int) -> Cursor:
-        cursor = self._cursor if self._cursor is not None and self._store.is_open else self._open(final)
+    def _ensure_cursor(self) -> Cursor:
+        cursor = self._cursor if self._cursor is not None and self._store.is_open else self._open()
         return self._fill_gap(cursor) if self._store.unmirrored else cursor
 
-    def _open(self, final: int) -> Cursor:
+    def _open(self) -> Cursor:
         cursor = self._store.open()
         if cursor is None:
             parent = self._chain.header(self.deployment.start_block - 1)
             if parent is None:
                 raise Retryable(f"the chain has not reached block {self.deployment.start_block} of the deployment")
-            cursor = self._store.begin(parent, final)
+            cursor = self._store.begin(parent)
         return self._keep(cursor)
 
     def _fill_gap(self, cursor: Cursor) -> Cursor:

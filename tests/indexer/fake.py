@@ -90,6 +90,7 @@ class FakeBlock:
 @dataclass
 class FakeChain:
     blocks: list[FakeBlock] = field(default_factory=lambda: [FakeBlock(0, bytes(32), 1_000, (), 0)])
+    chain_id: int = CHAIN_ID
     finality: int = 2
     """Blocks below the head that the node calls final."""
     _salts: int = 0
@@ -114,7 +115,7 @@ class FakeChain:
 
     def manifest(self) -> dict[str, Any]:
         return {
-            "chainId": CHAIN_ID,
+            "chainId": self.chain_id,
             "network": "in memory",
             "startBlock": 1,
             "genesisHash": "0x" + self.blocks[0].hash.hex(),
@@ -150,6 +151,9 @@ class FakeNode:
     def others(self) -> Sequence[FakeNode]:
         return ()
 
+    def witnesses(self) -> Sequence[FakeNode]:
+        return ()
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -163,7 +167,7 @@ class FakeNode:
         blocks = self.chain.blocks
         match method:
             case "eth_chainId":
-                return hex(CHAIN_ID)
+                return hex(self.chain.chain_id)
             case "eth_getCode":
                 return "0x60"
             case "eth_getBlockByNumber":

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from indexer.errors import Fatal, NodeFatal, Retryable, WrongChain
+from indexer.errors import AbiMismatch, Fatal, NodeFatal, Retryable, WrongChain
 from indexer.fetch import RangeSize
 from indexer.head import NewHeads, websocket_url
 from indexer.nodes import FATAL_REST_S, REST_S, Nodes
@@ -18,7 +18,7 @@ from indexer.sync import DEEP, GAP_OF_POLL
 from stack.processes import free_port
 from tests.indexer.conftest import Mirrored, eventually, other_anvil
 from tests.indexer.support import account, record
-from tests.indexer.test_lies import Reply, proxy
+from tests.indexer.test_lies import Reply, edited, proxy
 
 
 def test_a_node_that_fails_is_passed_over_for_a_while() -> None:
@@ -81,6 +81,18 @@ def test_v5_every_node_is_checked_before_it_is_followed(mirrored: Mirrored, tmp_
             mirrored.catch_up(rpc_url=second)
         with pytest.raises(WrongChain):
             mirrored.catch_up(rpc_url=f"{second},{third}")
+    assert mirrored.difference() is None
+
+
+def test_v5_a_log_that_one_node_sends_in_another_form_does_not_stop_the_others(mirrored: Mirrored) -> None:
+    mirrored.emitter.mine([record("RevenueLedger", "FeeChanged", 100, 200)])
+    with proxy(mirrored.emitter.url, edited(data="0x" + "ff" * 64)) as liar:
+        with pytest.raises(AbiMismatch, match="committed ABIs"):
+            mirrored.catch_up(rpc_url=liar)
+        with pytest.raises(AbiMismatch, match="committed ABIs"):
+            mirrored.catch_up(rpc_url=f"{liar},{liar}")
+        sync = mirrored.catch_up(rpc_url=f"{liar},{mirrored.emitter.url}")
+    assert sync.progress.retries == 1
     assert mirrored.difference() is None
 
 

@@ -183,6 +183,59 @@ def test_v5_an_invented_empty_block_cannot_stand_for_a_hidden_one(filled: Mirror
         connection.rollback()
 
 
+HIDDEN = ("DELETE FROM chain.log WHERE block_number = %s", "DELETE FROM chain.block WHERE number = %s")
+
+
+def test_v5_a_block_that_was_hidden_whole_is_found_by_the_proof_of_all(filled: Mirrored) -> None:
+    """The mirror has nothing of it, as if it were empty; a node that goes on hiding it can't link its headers."""
+    hidden = filled.emitter.start + 2
+    honest = Chain(Nodes(filled.emitter.url), deployment.load(filled.manifest))
+    lying = Chain(Hider(filled.emitter.url, hidden), deployment.load(filled.manifest))
+    with psycopg.connect(filled.urls.conninfo()) as connection:
+        for statement in HIDDEN:
+            assert connection.execute(statement.encode(), (hidden,)).rowcount > 0
+        wrong = [proof for proof in prove_all(connection, honest) if not proof.holds]
+        with pytest.raises(Retryable, match="is not the one below the mirror's block"):
+            list(prove_all(connection, lying))
+        connection.rollback()
+    assert [proof.block for proof in wrong] == [hidden]
+    assert wrong[0].findings[0] == "log 0 is missing in the mirror"
+
+
+def test_v5_blocks_that_exclude_us_are_proved_by_their_headers(filled: Mirrored) -> None:
+    """Every block of the mirrored range is walked, kept or not; a kept one with another hash is named."""
+    empty = filled.emitter.height() - 1
+    found = proofs(filled, f"DELETE FROM chain.block WHERE number = {empty}")
+    assert all(proof.holds for proof in found)
+    numbers = [proof.block for proof in found]
+    assert numbers == list(range(filled.emitter.height(), numbers[-1] - 1, -1))
+    assert [proof.receipts for proof in found if proof.block == empty] == [0]
+    changed = proofs(filled, f"UPDATE chain.block SET hash = sha256(hash) WHERE number = {empty}")
+    assert [proof.block for proof in changed if not proof.holds] == [empty]
+    begun = proofs(filled, "UPDATE chain.cursor SET start_parent = sha256(start_parent)")
+    assert begun[-1].findings == ("the mirror began after another block",)
+
+
+def test_v5_a_receipt_must_be_of_the_transaction_that_its_block_lists(filled: Mirrored) -> None:
+    """The node names another transaction, and the mirror believed it: no root shows that."""
+    other = "0x" + "77" * 32
+    first = filled.emitter.start
+
+    def forge(block: Any, receipts: Any) -> None:
+        receipts[0]["transactionHash"] = other
+
+    chain = Chain(Forger(filled.emitter.url, forge), deployment.load(filled.manifest))
+    with psycopg.connect(filled.urls.conninfo()) as connection:
+        connection.execute(
+            "UPDATE chain.log SET tx_hash = %s WHERE block_number = %s AND tx_hash ="
+            " (SELECT tx_hash FROM chain.log WHERE block_number = %s ORDER BY log_index LIMIT 1)",
+            (bytes.fromhex(other[2:]), first, first),
+        )
+        found = prove(connection, chain, first)
+        connection.rollback()
+    assert found.findings == ("the receipts are of other transactions than the block lists",)
+
+
 @pytest.mark.parametrize("number", ["-0x1", " 0x1", "0x1_0", "1"])
 def test_a_number_of_another_form_is_refused(filled: Mirrored, number: str) -> None:
     forge = lambda block, receipts: block.update(gasUsed=number)  # noqa: E731
