@@ -22,8 +22,9 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
-from backend.accounts import keys, sign_in
+from backend.accounts import keys, roles, sign_in
 from backend.accounts import service as accounts
+from backend.accounts.roles import Role
 from backend.chain import ChainInfo
 from backend.db import AsyncPool, Database
 from backend.errors import Forbidden, Unauthorized, WalletRequired
@@ -324,6 +325,22 @@ AccountOrVisitor = Annotated[Account, Depends(get_account_or_visitor)]
 """Who is signed in or visits: for what needs no address. 401 for nobody."""
 ConfirmedAccount = Annotated[Account, Depends(get_confirmed_account)]
 """As CurrentAccount, for what only the person may do: no key, and a contract wallet is asked again whose it is."""
+
+
+def get_moderator(session: DbSession, core: CoreDep, me: ConfirmedAccount) -> Account:
+    roles.require(session, core.settings, me.address, Role.MODERATOR)
+    return me
+
+
+def get_operator(session: DbSession, core: CoreDep, me: ConfirmedAccount) -> Account:
+    roles.require(session, core.settings, me.address, Role.OPERATOR)
+    return me
+
+
+CurrentModerator = Annotated[Account, Depends(get_moderator)]
+"""As ConfirmedAccount, for moderators by the chain's roles; 403 for others."""
+CurrentOperator = Annotated[Account, Depends(get_operator)]
+"""As ConfirmedAccount, for operators by the settings; 403 for others."""
 
 
 async def identify(request: Request, core: Core) -> accounts.Somebody | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from eth_utils.address import is_checksum_address
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -81,6 +82,8 @@ class Settings(BaseSettings):
     """Where OpenTelemetry traces go by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; None: no traces."""
     otel_ratio: float = Field(1.0, ge=0, le=1)
     """The part of the traces that is kept."""
+    operators: frozenset[str] = frozenset()
+    """Addresses whose sign-in counts as an operator's."""
     operator_keystore: Path | None = None
     operator_password_file: Path | None = None
     operator_key: SecretStr | None = None
@@ -99,6 +102,14 @@ class Settings(BaseSettings):
         if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must be redis://, rediss:// or unix:///path")
         return url
+
+    @field_validator("operators")
+    @classmethod
+    def _are_addresses(cls, addresses: frozenset[str]) -> frozenset[str]:
+        for address in addresses:
+            if not is_checksum_address(address):
+                raise ValueError(f"{address} is no address with its EIP-55 checksum")
+        return addresses
 
     @field_validator("rate_limits")
     @classmethod

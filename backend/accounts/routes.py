@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response, status
 
-from backend.accounts import service, sign_in, siwe, visitors
+from backend.accounts import roles, service, sign_in, siwe, visitors
 from backend.accounts.schemas import Me, Nonce, NonceRequest, SessionInfo, SessionList, SignIn, SignInRequest, Visitor
 from backend.accounts.siwe import Expected
 from backend.deps import (
@@ -184,10 +184,11 @@ def revoke_session(
 
 
 @router.get("/me")
-def get_me(me: AccountOrVisitor) -> Me:
+def get_me(session: DbSession, settings: SettingsDep, me: AccountOrVisitor) -> Me:
     """The account that is signed in, or the visitor."""
     return Me(
         address=me.wallet,  # type: ignore[arg-type]  # bytes become EIP-55
         visitor=me.wallet is None,
         created_at=me.created_at,
+        roles=roles.roles_of(session, settings, me.wallet) if me.wallet is not None else [],
     )

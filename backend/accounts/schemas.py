@@ -6,6 +6,7 @@ import uuid
 
 from pydantic import Field
 
+from backend.accounts.roles import Role
 from backend.accounts.wallets import SIGNATURE_LIMIT
 from backend.schemas import AddressStr, HexBytes, Schema, Time
 
@@ -81,3 +82,4 @@ class Me(Schema):
     address: AddressStr | None = Field(description="None for a visitor")
     visitor: bool = Field(description="Whether nobody signed in with a wallet")
     created_at: Time = Field(description="When it first signed in, or came")
+    roles: list[Role] = Field(description="`moderator` by the chain, `operator` by this installation's settings")
