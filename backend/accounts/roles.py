@@ -1,7 +1,8 @@
 """Who is a moderator or an operator, apart from what they say.
 
-A moderator is who has the role MODERATOR on chain (docs/roles.md), as far as the mirror is: a vote gives and takes it, and
-the backend follows. Operators run this installation: the settings name their addresses, and they have no role on chain.
+A moderator is who has the role MODERATOR on chain (docs/roles.md), as far as the mirror is: a vote gives and takes it,
+and the backend follows. Operators run this installation: the settings name their addresses, and they have no role on
+chain.
 """
 
 from __future__ import annotations

@@ -6,13 +6,26 @@ import uuid
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response, status
+from fastapi import APIRouter, BackgroundTasks, Header, Request, Response, status
+from sqlalchemy.orm import Session
 
 from backend.accounts import roles, service, sign_in, siwe, visitors
-from backend.accounts.schemas import Me, Nonce, NonceRequest, SessionInfo, SessionList, SignIn, SignInRequest, Visitor
+from backend.accounts.schemas import (
+    BroughtAlong,
+    Me,
+    Nonce,
+    NonceRequest,
+    SessionInfo,
+    SessionList,
+    SignIn,
+    SignInRequest,
+    Visitor,
+)
 from backend.accounts.siwe import Expected
+from backend.consent import service as consents
 from backend.deps import (
     AccountOrVisitor,
+    Core,
     CoreDep,
     CurrentSession,
     DbSession,
@@ -25,7 +38,7 @@ from backend.deps import (
     session_of,
 )
 from backend.errors import Unauthorized
-from backend.models.accounts import AuthSession
+from backend.models.accounts import Account, AuthSession
 from backend.settings import Settings
 from backend.vault import Vault
 
@@ -98,6 +111,7 @@ def verify_sign_in(
     now: Now,
     body: SignInRequest,
     response: Response,
+    background: BackgroundTasks,
     user_agent: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> SignIn:
     """Sign in with a signed EIP-4361 message. Sets an HttpOnly cookie, and answers the token for programs.
@@ -117,13 +131,30 @@ def verify_sign_in(
         ttl_s=settings.session_ttl_s,
         user_agent=user_agent,
     )
+    brought = None
+    if body.bring_along and (visitor := _present_visitor(request, core, session)) is not None:
+        by = consents.controller(settings)
+        brought = visitors.bring_along(session, core.vault, visitor=visitor, to=opened.account, now=now, by=by)
+    if brought is not None:
+        background.add_task(core.vault.destroy, brought.visitor_id)
     _set_cookie(request, response, settings, token=opened.token, row=opened.session, now=now)
     return SignIn(
         token=opened.token,
         expires_at=opened.session.expires_at,
         address=opened.account.address,  # type: ignore[arg-type]  # bytes become EIP-55
         session_id=opened.session.id,
+        brought_along=BroughtAlong.model_validate(brought) if brought else None,
     )
+
+
+def _present_visitor(request: Request, core: Core, session: Session) -> Account | None:
+    """The visitor whose token a request bears; None for a dead token, and for who is signed in with a wallet."""
+    token = presented_token(request, core.settings)
+    try:
+        found = session_of(request, core, session, token) if token else None
+    except Unauthorized:
+        return None
+    return found.account if found is not None and found.account.wallet is None else None
 
 
 @router.post("/visitors", status_code=status.HTTP_201_CREATED)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from backend.accounts.roles import Role
 from backend.accounts.wallets import SIGNATURE_LIMIT
+from backend.consent.purposes import Purpose
 from backend.schemas import AddressStr, HexBytes, Schema, Time
 
 
@@ -41,6 +42,18 @@ class SignInRequest(Schema):
         max_length=SIGNATURE_LIMIT,
         examples=["0x" + "1b" * 65],
     )
+    bring_along: bool = Field(
+        False,
+        description="Make what you did as a visitor yours; the request comes with the visitor's cookie or bearer token."
+        " What you answered and set before with this address stands, and the visitor ends",
+    )
+
+
+class BroughtAlong(Schema):
+    """What you did as a visitor and is yours now."""
+
+    events: int = Field(description="How many; none unless you allow the purpose `behaviour`")
+    consents: list[Purpose] = Field(description="Purposes that you had not answered; your answers as a visitor hold")
 
 
 class SignIn(Schema):
@@ -50,6 +63,9 @@ class SignIn(Schema):
     expires_at: Time
     address: AddressStr
     session_id: uuid.UUID
+    brought_along: BroughtAlong | None = Field(
+        description="None where it was not asked for, or there was no visitor, or data was frozen"
+    )
 
 
 class Visitor(Schema):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from backend.accounts.service import open_session
-from backend.consent.gate import forget
-from backend.consent.persons import person_of
+from backend.consent import service as consents
+from backend.consent.gate import forget, frozen_since
+from backend.consent.persons import make_person, person_of
+from backend.consent.purposes import Purpose
+from backend.consent.receipts import Controller
+from backend.consent.writes import hand_over
 from backend.errors import Conflict
 from backend.models.accounts import Account, AuthSession
 from backend.vault import Vault
@@ -39,6 +45,48 @@ def welcome(
         )
     current.expires_at = now + timedelta(seconds=ttl_s)
     return token, current
+
+
+class Brought(NamedTuple):
+    """What a person brought along from being a visitor."""
+
+    visitor_id: uuid.UUID
+    events: int
+    consents: list[Purpose]
+    """Answers that the person had not given before, and that hold now."""
+
+
+def bring_along(
+    session: Session, vault: Vault, *, visitor: Account, to: Account, now: datetime, by: Controller
+) -> Brought | None:
+    """Make what a visitor did a person's, and end the visitor; None when there is no such visitor any more.
+
+    The person's own answers, settings and events stand; a visitor's are taken where the person has none, each answer
+    with a receipt of its own. Events come along if the person then allows `behaviour`, and go with the visitor
+    otherwise. While the data of either is frozen nothing is brought. The visitor's key is for the caller to destroy
+    once this is committed.
+    """
+    for account in (visitor, to):  # in this order: a visitor is brought once, and nobody's intake is in between
+        locked = select(Account.id).where(Account.id == account.id).with_for_update()
+        if session.scalar(locked) is None:
+            return None
+    person, was = person_of(session, vault, to.id), person_of(session, vault, visitor.id)
+    if any(each is not None and frozen_since(session, each) for each in (person, was)):
+        return None
+    known = consents.current(session, vault, account_id=to.id)
+    answers = consents.current(session, vault, account_id=visitor.id)
+    taken = [purpose for purpose in answers if purpose not in known]
+    for purpose in taken:
+        granted = consents.counts(answers[purpose])
+        consents.record(session, vault, account_id=to.id, purpose=purpose, granted=granted, at=now, by=by)
+    events = 0
+    allowed = consents.counts(consents.current(session, vault, account_id=to.id).get(Purpose.BEHAVIOUR))
+    if was is not None:
+        if allowed:
+            events = hand_over(session, visitor=was, person=make_person(session, vault, to.id))
+        forget(session, [was])
+    session.execute(delete(Account).where(Account.id == visitor.id).execution_options(synchronize_session=False))
+    return Brought(visitor.id, events, taken)
 
 
 def abandoned(session: Session) -> Sequence[Account]:

@@ -93,3 +93,24 @@ def keep_viewers(session: Session, viewers: Sequence[RewardViewer]) -> None:
     """Keep who is who in an epoch's published log."""
     with entered(session):
         session.add_all(viewers)
+
+
+def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int:
+    """Make what a visitor did a person's: the events, and the feed's switch where the person has none; how many events.
+
+    An event that the person has by the same id stays as the person has it.
+    """
+    both = {"visitor": visitor, "person": person}
+    with entered(session):
+        run = session.connection().exec_driver_sql
+        moved = run(
+            "UPDATE app.engagement_event e SET person_id = %(person)s WHERE e.person_id = %(visitor)s AND NOT EXISTS"
+            " (SELECT FROM app.engagement_event o WHERE o.person_id = %(person)s AND o.event_id = e.event_id)",
+            both,
+        ).rowcount
+        run(
+            "UPDATE app.feed_settings s SET person_id = %(person)s WHERE s.person_id = %(visitor)s AND NOT EXISTS"
+            " (SELECT FROM app.feed_settings o WHERE o.person_id = %(person)s)",
+            both,
+        )
+    return int(moved)

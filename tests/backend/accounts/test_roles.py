@@ -35,16 +35,8 @@ def test_a_moderator_is_who_the_chain_says_from_when_it_says(
     account = canonical(alice)
 
     def grant(block: int, *, role: int = MODERATOR, since: int = GENESIS_TIME, new: bool = True) -> None:
-        mirror.log(
-            "AccessManager",
-            "RoleGranted",
-            block=block,
-            role_id=role,
-            account=account,
-            delay=0,
-            since=since,
-            new_member=new,
-        )
+        values = {"role_id": role, "account": account, "delay": 0, "since": since, "new_member": new}
+        mirror.log("AccessManager", "RoleGranted", block=block, **values)
 
     def revoke(block: int, *, role: int = MODERATOR) -> None:
         mirror.log("AccessManager", "RoleRevoked", block=block, role_id=role, account=account)
