@@ -27,6 +27,7 @@ from backend.deps import OPTIONAL_SCHEME, Clock, Core, wall_clock
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
 from backend.idempotency import Idempotency
 from backend.master_key import VaultError
+from backend.routing import RouteIndex, add_flat
 from backend.settings import Settings
 from backend.vault import Erased
 
@@ -137,7 +138,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     app.state.core = core
     for name in ROUTERS:
         router: APIRouter = importlib.import_module(name).router
-        app.include_router(router, max_body_size=JSON_LIMIT)  # a route that takes more says so itself
+        add_flat(app, router, max_body_size=JSON_LIMIT)  # a route that takes more says so itself
+    app.router.routes.insert(0, RouteIndex(app))
     import eth_account  # noqa: F401, PLC0415 - now, so that no later import raises the limit again
 
     sys.setrecursionlimit(RECURSION_LIMIT)

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend import metrics, tracing, trail
+from backend import metrics, telemetry, tracing, trail
 from backend.cors import Cors
 from backend.deps import Core, raw_token
 from backend.errors import MEDIA_TYPE, AppError, problem
@@ -35,6 +35,19 @@ PAGE_POLICY = (
     " form-action 'self'; frame-ancestors 'none'"
 )
 
+
+COMMON_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
+    (b"cache-control", b"no-store"),
+)
+PAGE_HEADERS = (*COMMON_HEADERS, (b"content-security-policy", PAGE_POLICY.encode()))
+API_HEADERS = (*COMMON_HEADERS, (b"content-security-policy", API_POLICY.encode()))
+SECURE = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+"""Headers of every answer that does not set them itself, as bytes: they are added to each."""
 
 log = structlog.get_logger(__name__)
 
@@ -203,7 +216,8 @@ def _end(scope: Scope, status: int, taken_s: float) -> None:
     metrics.requests_open.dec()
     metrics.requests_total.labels(method, route, str(status)).inc()
     metrics.request_seconds.labels(method, route).observe(taken_s)
-    log.info("request", method=scope["method"], route=route, status=status, ms=round(taken_s * 1000, 1))
+    ms = round(taken_s * 1000, 1)
+    telemetry.tell(__name__, "request", method=scope["method"], route=route, status=status, ms=ms)
 
 
 class Boundary:
@@ -281,14 +295,10 @@ class Boundary:
             _end(scope, status, time.perf_counter() - began)
 
     def _dress(self, headers: MutableHeaders, request_id: str) -> None:
+        raw = headers.raw
+        given = {name.lower(): value for name, value in raw}
         headers["X-Request-ID"] = request_id
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers.setdefault("Referrer-Policy", "no-referrer")
-        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-        headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
-        page = headers.get("content-type", "").startswith("text/html")
-        headers.setdefault("Content-Security-Policy", PAGE_POLICY if page else API_POLICY)
-        headers.setdefault("Cache-Control", "no-store")
-        if self.https:
-            headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+        page = given.get(b"content-type", b"").startswith(b"text/html")
+        raw += [pair for pair in (PAGE_HEADERS if page else API_HEADERS) if pair[0] not in given]
+        if self.https and SECURE[0] not in given:
+            raw.append(SECURE)

@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -97,6 +98,35 @@ def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+_out: logging.StreamHandler[TextIO] | None = None
+"""Where lines go as JSON; None while logs are for a terminal, or not configured."""
+
+
+def tell(logger: str, event: str, **fields: Any) -> None:
+    """Write a line at level info as all others are, a tenth of the time: each request has one, and pays for it."""
+    if not logging.getLogger(logger).isEnabledFor(logging.INFO):
+        return
+    if _out is None:
+        structlog.get_logger(logger).info(event, **fields)
+        return
+    found = trail.current()
+    line = {
+        **fields,
+        "event": event,
+        **(found.fields() if found is not None else {}),
+        "logger": logger,
+        "level": "info",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    text = _json(None, "", line) + "\n"
+    _out.acquire()
+    try:
+        _out.stream.write(text)
+        _out.stream.flush()
+    finally:
+        _out.release()
+
+
 def configure_logging(*, colours: bool = False, level: int | str = logging.INFO, stream: TextIO | None = None) -> None:
     """Send structlog and the standard library's logs to one stream as JSON lines, or in colours on a terminal."""
     out = stream or sys.stderr
@@ -107,7 +137,9 @@ def configure_logging(*, colours: bool = False, level: int | str = logging.INFO,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     render: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()] if colours else [_exception, _json]
+    global _out  # noqa: PLW0603 - of the process, as the root logger is
     handler = logging.StreamHandler(out)
+    _out = None if colours else handler
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_foreign, *shared],

@@ -6,8 +6,8 @@ all threads that serve the request, so that the log line at the request's end kn
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def current() -> Trail | None:
 
 def begin(request_id: str | None = None, *, task: str | None = None, block: int | None = None) -> Trail:
     """Begin a trail with the given id, if it is one, or a new one. It lasts until another begins, or `end`."""
-    given = request_id if request_id and REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
+    given = request_id if request_id and REQUEST_ID.fullmatch(request_id) else os.urandom(16).hex()
     trail = Trail(given, block, task)
     _current.set(trail)
     return trail

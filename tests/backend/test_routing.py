@@ -1,0 +1,137 @@
+"""The index of routes finds what FastAPI would have found, route for route."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.testclient import TestClient
+from starlette.types import Scope
+
+from backend.app import create_app
+from backend.boundary import JSON_LIMIT
+from backend.routing import RouteIndex, add_flat
+from backend.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """The application, without any server: only its routes are looked at."""
+    folder = tmp_path_factory.mktemp("routing")
+    return create_app(
+        Settings(
+            env="test",
+            database_url="postgresql+psycopg://nobody@/none",  # type: ignore[arg-type]
+            redis_url="unix:///nowhere",
+            rpc_url="http://127.0.0.1:1",
+            chain_id=1,
+            deployment=folder / "deployment.json",
+            data_dir=folder / "data",
+            public_url="http://127.0.0.1:8000",
+        )
+    )
+
+
+def scope_of(path: str, method: str = "GET") -> Scope:
+    return {"type": "http", "path": path, "method": method, "headers": [], "root_path": ""}
+
+
+def plain(app: FastAPI, scope: Scope) -> object:
+    """FastAPI's own way: the first route of all that matches in full."""
+    for route in app.router.routes:
+        if isinstance(route, APIRoute):
+            match, child = route.matches(dict(scope))
+            if match is Match.FULL:
+                return child["route"]
+    return None
+
+
+def indexed(app: FastAPI, scope: Scope) -> object:
+    (index,) = [route for route in app.router.routes if isinstance(route, RouteIndex)]
+    match, child = index.matches(dict(scope))
+    return child["route"] if match is Match.FULL else None
+
+
+SAMPLES = {"address": "0x" + "1" * 40, "path": "a/b/c.txt"}
+
+
+def paths(route: APIRoute) -> list[str]:
+    """Addresses of a route: with a number, a word and something odd for each parameter."""
+    names = re.findall(r"\{(\w+)[^}]*\}", route.path)
+    return [
+        route.path_format.format(**{name: SAMPLES.get(name, word) for name in names})
+        for word in ("7", "mine", "{", "0192f1c2-8d2e-7c3a-9b1f-5a1de4f4b0aa")
+    ]
+
+
+def test_every_address_finds_the_route_that_it_found_without_the_index(app: FastAPI) -> None:
+    routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
+    found = 0
+    for route in routes:
+        for path in paths(route):
+            for method in route.methods:
+                scope = scope_of(path, method)
+                expected = plain(app, scope)
+                assert indexed(app, scope) is expected, path
+                found += expected is not None
+    assert found >= len(routes)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "//", "/v1", "/v1/", "/v1/nothing", "/v1//x", "/nothing/at/all", "/static/x"]
+)
+def test_what_the_index_does_not_know_is_left_to_fastapi(app: FastAPI, path: str) -> None:
+    assert indexed(app, scope_of(path)) is plain(app, scope_of(path))
+
+
+def made(*paths_: str) -> FastAPI:
+    router = APIRouter()
+    for path in paths_:
+        router.add_api_route(path, lambda path=path: path, name=path)
+    app = FastAPI()
+    add_flat(app, router, max_body_size=JSON_LIMIT)
+    app.router.routes.insert(0, RouteIndex(app))
+    return app
+
+
+@pytest.mark.parametrize(
+    ("routes", "path", "expected"),
+    [
+        (("/a/{x}", "/a/b"), "/a/b", "/a/{x}"),  # the first one wins, as with FastAPI
+        (("/a/b", "/a/{x}"), "/a/b", "/a/b"),
+        (("/a/b", "/a/{x}"), "/a/c", "/a/{x}"),
+        (("/{x}/b", "/a/b"), "/a/b", "/{x}/b"),
+        (("/a/{x:path}", "/a/b/c"), "/a/b/c", "/a/{x:path}"),
+        (("/a/b/c", "/a/{x:path}"), "/a/b/d/e", "/a/{x:path}"),
+    ],
+)
+def test_the_order_of_routes_decides_as_before(routes: tuple[str, ...], path: str, expected: str) -> None:
+    with TestClient(made(*routes)) as client:
+        assert client.get(path).json() == expected
+
+
+def test_a_wrong_method_is_still_405_and_a_late_route_is_found() -> None:
+    app = made("/a/b")
+    app.add_api_route("/a/late", lambda: "late")
+    with TestClient(app) as client:
+        assert client.post("/a/b").status_code == 405
+        assert client.get("/a/late").json() == "late"
+
+
+def test_a_planted_index_that_forgets_the_order_is_found(app: FastAPI) -> None:
+    app_ = made("/a/{x}", "/a/b")
+    (index,) = [route for route in app_.router.routes if isinstance(route, RouteIndex)]
+    for bucket in index._found.values():
+        bucket.reverse()
+    assert indexed(app_, scope_of("/a/b")) is not plain(app_, scope_of("/a/b"))
+
+
+def test_only_plain_routes_are_added_flat() -> None:
+    outer, inner = APIRouter(), APIRouter()
+    inner.add_api_route("/x", lambda: "x")
+    outer.include_router(inner)
+    with pytest.raises(TypeError, match="no plain route"):
+        add_flat(FastAPI(), outer, max_body_size=JSON_LIMIT)
