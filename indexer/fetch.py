@@ -6,7 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty, Queue
 from types import TracebackType
+from typing import TypeVar
 
 from indexer.chain import Chain, Segment
 from indexer.errors import Fatal, IndexerError, RangeTooLarge
@@ -140,3 +143,46 @@ class Prefetcher:
                 continue
             self._size.answered(until - first + 1, segment.answer_bytes, time.monotonic() - started)
             return segment
+
+
+Part = TypeVar("Part")
+
+
+@contextmanager
+def ahead(parts: Iterator[Part], most: int = 2) -> Iterator[Iterator[Part]]:
+    """The parts of an iterator, made by a thread of its own, `most` of them before they are asked for.
+
+    What the iterator raises is raised where it is read. Leaving the block of `with` ends the thread after its present
+    part; nothing else may use what the iterator uses meanwhile.
+    """
+    made: Queue[tuple[Part] | BaseException | None] = Queue(most)
+    left = threading.Event()
+
+    def make() -> None:
+        last: BaseException | None = None
+        try:
+            for part in parts:
+                made.put((part,))
+                if left.is_set():
+                    return
+        except BaseException as error:  # the reader raises it
+            last = error
+        made.put(last)
+
+    def read() -> Iterator[Part]:
+        while isinstance(item := made.get(), tuple):
+            yield item[0]
+        if item is not None:
+            raise item
+
+    thread = threading.Thread(target=make, name="ahead", daemon=True)
+    thread.start()
+    try:
+        yield read()
+    finally:
+        left.set()
+        while thread.is_alive():
+            try:
+                made.get(timeout=0.01)  # whoever waits to put goes on
+            except Empty:
+                continue

@@ -53,6 +53,7 @@ def metrics(progress: Progress, now: float) -> str:
     figures: list[tuple[str, str, str, float]] = [
         ("head_block", "gauge", "Last mirrored block.", head),
         ("final_block", "gauge", "Last mirrored block that is final.", cursor.final_number if cursor else 0),
+        ("head_time_seconds", "gauge", "Unix time of the last mirrored block.", cursor.head_time if cursor else 0),
         ("chain_head_block", "gauge", "Newest block that the node has shown.", progress.chain_head or 0),
         ("lag_blocks", "gauge", "Blocks between the node's head and the mirror's.", lag),
         ("logs", "gauge", "Logs in the mirror.", cursor.log_count if cursor else 0),

@@ -21,6 +21,7 @@ from indexer.abi import Log
 from indexer.chain import HEADERS_PER_CALL, Chain
 from indexer.connection import Connection
 from indexer.errors import Fatal, Retryable
+from indexer.fetch import ahead
 
 BLOCKS_PER_BATCH = 20
 WALK_LIMIT = 10_000
@@ -161,6 +162,9 @@ def _anchor(connection: Connection, chain: Chain, number: int) -> tuple[bytes, b
 
 Walked = tuple[int, bytes, Mapping[str, Any]]
 """A block's number, its hash and the block as the node sent it."""
+Receipts = list[Mapping[str, Any]]
+Fetched = tuple[list[Walked], dict[int, Receipts]]
+"""Blocks one below the other, and the receipts of those that may have logs of ours, by number."""
 
 
 def _walk(chain: Chain, block_hash: bytes, above: int, last: int) -> Iterator[Walked]:
@@ -225,20 +229,38 @@ def prove_all(connection: Connection, chain: Chain) -> Iterator[Proof]:
     if cursor is None:
         return
     start, start_parent, head, head_hash = cursor
+    with ahead(_fetched(chain, head_hash, head, start)) as fetched:
+        for some, receipts in fetched:
+            kept = _kept(connection, some[-1][0], some[0][0], {number: block_hash for number, block_hash, _ in some})
+            for number, block_hash, raw in some:
+                ours = kept[number]
+                if number in receipts:
+                    proof = examine((raw, receipts[number]), chain, ours, header_hash=block_hash)
+                else:
+                    proof = _proof(number, raw, ours, 0, _excluded(ours, block_hash))
+                if number == start and rlp.from_hex(raw["parentHash"]) != start_parent:
+                    proof = replace(proof, findings=(*proof.findings, "the mirror began after another block"))
+                yield proof
+
+
+def _excluded(kept: Kept, block_hash: bytes) -> Iterator[str]:
+    """What differs in a block whose bloom excludes our contracts."""
+    if kept.logs:
+        yield f"the mirror has {len(kept.logs)} logs of a block that has none of ours"
+    if kept.block_hash != block_hash:
+        yield "the header's fields do not hash to the block's hash"
+
+
+def _fetched(chain: Chain, head_hash: bytes, head: int, start: int) -> Iterator[Fetched]:
+    """The walk from the head down to `start`, in parts, each with the receipts of the blocks that may have us."""
     walk = _walk(chain, head_hash, head, start)
     while some := list(islice(walk, HEADERS_PER_CALL)):
-        kept = _kept(connection, some[-1][0], some[0][0], {number: block_hash for number, block_hash, _ in some})
-        suspects = [each for each in some if kept[each[0]].logs or chain.filter.may_hold(int(each[2]["logsBloom"], 16))]
-        receipts = dict(_receipts(chain, suspects))
-        for number, block_hash, raw in some:
-            if number in receipts:
-                proof = examine((raw, receipts[number]), chain, kept[number], header_hash=block_hash)
-            else:
-                differs = ["the header's fields do not hash to the block's hash"]
-                proof = _proof(number, raw, kept[number], 0, differs if kept[number].block_hash != block_hash else ())
-            if number == start and rlp.from_hex(raw["parentHash"]) != start_parent:
-                proof = replace(proof, findings=(*proof.findings, "the mirror began after another block"))
-            yield proof
+        for at in range(0, len(some), BLOCKS_PER_BATCH):
+            part = some[at : at + BLOCKS_PER_BATCH]
+            yield (
+                part,
+                _receipts(chain, [each for each in part if chain.filter.may_hold(int(each[2]["logsBloom"], 16))]),
+            )
 
 
 def _kept(connection: Connection, first: int, last: int, walked: Mapping[int, bytes]) -> dict[int, Kept]:
@@ -266,11 +288,10 @@ def _kept(connection: Connection, first: int, last: int, walked: Mapping[int, by
     return found
 
 
-def _receipts(chain: Chain, blocks: list[Walked]) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
-    for start in range(0, len(blocks), BLOCKS_PER_BATCH):
-        some = blocks[start : start + BLOCKS_PER_BATCH]
-        answers = chain.rpc.batch([("eth_getBlockReceipts", ["0x" + block_hash.hex()]) for _, block_hash, _ in some])
-        for (number, _, _), receipts in zip(some, answers, strict=True):
-            if not isinstance(receipts, list):
-                raise Retryable(f"{chain.rpc.node} has a block of the mirror no more: let the indexer follow first")
-            yield number, receipts
+def _receipts(chain: Chain, blocks: list[Walked]) -> dict[int, Receipts]:
+    calls = [("eth_getBlockReceipts", ["0x" + block_hash.hex()]) for _, block_hash, _ in blocks]
+    answers = chain.rpc.batch(calls) if calls else []
+    for receipts in answers:
+        if not isinstance(receipts, list):
+            raise Retryable(f"{chain.rpc.node} has a block of the mirror no more: let the indexer follow first")
+    return {number: receipts for (number, _, _), receipts in zip(blocks, answers, strict=True)}

@@ -15,6 +15,7 @@ import pytest
 
 from indexer import deployment
 from indexer.errors import Fatal, Retryable
+from indexer.fetch import ahead
 from indexer.health import readiness
 from indexer.nodes import Nodes
 from indexer.rpc import Rpc, retry_after_s
@@ -128,6 +129,28 @@ def test_v5_a_node_that_is_lost_without_a_word_is_replaced(mirrored: Mirrored) -
     assert heard > 6
     assert sync.progress.retries >= 1
     assert mirrored.difference() is None
+
+
+def test_what_is_fetched_ahead_ends_with_its_reader_and_fails_where_it_is_read() -> None:
+    made = []
+
+    def parts() -> Iterator[int]:
+        for number in range(1_000):
+            made.append(number)
+            yield number
+            if number == 2:
+                raise Retryable("the third was the last")
+
+    with ahead(parts()) as read:
+        assert [next(read), next(read), next(read)] == [0, 1, 2]
+        with pytest.raises(Retryable, match="the third was the last"):
+            next(read)
+    made.clear()
+    before = threading.active_count()
+    with ahead(iter(lambda: made.append(0), 1)) as endless:
+        next(endless)
+    assert threading.active_count() == before
+    assert len(made) <= 8, "it does not run away from its reader"
 
 
 # ------------------------------------------------------------------------------------------- a cut through the COMMIT
