@@ -72,7 +72,8 @@ TRAINING_PAIRS = Read(
     purpose=Purpose.CONTENT_TASTE,
     who="everybody",
     sql="""
-        SELECT e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, count(*) AS times
+        SELECT e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, count(*) AS times,
+               max(e.received_at) AS last_at
         FROM app.engagement_event e JOIN allowed USING (person_id)
         GROUP BY e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps""",
     **_TASTE,  # type: ignore[arg-type]

@@ -35,7 +35,8 @@ class Moments:
     @classmethod
     def of(cls, content: NDArray[np.float32]) -> Moments:
         rows = content.astype(np.float64)
-        return cls(rows.mean(axis=0), rows.T @ rows / max(len(rows), 1))
+        count = max(len(rows), 1)
+        return cls(rows.sum(axis=0) / count, rows.T @ rows / count)
 
 
 def _standard(value: Floats, mean: Floats, square: Floats) -> Floats:

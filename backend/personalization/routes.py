@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 
@@ -20,18 +20,18 @@ from backend.deps import (
     VaultDep,
 )
 from backend.personalization import service
-from backend.personalization.ranking import Ranked, slate
+from backend.personalization.catalogue import Window
 from backend.personalization.schemas import Because, Feed, FeedItem, PersonalizationIn, PersonalizationOut, Terms
 from backend.scoped import OptionalFeedReader
 
 router = APIRouter(prefix="/v1", tags=["feed"])
 
 
-def _window(request: Request, core: CoreDep) -> service.Window:
+def _window(request: Request, core: CoreDep) -> Window:
     """The process's window on the catalogue; made at the first request."""
     if not hasattr(request.app.state, "feed_window"):
-        request.app.state.feed_window = service.Window(core.settings.data_dir / "models")
-    window: service.Window = request.app.state.feed_window
+        request.app.state.feed_window = Window(core.settings.data_dir / "models")
+    window: Window = request.app.state.feed_window
     return window
 
 
@@ -50,51 +50,59 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     did up to this moment; otherwise it is what is popular and new, and nothing about you is read.
     """
     async with db.connection() as connection:
-        shelf = await _window(request, core).shelf(connection, now=now, tick=time.monotonic())
-        past = service.NOTHING
+        catalogue = await _window(request, core).catalogue(connection, now=now, tick=time.monotonic())
+        history = service.NOTHING
         why_not: str | None = "You are not signed in."
         if person is not None:
-            found, past = await service.taste(
+            found, history = await service.history(
                 connection, person=await person_of_async(connection, core.vault, person.account_id), now=now
             )
             why_not = found.why_not
-    ranked = slate(shelf.catalogue, shelf.model, past.signals, hidden=past.hidden, limit=limit)
+    shown = service.choose(catalogue, history, now=now, limit=limit)
     return Feed(
-        items=[_item(item, past, shelf.words) for item in ranked],
+        items=[_item(item, history, catalogue.words) for item in shown],
         personal=why_not is None,
         why_not_personal=why_not,
-        model_version=shelf.model_version,
+        model_version=catalogue.model_version,
+        weights=catalogue.weights.digest,
     )
 
 
-def _item(ranked: Ranked, past: service.Past, words: Mapping[int, Mapping[str, str | None]]) -> FeedItem:
+def _item(shown: service.Shown, history: service.History, words: Mapping[int, Mapping[str, str | None]]) -> FeedItem:
     because = [
         Because(
             work_id=work_id,
             title=words.get(work_id, {}).get("title"),
-            did="liked" if work_id in past.liked else "finished" if work_id in past.finished else "watched",
+            did="liked" if work_id in history.liked else "finished" if work_id in history.finished else "watched",
             part=part,
         )
-        for work_id, part in ranked.because
+        for work_id, part in shown.because
     ]
-    word = words.get(ranked.work_id, {})
+    word = words.get(shown.work_id, {})
     return FeedItem(
-        work_id=ranked.work_id,
+        work_id=shown.work_id,
         title=word.get("title"),
         media_cid=word.get("media_cid"),
-        score=ranked.score,
-        terms=Terms(**ranked.terms),
-        reason=ranked.reason,
+        score=shown.score,
+        terms=Terms(**shown.terms),
+        reason=shown.reason,
         because=because,
-        why=_sentence(ranked, because),
+        why=_sentence(shown.reason, because),
+        propensity=shown.propensity,
     )
 
 
-def _sentence(ranked: Ranked, because: list[Because]) -> str:
-    if ranked.reason == "fresh":
-        return "New here, and hardly anybody has seen it yet."
-    if ranked.reason == "trend":
-        return "Many people liked it in the last days." if ranked.terms["trend"] > 0 else "You have not seen it yet."
+_WHY: Final[Mapping[service.Reason, str]] = {
+    "trend": "Many people liked it in the last days.",
+    "new": "It is new here.",
+    "unlike": "It is unlike anything you know: one place of each slate is for that.",
+    "fresh": "Hardly anybody has been shown it yet: one place of each slate is for that.",
+}
+
+
+def _sentence(reason: service.Reason, because: list[Because]) -> str:
+    if reason != "taste":
+        return _WHY[reason]
     named = " and ".join(f"{b.did} {b.title or f'work {b.work_id}'}" for b in because)
     return f"Because you {named}."
 

@@ -10,19 +10,23 @@ from backend.schemas import Schema
 
 
 class Because(Schema):
-    """A past work that carried an item, and how much of its score that is."""
+    """A past work that carried an item."""
 
     work_id: int
     title: str | None
     did: Literal["finished", "liked", "watched"]
-    part: float
+    part: float = Field(description="By how much the item's score would fall if you forgot this work; exact.")
 
 
 class Terms(Schema):
     """The parts of a score; they sum to it."""
 
-    taste: float
-    trend: float
+    trend: float = Field(description="How much is done with it now.")
+    recent: float = Field(description="How new it is.")
+    liking: float = Field(description="It is as new as you like works to be.")
+    mainstream: float = Field(description="It is as well known as you like works to be.")
+    content: float = Field(description="Its words are like those of what you liked.")
+    taste: float = Field(description="People who liked what you liked, like it.")
 
 
 class FeedItem(Schema):
@@ -33,9 +37,10 @@ class FeedItem(Schema):
     media_cid: str | None
     score: float
     terms: Terms
-    reason: Literal["taste", "trend", "fresh"]
+    reason: Literal["taste", "trend", "new", "unlike", "fresh"]
     because: list[Because]
     why: str = Field(description="The reason in one sentence.")
+    propensity: float = Field(description="The probability with which it came to this place; 1 where nothing is drawn.")
 
 
 class Feed(Schema):
@@ -45,6 +50,7 @@ class Feed(Schema):
     personal: bool = Field(description="Whether anything about you was read for it.")
     why_not_personal: str | None
     model_version: int | None
+    weights: str = Field(description="The digest of the numbers that scored it.")
 
 
 class PersonalizationIn(Schema):

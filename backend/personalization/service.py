@@ -1,40 +1,30 @@
-"""The feed: what may be shown, what a person allows to be read, and the slate that follows from it."""
+"""The feed: what a person allows to be read, their past, and the slate that follows from it with its reasons."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
+from typing import Final, Literal
 
 import numpy as np
-import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from backend.consent import reads
-from backend.consent.gate import read, read_async
-from backend.models.personalization import ModelSnapshot
-from backend.personalization import linear, snapshots
-from backend.personalization.linear import ItemItem
-from backend.personalization.ranking import TREND_HALF_LIFE_S, Catalogue, Signal, decayed
-from backend.personalization.signals import FINISHED_BPS, EventKind, clip, signal
+from backend.consent.gate import read_async
+from backend.personalization import explain, scoring, slate
+from backend.personalization.catalogue import Catalogue
+from backend.personalization.scoring import TERMS, Past
+from backend.personalization.signals import FINISHED_BPS, EventKind, signal
+from backend.personalization.slate import Place, Policy, Viewer
+from backend.personalization.taste import Taste
 
-log = structlog.get_logger()
+SERVED: Final = Policy(explore=0)
+"""Nothing is explored before impressions are kept with their probabilities: it would cost people and teach nothing."""
 
-TREND_WINDOW_S = 5 * TREND_HALF_LIFE_S
-"""Older events would weigh less than 1/32 and are not counted in the trend."""
-REFRESH_S = 2.0
-"""How old the catalogue and the model pointer of a process may be. A person's own events are never cached."""
-POSITIVE_FROM = 0.5
-"""A work counts as liked by a person when its signals sum to this or more."""
-ACTIVE = 0
+Reason = Literal["taste", "trend", "new", "unlike", "fresh"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +55,17 @@ class Allowed:
 
 
 @dataclass(frozen=True)
-class Past:
-    """A person's own history as the feed reads it."""
+class History:
+    """A person's own events as the feed reads them, newest first."""
 
-    signals: Sequence[Signal]
+    rows: Sequence[DictRow]
     finished: frozenset[int]
     liked: frozenset[int]
     hidden: frozenset[int]
 
 
-NOTHING = Past((), frozenset(), frozenset(), frozenset())
-STRANGER = Allowed(enabled=True, behaviour=False, content_taste=False)
+NOTHING: Final = History((), frozenset(), frozenset(), frozenset())
+STRANGER: Final = Allowed(enabled=True, behaviour=False, content_taste=False)
 """Somebody who never answered anything."""
 
 
@@ -87,168 +77,111 @@ async def allowed(connection: AsyncConnection[DictRow], *, person: uuid.UUID | N
     return Allowed(**status)
 
 
-async def taste(
+async def history(
     connection: AsyncConnection[DictRow], *, person: uuid.UUID | None, now: datetime
-) -> tuple[Allowed, Past]:
-    """What may be read about the person, and their history; it is empty unless consent holds in the very statement
-    that reads it (promise V11)."""
+) -> tuple[Allowed, History]:
+    """What may be read about the person, and their events; there are none unless consent holds in the very statement
+    that reads them (promise V11)."""
     if person is None:
         return STRANGER, NOTHING
-    (status,), history = await read_async(
+    (status,), rows = await read_async(
         connection, (reads.FEED_STATUS, {}), (reads.FEED_HISTORY, {}), person=person, now=now
     )
-    return Allowed(**status), past(history, now)
+    return Allowed(**status), told(rows)
 
 
-def past(rows: Sequence[DictRow], now: datetime) -> Past:
-    """A history as the ranking takes it, from rows with the newest first."""
-    signals, finished, liked, hidden = [], set(), set(), set()
+def told(rows: Sequence[DictRow]) -> History:
+    """What a person finished, liked and does not want to see, from their events."""
+    finished, liked, hidden = set(), set(), set()
     for row in rows:
         kind, work_id = EventKind(row["kind"]), int(row["work_id"])
-        value = signal(kind, row["duration_ms"], row["completion_bps"])
-        if value:
-            signals.append(Signal(work_id, value, (now - row["received_at"]).total_seconds()))
         if kind is EventKind.WATCH and row["completion_bps"] >= FINISHED_BPS:
             finished.add(work_id)
         if kind in (EventKind.LIKE, EventKind.SAVE):
             liked.add(work_id)
         if kind in (EventKind.LESS_LIKE_THIS, EventKind.COMPLAINT):
             hidden.add(work_id)
-    return Past(signals, frozenset(finished), frozenset(liked), frozenset(hidden | finished))
+    return History(rows, frozenset(finished), frozenset(liked), frozenset(hidden | finished))
 
 
-# -- what a process keeps for two seconds
+def past(catalogue: Catalogue, rows: Sequence[DictRow], now: datetime) -> tuple[Past, Taste]:
+    """A history as the score takes it; events on works that may not be shown any more say nothing."""
+    at = now.timestamp()
+    taste = Taste(catalogue.facts.taste, now=at)
+    place = {int(work): n for n, work in enumerate(catalogue.work_ids)} if rows else {}
+    for row in reversed(rows):
+        work = place.get(int(row["work_id"]))
+        if work is not None:
+            value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
+            taste.apply(work, value, row["received_at"].timestamp(), now=at)
+    return taste.past(at), taste
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The catalogue with its words, and the model, as one process last read them."""
+class Shown:
+    """One work of a slate: `terms` sum to its score, and forgetting a work of `because` lowers that by the part."""
 
-    catalogue: Catalogue
-    words: Mapping[int, Mapping[str, str]]
-    model: ItemItem | None
-    model_version: int | None
-
-
-_WORKS = f"""
-SELECT w.work_id::bigint AS work_id, w.created_at, d.title, d.media_cid
-FROM chain.work w
-LEFT JOIN LATERAL (
-    SELECT title, media_cid FROM app.draft JOIN app.account ON account.id = draft.account_id
-    WHERE draft.content_hash = w.content_hash AND account.address = w.registrant ORDER BY draft.created_at LIMIT 1
-) d ON true
-WHERE w.work_id > 0 AND w.status = {ACTIVE}
-ORDER BY w.work_id
-"""
+    work_id: int
+    score: float
+    terms: Mapping[str, float]
+    reason: Reason
+    because: Sequence[tuple[int, float]]
+    propensity: float
 
 
-def trend(rows: Sequence[DictRow], now: datetime) -> dict[int, float]:
-    """Work -> decayed sum of positive signals; what people turned away from does not trend.
+def choose(
+    catalogue: Catalogue, history: History, *, now: datetime, limit: int, policy: Policy = SERVED
+) -> list[Shown]:
+    """The slate of a person, best first, every work with its true reason.
 
-    Each person moves a work by CLIP at most, however much they send. All visitors without a name are one person here:
-    nothing tells a thousand of them from one that calls a thousand times.
+    What is drawn by chance follows from the catalogue's reading and the person's events: a page that is loaded again
+    within the two seconds shows the same.
     """
-    by_person: dict[tuple[int, int], float] = {}
-    for row in rows:
-        value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
-        if value > 0:
-            age = (now - row["received_at"]).total_seconds()
-            pair = row["who"], row["work_id"]
-            by_person[pair] = by_person.get(pair, 0.0) + row["times"] * value * decayed(age, TREND_HALF_LIFE_S)
-    sums: dict[int, float] = {}
-    for (_, work_id), value in by_person.items():
-        sums[work_id] = sums.get(work_id, 0.0) + clip(value)
-    return sums
-
-
-class Window:
-    """One process's view of the catalogue, the trend and the model, at most two seconds old.
-
-    It holds nothing about persons. Several processes may differ by those two seconds, and by nothing else: a person's
-    own events are read from the database in every request.
-    """
-
-    def __init__(self, models: Path) -> None:
-        self._models = models
-        self._shelf: Shelf | None = None
-        self._read_at = -math.inf
-        self._lock = asyncio.Lock()
-
-    async def shelf(self, connection: AsyncConnection[DictRow], *, now: datetime, tick: float) -> Shelf:
-        """The shelf, read anew when it is older than REFRESH_S; `tick` is a monotonic clock in seconds."""
-        if self._shelf is not None and tick - self._read_at < REFRESH_S:
-            return self._shelf
-        async with self._lock:
-            if self._shelf is None or tick - self._read_at >= REFRESH_S:
-                self._shelf = await self._read(connection, now)
-                self._read_at = tick
-            return self._shelf
-
-    async def _read(self, connection: AsyncConnection[DictRow], now: datetime) -> Shelf:
-        works = await (await connection.execute(_WORKS)).fetchall()
-        since = now - timedelta(seconds=TREND_WINDOW_S)
-        (rows,) = await read_async(connection, (reads.FEED_TREND, {"since": since}), now=now)
-        trending = trend(rows, now)
-        newest = await (
-            await connection.execute("SELECT version, folder FROM app.model_snapshot ORDER BY version DESC LIMIT 1")
-        ).fetchone()
-        version, model = (self._shelf.model_version, self._shelf.model) if self._shelf else (None, None)
-        if newest is not None and newest["version"] != version:
-            try:
-                version, model = newest["version"], snapshots.read(self._models, newest["folder"])
-            except snapshots.BrokenSnapshot as error:
-                log.error("model_refused", version=newest["version"], reason=str(error))  # the one before serves on
-        catalogue = Catalogue(
-            work_ids=np.array([row["work_id"] for row in works], dtype=np.int64),
-            trend=np.array([trending.get(row["work_id"], 0.0) for row in works], dtype=np.float64),
-            registered_at=np.array([row["created_at"] for row in works], dtype=np.int64),
-        )
-        words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
-        return Shelf(catalogue, words, model, version)
-
-
-# -- training, sync
-
-
-def positive_pairs(session: Session, *, now: datetime) -> list[tuple[uuid.UUID, int]]:
-    """(person, work) where the signals of a person who allows it sum to POSITIVE_FROM or more; sorted."""
-    sums: dict[tuple[uuid.UUID, int], float] = {}
-    for row in read(session, reads.TRAINING_PAIRS, now=now):
-        value = signal(EventKind(row.kind), row.duration_ms, row.completion_bps) * row.times
-        sums[row.person_id, row.work_id] = sums.get((row.person_id, row.work_id), 0.0) + value
-    return sorted(pair for pair, value in sums.items() if value >= POSITIVE_FROM)
-
-
-def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05) -> ModelSnapshot | None:
-    """Fit the item-item model on what people allow and make it the one that serves.
-
-    Returns None when there is nothing to learn from, or less than `growth` of what may be learned from has changed
-    since the newest snapshot: the persons' rows are read only when they are used.
-    """
-    ((events,),) = read(session, reads.TRAINING_SIZE, now=now)
-    newest = session.scalars(select(ModelSnapshot).order_by(ModelSnapshot.version.desc()).limit(1)).first()
-    if newest is not None and abs(events - newest.metrics["events"]) < growth * max(newest.metrics["events"], 1):
-        return None
-    pairs = positive_pairs(session, now=now) if events else []
-    if not pairs:
-        return None
-    numbers = {person: i for i, person in enumerate(sorted({person for person, _ in pairs}))}
-    people = np.array([numbers[person] for person, _ in pairs], dtype=np.int64)
-    works = np.array([work for _, work in pairs], dtype=np.int64)
-    started = time.perf_counter()
-    model = linear.fit(people, works)
-    snapshot = ModelSnapshot(
-        folder=snapshots.write(models, model),
-        pairs=len(pairs),
-        works=len(model.work_ids),
-        metrics={
-            "events": events,
-            "people": len(numbers),
-            "entries": int(model.matrix.nnz),
-            "fit_s": time.perf_counter() - started,
-        },
-        created_at=now,
+    done, taste = past(catalogue, history.rows, now)
+    parts = scoring.terms(catalogue.facts, done, taste.sums)
+    score = scoring.total(parts, catalogue.weights)
+    hidden = catalogue.positions(list(history.hidden))
+    allowed = np.setdiff1d(np.arange(len(catalogue.work_ids)), hidden, assume_unique=True)
+    places = slate.fill(
+        score,
+        allowed,
+        catalogue.shelf,
+        viewer=Viewer(past=done.towards),
+        policy=policy,
+        size=limit,
+        rng=np.random.default_rng([catalogue.serial, len(history.rows)]),
     )
-    session.add(snapshot)
-    session.flush()
-    return snapshot
+    items = np.array([place.work for place in places], dtype=np.int64)
+    fall = explain.parts(catalogue.facts, catalogue.moments, done, items, catalogue.weights)
+    shown = []
+    for column, (place, rows) in enumerate(zip(places, explain.named(fall), strict=True)):
+        weighted = {
+            name: float(getattr(catalogue.weights, name) * parts[name][place.work]) if name in parts else 0.0
+            for name in TERMS
+        }
+        named = [
+            (int(catalogue.work_ids[done.works[row]]), float(fall[row, column])) for row in rows if done.values[row] > 0
+        ]
+        reason = _reason(place, named, weighted)
+        shown.append(
+            Shown(
+                work_id=int(catalogue.work_ids[place.work]),
+                score=sum(weighted.values()),
+                terms=weighted,
+                reason=reason,
+                because=named if reason == "taste" else [],
+                propensity=place.propensity,
+            )
+        )
+    return shown
+
+
+def _reason(place: Place, named: Sequence[tuple[int, float]], terms: Mapping[str, float]) -> Reason:
+    """What brought a work here: its special place, the person's past, that it is popular, or that it is new."""
+    if place.why == "unlike":
+        return "unlike"
+    if place.why == "fresh":
+        return "fresh"
+    if named and sum(part for _, part in named) > 0:
+        return "taste"
+    return "trend" if terms["trend"] >= terms["recent"] and terms["trend"] > 0 else "new"

@@ -32,6 +32,8 @@ UNLIKE_FROM: Final = 50
 """The out-of-distribution place is drawn from so many of the best by quality."""
 LOWEST: Final = 0.1
 """The part of the works that may be shown that counts as unlike a person's past."""
+SPECIAL_FROM: Final = 5
+"""Shorter slates have no special places, nor has one that shows all there is."""
 EXPLORE_LEAST: Final = 0.05
 EXPLORE_MOST: Final = 0.15
 
@@ -43,7 +45,7 @@ class Policy:
     """The numbers of a slate; those a person can turn are `novelty`, `energy` and `unlike`."""
 
     novelty: float = 0.15
-    similar: float = 0.35
+    similar: float = 1.0
     quality: float = 0.25
     fatigue: float = 0.3
     energy: float = 0.0
@@ -161,7 +163,8 @@ def fill(
     order = np.lexsort((allowed, -total[allowed])) if depth == len(allowed) else _best(total[allowed], depth)
     pool = _Pool(allowed[order], total, shelf, viewer, policy)
     places: list[Place | None] = [None] * min(size, len(allowed))
-    _reserve(places, pool, allowed, rng)
+    if len(places) >= SPECIAL_FROM and len(allowed) > len(places):
+        _reserve(places, pool, allowed, rng)
     for at in range(len(places)):
         if places[at] is None:
             places[at] = pool.take(rng)

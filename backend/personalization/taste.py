@@ -72,7 +72,8 @@ class Taste:
         at = min(at, now)
         if at - self._last > SESSION_GAP_S:
             self._session = 0
-        self._session += 1
+        if self._last - at <= SESSION_GAP_S:  # an older event that comes late belongs to an older session
+            self._session += 1
         self._last = max(self._last, at)
         if y:
             for scale in (self._long, self._short):

@@ -55,8 +55,7 @@ def facts_at(split: Split, works: Works, weights: Weights) -> Facts:
             known.work, known.at, now=now, half_life_s=scoring.FAMILIAR_HALF_LIFE_S, works=known.works
         )
     )
-    age = np.maximum(now - works.published_at, 0.0)
-    recency = np.exp2(-age / weights.recency_half_life_s)
+    recency = scoring.recency(works.published_at, now, weights)
     history = matrix(known)
     model = linear.fit(known.person, known.work)
     return Facts(

@@ -19,14 +19,16 @@ from backend.deps import Core
 from backend.models.consent import ConsentReceipt
 from backend.models.engagement import NOBODY
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import service, snapshots
+from backend.personalization import catalogue, snapshots, training
 from backend.personalization.linear import fit
-from backend.personalization.ranking import TREND_HALF_LIFE_S
+from backend.personalization.scoring import Norm, Weights
 from backend.personalization.signals import CLIP
 from backend.settings import Settings
 from backend.vault import SEALED
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
+
+HALF_LIFE_S = Weights().trend_half_life_s
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def trained(core: Core, mirror: Mirror) -> ModelSnapshot:
                         {"person": account, "id": uuid.uuid4(), "work": work},
                     )
     with core.database.session() as session:
-        made = service.train(session, models=core.settings.data_dir / "models", now=core.clock())
+        made = training.train(session, models=core.settings.data_dir / "models", now=core.clock())
     assert made is not None
     core.database.dispose()
     return made
@@ -177,12 +179,12 @@ class TestTrend:
 
     def test_a_work_moves_by_the_clip_a_person_and_all_nameless_visitors_are_one(self, clock: Clock) -> None:
         rows = self.rows(clock, (0, 1, 10_000), (0, 1, 1), (7, 2, 1), (8, 2, 500), (9, 2, 1))
-        assert service.trend(rows, clock()) == {1: CLIP, 2: 1 + CLIP + 1}
+        assert catalogue.trend(rows, clock(), HALF_LIFE_S) == {1: CLIP, 2: 1 + CLIP + 1}
 
     def test_what_a_person_did_long_ago_weighs_less_before_it_is_clipped(self, clock: Clock) -> None:
         rows = self.rows(clock, (7, 1, 2))
-        later = clock() + timedelta(seconds=TREND_HALF_LIFE_S)
-        assert service.trend(rows, later) == {1: pytest.approx(1.0)}
+        later = clock() + timedelta(seconds=HALF_LIFE_S)
+        assert catalogue.trend(rows, later, HALF_LIFE_S) == {1: pytest.approx(1.0)}
 
 
 @pytest.mark.feature("X5", via="http")
@@ -222,7 +224,7 @@ class TestOff:
         answer = feed(client)
         assert not answer["personal"]
         assert len(answer["items"]) == 10
-        assert {item["reason"] for item in answer["items"]} <= {"trend", "fresh"}
+        assert {item["reason"] for item in answer["items"]} <= {"trend", "new", "fresh"}
 
     def test_an_empty_catalogue_is_an_empty_feed(self, client: Client) -> None:
         assert feed(client)["items"] == []
@@ -235,15 +237,15 @@ class TestOff:
 class TestTraining:
     def test_v11_a_person_who_withdrew_is_not_learned_from(self, core: Core, trained: ModelSnapshot) -> None:
         with core.database.session() as session:
-            before = len(service.positive_pairs(session, now=core.clock()))
+            before = len(training.positive_pairs(session, now=core.clock()))
             with entered(session):
                 answer(session, uuid.UUID(int=1000), "content_taste", granted=False)
-            assert before - len(service.positive_pairs(session, now=core.clock())) == 4
+            assert before - len(training.positive_pairs(session, now=core.clock())) == 4
         core.database.dispose()
 
     def test_nothing_new_makes_no_new_model(self, core: Core, trained: ModelSnapshot) -> None:
         with core.database.session() as session:
-            assert service.train(session, models=core.settings.data_dir / "models", now=core.clock()) is None
+            assert training.train(session, models=core.settings.data_dir / "models", now=core.clock()) is None
         core.database.dispose()
 
     def test_a_broken_snapshot_is_refused_and_the_one_before_serves_on(
@@ -265,12 +267,36 @@ class TestTraining:
 
 def test_a_snapshot_reads_back_what_was_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    model = fit(rng.integers(0, 30, 200), rng.integers(1, 20, 200))
+    model = snapshots.Model(
+        items=fit(rng.integers(0, 30, 200), rng.integers(1, 20, 200)),
+        work_ids=np.arange(1, 25),
+        popularity=rng.random(24),
+        familiar=rng.random(24),
+        content=rng.random((24, 3)).astype(np.float32),
+        people=30,
+        liking=Norm(0.5, 0.1),
+        mainstream=Norm(2.0, 0.5),
+        weights=Weights(taste=0.7),
+    )
     name = snapshots.write(tmp_path, model)
     assert snapshots.write(tmp_path, model) == name
     again = snapshots.read(tmp_path, name)
-    np.testing.assert_array_equal(again.work_ids, model.work_ids)
-    np.testing.assert_array_equal(again.matrix.toarray(), model.matrix.toarray())
+    np.testing.assert_array_equal(again.items.matrix.toarray(), model.items.matrix.toarray())
+    for field in ("work_ids", "popularity", "familiar", "content"):
+        np.testing.assert_array_equal(getattr(again, field), getattr(model, field))
+    assert (again.people, again.liking, again.mainstream, again.weights) == (
+        model.people,
+        model.liking,
+        model.mainstream,
+        model.weights,
+    )
     (tmp_path / name / "indices.npy").unlink()
     with pytest.raises(snapshots.BrokenSnapshot):
         snapshots.read(tmp_path, name)
+
+
+def test_a_snapshot_of_another_form_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "manifest.json").write_text('{"format": "troupe-item-item/1", "sha256": {}}')
+    with pytest.raises(snapshots.BrokenSnapshot, match="troupe-item-item/1, which this version does not read"):
+        snapshots.read(tmp_path, "old")

@@ -106,6 +106,12 @@ class TestState:
         taste.apply(1, 1.0, NOW + 7_200, now=NOW + 7_200)
         assert taste.past(NOW + 7_200).session == 1
 
+    def test_an_old_event_that_comes_late_is_not_of_this_session(self) -> None:
+        taste = Taste(FACTS.taste, now=NOW)
+        for age in (0.0, 60.0, 2 * DAY_S):
+            taste.apply(1, 1.0, NOW - age, now=NOW)
+        assert taste.past(NOW).session == 2
+
     def test_forgetting_today_keeps_lasting_taste(self) -> None:
         taste = Taste(FACTS.taste, now=NOW)
         taste.apply(1, 1.0, NOW, now=NOW)

@@ -1,0 +1,175 @@
+"""The works that may be shown, and what one process knows of them: at most two seconds old, nothing about persons."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from backend.consent import reads
+from backend.consent.gate import read_async
+from backend.personalization import scoring, slate, snapshots
+from backend.personalization.explain import Moments
+from backend.personalization.scoring import Facts, Norm, Weights
+from backend.personalization.signals import EventKind, clip, signal
+from backend.personalization.snapshots import Model
+
+log = structlog.get_logger()
+
+REFRESH_S: Final = 2.0
+"""How old the catalogue and the model pointer of a process may be. A person's own events are never cached."""
+TREND_WINDOW_HALF_LIVES: Final = 6
+"""Older events would weigh less than 1/64 and are not counted in the trend."""
+ACTIVE: Final = 0
+
+WORKS: Final = f"""
+SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, d.title, d.media_cid
+FROM chain.work w
+LEFT JOIN LATERAL (
+    SELECT title, media_cid FROM app.draft JOIN app.account ON account.id = draft.account_id
+    WHERE draft.content_hash = w.content_hash AND account.address = w.registrant ORDER BY draft.created_at LIMIT 1
+) d ON true
+WHERE w.work_id > 0 AND w.status = {ACTIVE}
+ORDER BY w.work_id
+"""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The works in the order of their ids, what is known of each, and how they are scored."""
+
+    work_ids: NDArray[np.int64]
+    words: Mapping[int, Mapping[str, str | None]]
+    facts: Facts
+    shelf: slate.Shelf
+    moments: Moments
+    weights: Weights
+    model_version: int | None
+    serial: int
+    """How often this process has read it: what a slate draws by chance stays the same until the next reading."""
+
+    def positions(self, work_ids: Sequence[int]) -> NDArray[np.int64]:
+        """Where these works stand, ascending; those that may not be shown are left out."""
+        wanted = np.array(sorted(work_ids), dtype=np.int64)
+        at = np.searchsorted(self.work_ids, wanted)
+        at = at[at < len(self.work_ids)]
+        return at[np.isin(self.work_ids[at], wanted)]
+
+
+def trend(rows: Sequence[DictRow], now: datetime, half_life_s: float) -> dict[int, float]:
+    """Work -> decayed sum of positive signals; what people turned away from does not trend.
+
+    Each person moves a work by CLIP at most, however much they send. All visitors without a name are one person here:
+    nothing tells a thousand of them from one that calls a thousand times.
+    """
+    by_person: dict[tuple[int, int], float] = {}
+    for row in rows:
+        value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
+        if value > 0:
+            age = max((now - row["received_at"]).total_seconds(), 0.0)
+            pair = row["who"], row["work_id"]
+            by_person[pair] = by_person.get(pair, 0.0) + row["times"] * value * math.exp2(-age / half_life_s)
+    sums: dict[int, float] = {}
+    for (_, work_id), value in by_person.items():
+        sums[work_id] = sums.get(work_id, 0.0) + clip(value)
+    return sums
+
+
+def build(
+    works: Sequence[DictRow],
+    events: Sequence[DictRow],
+    model: Model | None,
+    *,
+    version: int | None,
+    serial: int,
+    now: datetime,
+) -> Catalogue:
+    """The catalogue from its rows. Pure."""
+    weights = model.weights if model else Weights()
+    work_ids = np.array([row["work_id"] for row in works], dtype=np.int64)
+    size = len(work_ids)
+    trending = trend(events, now, weights.trend_half_life_s)
+    exposures: dict[int, int] = {}
+    for row in events:
+        exposures[row["work_id"]] = exposures.get(row["work_id"], 0) + row["times"]
+    created = np.array([row["created_at"] for row in works], dtype=np.float64)
+    popularity, familiar, content = np.zeros(size), np.zeros(size), np.zeros((size, 1), dtype=np.float32)
+    if model is not None and len(model.work_ids) and size:
+        at = np.searchsorted(model.work_ids, work_ids).clip(max=len(model.work_ids) - 1)
+        known = model.work_ids[at] == work_ids
+        popularity[known], familiar[known] = model.popularity[at[known]], model.familiar[at[known]]
+        content = np.zeros((size, model.content.shape[1]), dtype=np.float32)
+        content[known] = model.content[at[known]]
+    people = max(model.people if model else 0, 1)
+    facts = Facts(
+        trend=np.log1p(np.array([trending.get(work, 0.0) for work in work_ids.tolist()])),
+        familiar=familiar,
+        popularity=scoring.standardised(np.log1p(popularity)),
+        recency=scoring.recency(created, now.timestamp(), weights),
+        content=content,
+        taste=scoring.placed(model.items, work_ids) if model else scoring.nothing_known(size),
+        liking=model.liking if model else Norm(0.0, 0.0),
+        mainstream=model.mainstream if model else Norm(0.0, 0.0),
+    )
+    shelf = slate.Shelf(
+        content=content,
+        novelty=scoring.standardised(-np.log2(np.maximum(popularity, 0.5) / people)),
+        quality=np.zeros(size),
+        energy=np.zeros(size),
+        exposures=np.array([float(exposures.get(work, 0)) for work in work_ids.tolist()]),
+    )
+    words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
+    return Catalogue(work_ids, words, facts, shelf, Moments.of(content), weights, version, serial)
+
+
+class Window:
+    """One process's catalogue, read anew when it is older than REFRESH_S.
+
+    Several processes may differ by those two seconds, and by nothing else: a person's own events are read from the
+    database in every request.
+    """
+
+    def __init__(self, models: Path) -> None:
+        self._models = models
+        self._catalogue: Catalogue | None = None
+        self._model: Model | None = None
+        self._read_at = -math.inf
+        self._lock = asyncio.Lock()
+
+    async def catalogue(self, connection: AsyncConnection[DictRow], *, now: datetime, tick: float) -> Catalogue:
+        """The catalogue as of now; `tick` is a monotonic clock in seconds."""
+        if self._catalogue is not None and tick - self._read_at < REFRESH_S:
+            return self._catalogue
+        async with self._lock:
+            if self._catalogue is None or tick - self._read_at >= REFRESH_S:
+                self._catalogue = await self._read(connection, now)
+                self._read_at = tick
+            return self._catalogue
+
+    async def _read(self, connection: AsyncConnection[DictRow], now: datetime) -> Catalogue:
+        before = self._catalogue
+        works = await (await connection.execute(WORKS)).fetchall()
+        half_life_s = (before.weights if before else Weights()).trend_half_life_s
+        since = now - timedelta(seconds=TREND_WINDOW_HALF_LIVES * half_life_s)
+        (events,) = await read_async(connection, (reads.FEED_TREND, {"since": since}), now=now)
+        newest = await (
+            await connection.execute("SELECT version, folder FROM app.model_snapshot ORDER BY version DESC LIMIT 1")
+        ).fetchone()
+        version = before.model_version if before else None
+        if newest is not None and newest["version"] != version:
+            try:
+                self._model, version = snapshots.read(self._models, newest["folder"]), newest["version"]
+            except snapshots.BrokenSnapshot as error:
+                log.error("model_refused", version=newest["version"], reason=str(error))  # the one before serves on
+        serial = before.serial + 1 if before else 0
+        return build(works, events, self._model, version=version, serial=serial, now=now)
