@@ -44,6 +44,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.accounts.routes",
     "backend.accounts.key_routes",
     "backend.consent.routes",
+    "backend.consent.own_routes",
     "backend.engagement.routes",
     "backend.personalization.routes",
     "backend.governance.routes",
@@ -64,6 +65,10 @@ ROUTERS = (  # each module has a `router`; a package adds its line
 TAGS = [
     {"name": "accounts", "description": "Sign-In with Ethereum (EIP-4361) and sessions."},
     {"name": "consent", "description": "What you allow, purpose by purpose; everything is off until you turn it on."},
+    {
+        "name": "your data",
+        "description": "Take everything with you, freeze it, erase it; what was erased, and what remains.",
+    },
     {"name": "engagement", "description": "What people do with works, accepted once."},
     {"name": "feed", "description": "What to watch next, why, and the off switch."},
     {"name": "works", "description": "Drafts and their registration; works, provenance, splits, licences."},

@@ -38,6 +38,7 @@ from backend.settings import Settings, SettingsError, load_settings
 
 TASKS = (  # modules with tasks; a package adds its line
     "backend.accounts.tasks",
+    "backend.consent.tasks",
     "backend.payouts.tasks",
     "backend.personalization.tasks",
     "backend.rewards.tasks",
@@ -49,6 +50,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "forget-lost-tasks": {"task": "worker.forget_lost", "schedule": 3600.0},
     "forget-expired-sign-ins": {"task": "accounts.forget_expired", "schedule": 300.0},
     "forget-idempotent-answers": {"task": "system.forget_answers", "schedule": 600.0},
+    "go-on-with-exports-and-erasures": {"task": "consent.sweep", "schedule": 10.0, "options": {"expires": 10.0}},
     "find-split-trees": {"task": "payouts.find_trees", "schedule": 10.0, "options": {"expires": 10.0}},
     "retry-split-trees": {"task": "payouts.retry_trees", "schedule": 120.0, "options": {"expires": 120.0}},
     "advance-reward-epochs": {"task": "rewards.tick", "schedule": 5.0, "options": {"expires": 5.0}},

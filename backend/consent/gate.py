@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
-from sqlalchemy import Table, text
+from sqlalchemy import Column, Table, text
 from sqlalchemy.orm import Session
 
 from backend.consent.purposes import NOTICES, Purpose
@@ -189,6 +189,33 @@ def own_rows(table: Table) -> Read:
         what=f"You asked for {mark.what}.",
         needs=(),
         sql=f"SELECT t.* FROM {table.fullname} t JOIN allowed ON allowed.person_id = t.{mark.person} ORDER BY {order}",
+        own=True,
+    )
+
+
+def own_count(table: Table) -> Read:
+    """How many rows of a table are a person's, for the person."""
+    mark = table.info["personal"]
+    return Read(
+        reader=f"you.{table.name}",
+        what=f"You asked for {mark.what}.",
+        needs=(),
+        sql=f"SELECT count(*) FROM {table.fullname} t JOIN allowed ON allowed.person_id = t.{mark.person}",
+        own=True,
+    )
+
+
+def own_page(table: Table, key: Sequence[Column[Any]], *, after: bool, limit: int) -> Read:
+    """As `own_rows`, so many rows in the order of `key`; `after`: those behind the key `after_0`, `after_1`, ..."""
+    mark = table.info["personal"]
+    names = ", ".join(f"t.{column.name}" for column in key)
+    given = ", ".join(f"%(after_{number})s" for number in range(len(key)))
+    return Read(
+        reader=f"you.{table.name}",
+        what=f"You asked for {mark.what}.",
+        needs=(),
+        sql=f"SELECT t.* FROM {table.fullname} t JOIN allowed ON allowed.person_id = t.{mark.person}"
+        f" WHERE {f'({names}) > ({given})' if after else 'true'} ORDER BY {names} LIMIT {int(limit)}",
         own=True,
     )
 

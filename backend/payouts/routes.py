@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
 from backend.chain import NATIVE
+from backend.csvtext import csv_text
 from backend.deps import Chain, CoreDep, DbSession
 from backend.errors import Conflict, Invalid
 from backend.mirror import ChainHead
@@ -175,7 +176,7 @@ async def get_payout_statements_csv(address: AddressStr, payouts: PayoutsDep) ->
     # their time would hold every connection of the pool.
     spool = SpooledTemporaryFile(max_size=SPOOL_BYTES, mode="w+", encoding="utf-8", newline="")  # noqa: SIM115
     try:
-        spool.write(statements.csv_text(statements.CSV_COLUMNS))
+        spool.write(csv_text(statements.CSV_COLUMNS))
         async with payouts.reading(address) as (connection, books):
             async for line in statements.stream_lines(connection, books, token_names(payouts, books)):
                 spool.write(statements.csv_record(line))

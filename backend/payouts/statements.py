@@ -7,9 +7,7 @@ share(net(c')) - share(net(c)). So all parts add up to exactly what has been ear
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -17,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg.rows import DictRow
 
+from backend.csvtext import csv_text
 from backend.payouts.ledger import Accrual, Counters, accrued, share
 from backend.payouts.reading import CREDITS, Books, Connection, address, span_parameters
 from backend.payouts.schemas import Line, PaymentKind, Point, PolicyMark, TokenInfo
@@ -256,20 +255,3 @@ def csv_record(line: Line) -> str:
             "0x" + line.transaction.hex(),
         )
     )
-
-
-def csv_text(cells: Iterable[object]) -> str:
-    """One CSV record; text that a spreadsheet would run as a formula is made plain text by a leading apostrophe."""
-    out = io.StringIO()
-    csv.writer(out).writerow([_inert(cell) for cell in cells])
-    return out.getvalue()
-
-
-def _inert(cell: object) -> str:
-    text = str(cell)
-    risky = text[:1] in ("=", "+", "-", "@", "\t", "\r") and not _is_number(text)
-    return f"'{text}" if risky else text
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").replace(".", "", 1).isdigit()

@@ -166,7 +166,9 @@ class Window:
             await connection.execute("SELECT version, folder FROM app.model_snapshot ORDER BY version DESC LIMIT 1")
         ).fetchone()
         version = before.model_version if before else None
-        if newest is not None and newest["version"] != version:
+        if newest is None:
+            self._model, version = None, None
+        elif newest["version"] != version:
             try:
                 self._model, version = snapshots.read(self._models, newest["folder"]), newest["version"]
             except snapshots.BrokenSnapshot as error:

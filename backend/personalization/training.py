@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import uuid
 from dataclasses import dataclass
@@ -142,3 +143,16 @@ def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05
     session.add(snapshot)
     session.flush()
     return snapshot
+
+
+def retrain(session: Session, *, models: Path, now: datetime) -> bool:
+    """Train on what people allow now and drop every older model, on the disk too; False when there is nothing to learn.
+
+    For when what a model learnt from must leave it. Where nothing is left to learn from, no model serves.
+    """
+    made = train(session, models=models, now=now, growth=0.0)
+    older = session.scalars(select(ModelSnapshot).where(ModelSnapshot.version != (made.version if made else 0))).all()
+    for snapshot in older:
+        session.delete(snapshot)
+        shutil.rmtree(models / snapshot.folder, ignore_errors=True)
+    return made is not None

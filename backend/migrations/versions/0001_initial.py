@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_6a08cbae"
+revision = "0001_e1b3efaa"
 down_revision = None
 
 
@@ -116,6 +116,24 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index("ix_engagement_event_received", "engagement_event", ["received_at"], unique=False, schema="app")
+    op.create_table(
+        "erasure",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("steps", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("destroyed", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("remains", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.CheckConstraint("(state = 'done') = (done_at IS NOT NULL)", name=op.f("ck_erasure_done_whole")),
+        sa.CheckConstraint(
+            "state IN ('asked', 'forgotten', 'key_destroyed', 'dropped', 'done')", name=op.f("ck_erasure_state")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure")),
+        sa.UniqueConstraint("account_id", name=op.f("uq_erasure_account_id")),
+        schema="app",
+    )
     op.create_table(
         "feed_settings",
         sa.Column("person_id", sa.Uuid(), nullable=False),
@@ -385,6 +403,35 @@ def upgrade() -> None:
     op.create_index(op.f("ix_auth_session_account_id"), "auth_session", ["account_id"], unique=False, schema="app")
     op.create_index(op.f("ix_auth_session_expires_at"), "auth_session", ["expires_at"], unique=False, schema="app")
     op.create_table(
+        "data_export",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("done", sa.BigInteger(), nullable=False),
+        sa.Column("parts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("downloaded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("(state = 'ready') = (size_bytes IS NOT NULL)", name=op.f("ck_data_export_ready_whole")),
+        sa.CheckConstraint("state IN ('asked', 'working', 'ready', 'failed')", name=op.f("ck_data_export_state")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_data_export_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_data_export")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_data_export_account_id_asked_at"),
+        "data_export",
+        ["account_id", "asked_at"],
+        unique=False,
+        schema="app",
+    )
+    op.create_table(
         "draft",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -560,6 +607,7 @@ def downgrade() -> None:
     op.drop_table("outbox_transaction", schema="app")
     op.drop_table("idempotent_answer", schema="app")
     op.drop_table("draft", schema="app")
+    op.drop_table("data_export", schema="app")
     op.drop_table("auth_session", schema="app")
     op.drop_table("api_key", schema="app")
     op.drop_table("task_attempt", schema="app")
@@ -574,6 +622,7 @@ def downgrade() -> None:
     op.drop_table("model_snapshot", schema="app")
     op.drop_table("lease", schema="app")
     op.drop_table("feed_settings", schema="app")
+    op.drop_table("erasure", schema="app")
     op.drop_table("engagement_event", schema="app")
     op.drop_table("data_use", schema="app")
     op.drop_table("content", schema="app")

@@ -14,10 +14,10 @@ from sqlalchemy import event
 from backend.chain import decode_call
 from backend.content.media import TEXT
 from backend.content.service import keep
+from backend.csvtext import csv_text
 from backend.payouts.ledger import NATIVE, REVOKED, SPLIT_INTERVAL_S, Edge, NothingDue, Settle
 from backend.payouts.routes import get_payout_statements_csv
 from backend.payouts.service import Payouts
-from backend.payouts.statements import csv_text
 from backend.rewards.merkle import Node, leaf_split, process
 from backend.works import splits
 from backend.works.rules import IN_DISPUTE, Status

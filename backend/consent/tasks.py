@@ -1,0 +1,68 @@
+"""Celery makes exports and does erasures; whatever a killed worker left is found by the sweep."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import structlog
+from sqlalchemy.orm import Session
+
+from backend.consent import erasure, export
+from backend.content.service import open_store
+from backend.deps import Core
+from backend.personalization.training import retrain
+from backend.worker import celery, core, task_session
+
+log = structlog.get_logger()
+
+
+def exports_folder(shared: Core) -> Path:
+    """Where the files of exports are."""
+    return shared.settings.data_dir / "exports"
+
+
+def workshop(shared: Core) -> export.Workshop:
+    """What exports are made with."""
+    return export.Workshop(
+        shared.database.session, shared.vault, open_store(shared.settings), shared.chain, exports_folder(shared)
+    )
+
+
+def means(shared: Core) -> erasure.Means:
+    """What erasures are done with."""
+
+    def learn_again(session: Session) -> bool:
+        return retrain(session, models=shared.settings.data_dir / "models", now=shared.clock())
+
+    return erasure.Means(
+        shared.database.session, shared.vault, open_store(shared.settings), exports_folder(shared), learn_again
+    )
+
+
+@celery.task(name="consent.export")  # type: ignore[untyped-decorator]  # celery has no types
+def make_export(export_id: str) -> None:
+    """Make one export, from wherever it was broken off."""
+    shared = core()
+    export.run(workshop(shared), uuid.UUID(export_id), now=shared.clock())
+
+
+@celery.task(name="consent.erase")  # type: ignore[untyped-decorator]
+def erase(erasure_id: str) -> None:
+    """Take one erasure to its end, from wherever it was broken off."""
+    shared = core()
+    erasure.advance(means(shared), uuid.UUID(erasure_id), now=shared.clock())
+
+
+@celery.task(name="consent.sweep")  # type: ignore[untyped-decorator]
+def sweep() -> None:
+    """Go on with what was broken off, erasures first; drop exports that have expired."""
+    with task_session() as session:
+        erasures, exports = erasure.waiting(session), export.waiting(session)
+    for each in erasures:
+        erase.delay(str(each))
+    for each in exports:
+        make_export.delay(str(each))
+    shared = core()
+    with task_session() as session:
+        export.sweep(session, exports_folder(shared), now=shared.clock())

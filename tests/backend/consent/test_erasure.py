@@ -1,0 +1,238 @@
+"""Erasure: everything of one person and nothing of another, through any crash, and a receipt that says what remains."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from eth_account.signers.local import LocalAccount
+from sqlalchemy import text
+
+from backend.backup import keys
+from backend.consent import erasure
+from backend.consent.tasks import means
+from backend.models import registry
+from stack.postgres import DatabaseUrls
+from tests.backend.conftest import Client, Clock
+from tests.backend.consent.owndata import FILM, core_of, erase, finish, killed, lively, make
+from tests.factories import Mirror
+
+ALSO_WRITTEN = {"sign_in_nonce", "data_use", "erasure", "model_snapshot"}
+
+
+def everything(urls: DatabaseUrls) -> set[str]:
+    """All rows of all product tables, as text, but what an erasure writes itself."""
+    with psycopg.connect(urls.conninfo()) as connection:
+        tables = [t for t in registry.load().sorted_tables if t.name not in ALSO_WRITTEN]
+        return {
+            f"{table.name} {row}"
+            for table in tables
+            for (row,) in connection.execute(f"SELECT t::text FROM {table.fullname} t ORDER BY 1").fetchall()  # type: ignore[arg-type]
+        }
+
+
+def account_of(urls: DatabaseUrls, person: LocalAccount) -> uuid.UUID:
+    with psycopg.connect(urls.conninfo()) as connection:
+        row = connection.execute(
+            "SELECT id FROM app.account WHERE address = %s", (bytes.fromhex(person.address[2:]),)
+        ).fetchone()
+    assert row
+    found: uuid.UUID = row[0]
+    return found
+
+
+@pytest.mark.feature("C3", via="http")
+def test_V10_an_erasure_drops_everything_of_one_person_and_nothing_of_another(
+    client: Client, mirror: Mirror, alice: LocalAccount, bob: LocalAccount, clean_db: DatabaseUrls
+) -> None:
+    other = lively(client, mirror, bob, title="Bob's film", works=2)
+    before = everything(clean_db)
+    me = lively(client, mirror_after(mirror), alice, title="Alice's film")
+    make(client, me)
+    account = account_of(clean_db, alice)
+    receipt = erase(client, me)
+    assert receipt["state"] == "done"
+    assert everything(clean_db) == before
+    core = core_of(client)
+    assert core.vault.state(account) == "erased"
+    assert list((core.settings.data_dir / "exports").iterdir()) == []
+    assert me.get("/v1/me").status_code == 401, "signed out everywhere"
+    assert other.get("/v1/me").status_code == 200
+    assert str(account) not in " ".join(everything(clean_db))
+
+
+def mirror_after(mirror: Mirror) -> Any:
+    """The same mirror, in which works have ids of their own."""
+
+    class Later:
+        def block(self, number: int) -> None:
+            mirror.block(number + 1)
+
+        def work(self, work_id: int, *, owner: Any, block: int) -> None:
+            mirror.work(work_id + 100, owner=owner, block=block + 1)
+
+    return Later()
+
+
+@pytest.mark.feature("C3", via="http")
+def test_V10_unpublished_files_go_and_published_ones_stay(
+    client: Client, mirror: Mirror, alice: LocalAccount, clean_db: DatabaseUrls
+) -> None:
+    me = lively(client, mirror, alice)
+    blocks = core_of(client).settings.data_dir / "content" / "blocks"
+
+    def holds(data: bytes) -> bool:
+        return any(data in path.read_bytes() for path in blocks.rglob("*") if path.is_file())
+
+    assert holds(FILM[:100])
+    erase(client, me)
+    assert not holds(FILM[:100])
+    again = lively(client, mirror_after(mirror), alice)
+    (draft,) = again.get("/v1/works/drafts").json()["items"]
+    mirror.work(77, owner=alice, block=1, content_hash=bytes.fromhex(draft["content_hash"][2:]))
+    receipt = erase(client, again)
+    assert holds(FILM[:100]), "the chain names it: it is public"
+    assert any("registered work" in words for words in receipt["remains"])
+
+
+@pytest.mark.feature("C3", via="http")
+def test_an_erasure_says_before_and_after_what_it_destroys_and_what_remains(
+    client: Client, mirror: Mirror, alice: LocalAccount
+) -> None:
+    me = lively(client, mirror, alice)
+    told = me.get("/v1/me/erasure").json()
+    assert told["fresh"] is True
+    assert sum(told["destroyed"].values()) > 5
+    assert any("A chain cannot forget" in words for words in told["remains"])
+    assert any("Backups" in words for words in told["remains"])
+    receipt = erase(client, me)
+    assert receipt["destroyed"].keys() == told["destroyed"].keys()
+    assert receipt["remains"] == told["remains"]
+    assert list(receipt["steps"]) == ["asked", "forgotten", "key_destroyed", "dropped", "done"]
+    assert alice.address.lower()[2:] not in str(receipt).lower()
+    file = client.get(f"/v1/erasures/{receipt['id']}/receipt")
+    assert file.json()["format"] == "troupe-erasure/1"
+    assert "attachment" in file.headers["content-disposition"]
+    assert client.get(f"/v1/erasures/{uuid.uuid4()}").status_code == 404
+
+
+@pytest.mark.feature("C1", via="http")
+def test_an_erasure_asks_for_a_fresh_sign_in_and_for_the_word(
+    client: Client, mirror: Mirror, alice: LocalAccount, clock: Clock, clean_db: DatabaseUrls
+) -> None:
+    me = lively(client, mirror, alice)
+    for body in ({}, {"confirm": "yes"}, {"confirm": True}):
+        assert me.post("/v1/me/erasure", json=body).status_code == 422
+    clock.forward(minutes=10, seconds=1)
+    before = everything(clean_db)
+    refused = me.post("/v1/me/erasure", json={"confirm": "erase"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "fresh_sign_in_required")
+    assert everything(clean_db) == before
+    assert me.get("/v1/me/erasure").json()["fresh"] is False
+    assert client.as_(alice).post("/v1/me/erasure", json={"confirm": "erase"}).status_code == 202
+    assert client.post("/v1/me/erasure", json={"confirm": "erase"}).status_code == 401
+
+
+@pytest.mark.feature("C1", via="http")
+def test_a_visitor_is_erased_by_the_word_alone(client: Client, mirror: Mirror, clock: Clock) -> None:
+    visitor = client.bearing(client.post("/v1/visitors").json()["token"])
+    client.cookies.clear()
+    visitor.put("/v1/consents/behaviour", json={"granted": True})
+    clock.forward(days=1)
+    assert erase(client, visitor)["state"] == "done"
+    assert visitor.get("/v1/consents").status_code == 401
+
+
+@pytest.mark.feature("C3", via="http")
+def test_from_the_asking_on_nobody_is_in_and_nothing_is_read(
+    client: Client, mirror: Mirror, alice: LocalAccount, clean_db: DatabaseUrls
+) -> None:
+    me, elsewhere = lively(client, mirror, alice), client.as_(alice)
+    asked = me.post("/v1/me/erasure", json={"confirm": "erase"}).json()
+    assert asked["state"] == "asked"
+    assert [device.get("/v1/me").status_code for device in (me, elsewhere)] == [401, 401]
+    with psycopg.connect(clean_db.conninfo()) as connection:
+        assert connection.execute("SELECT count(*) FROM app.restriction").fetchone() == (1,)
+    finish(client, asked["id"])
+    back = client.as_(alice)
+    assert back.get("/v1/me/restriction").json() == {"frozen": False, "since": None}, "a new account, of nobody's past"
+    assert back.get("/v1/consents").status_code == 200
+
+
+@pytest.mark.slow
+@pytest.mark.feature("C3", via="http")
+@pytest.mark.parametrize("point", erasure.POINTS)
+def test_V10_an_erasure_that_is_killed_at_any_point_is_finished_by_whoever_comes_next(
+    client: Client, mirror: Mirror, alice: LocalAccount, clean_db: DatabaseUrls, point: str
+) -> None:
+    me = lively(client, mirror, alice, works=1)
+    account = account_of(clean_db, alice)
+    asked = me.post("/v1/me/erasure", json={"confirm": "erase"}).json()
+    erasure_id = uuid.UUID(asked["id"])
+    killed(core_of(client), lambda own, at: erasure.advance(means(own), erasure_id, now=own.clock(), at=at), point)
+    between = client.get(f"/v1/erasures/{asked['id']}").json()
+    assert between["state"] == point.split("_", 1)[1], "what is not written down is done again"
+    finish(client, asked["id"])
+    receipt = client.get(f"/v1/erasures/{asked['id']}").json()
+    assert receipt["state"] == "done"
+    assert core_of(client).vault.state(account) == "erased"
+    with psycopg.connect(clean_db.conninfo()) as connection:
+        for table in ("account", "auth_session", "draft", "engagement_event", "consent_receipt", "restriction"):
+            assert connection.execute(f"SELECT count(*) FROM app.{table}").fetchone() == (0,), table  # type: ignore[arg-type]
+
+
+@pytest.mark.feature("C3", via="http")
+def test_V10_a_mirror_that_is_away_is_told_in_the_receipt_and_mended_by_the_next_backup(
+    client: Client, mirror: Mirror, alice: LocalAccount, tmp_path: Path, clean_db: DatabaseUrls
+) -> None:
+    me = lively(client, mirror, alice)
+    vault, folder, away = core_of(client).vault, tmp_path / "keys", tmp_path / "away"
+    keys.mirror(vault, folder)
+    account = account_of(clean_db, alice)
+    folder.rename(away)
+    receipt = erase(client, me)
+    assert any("1 mirror of the keys could not be reached" in words for words in receipt["remains"])
+    away.rename(folder)
+    assert keys.mirror(vault, folder).erased == 1
+    assert not any(vault.path(account).name in path.name and path.stat().st_size > 64 for path in folder.rglob("*.key"))
+
+
+@pytest.mark.feature("C3", via="http")
+def test_the_model_is_trained_again_without_the_erased_and_old_ones_leave_the_disk(
+    client: Client, mirror: Mirror, alice: LocalAccount, bob: LocalAccount
+) -> None:
+    lively(client, mirror, bob, works=3)
+    me = lively(client, mirror_after(mirror), alice)
+    core = core_of(client)
+    with core.database.session() as session:
+        assert means(core).retrain(session)
+        (first,) = session.execute(text("SELECT folder, metrics->>'people' FROM app.model_snapshot")).all()
+    assert first[1] == "2"
+    erase(client, me)
+    with core.database.session() as session:
+        (second,) = session.execute(text("SELECT folder, metrics->>'people' FROM app.model_snapshot")).all()
+    assert second[1] == "1"
+    assert [path.name for path in (core.settings.data_dir / "models").iterdir()] == [second[0]]
+
+
+@pytest.mark.feature("C3", via="http")
+def test_a_freeze_stops_reading_and_is_lifted_as_easily(client: Client, mirror: Mirror, alice: LocalAccount) -> None:
+    me = lively(client, mirror, alice)
+    assert me.get("/v1/me/restriction").json()["frozen"] is False
+    assert me.put("/v1/me/restriction", json={"frozen": True}).json()["frozen"] is True
+    assert me.get("/v1/feed").json()["personal"] is False
+    assert make(client, me)["state"] == "ready", "you read it all the same"
+    assert me.put("/v1/me/restriction", json={"frozen": False}).json() == {"frozen": False, "since": None}
+    assert me.get("/v1/feed").json()["personal"] is True
+
+
+def test_every_state_has_one_step_and_leads_to_the_next() -> None:
+    reached, state = ["asked"], "asked"
+    while state in erasure.STEPS:
+        state = erasure.STEPS[state].to
+        reached.append(state)
+    assert tuple(reached) == erasure.STATES
+    assert all(step.words for step in erasure.STEPS.values())
