@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
 from collections.abc import AsyncIterator
@@ -26,6 +27,8 @@ from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.deps import OPTIONAL_SCHEME, Clock, Core, wall_clock
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
 from backend.idempotency import Idempotency
+from backend.live.hub import Hub
+from backend.live.shutdown import before_shutdown
 from backend.master_key import VaultError
 from backend.routing import RouteIndex, add_flat
 from backend.settings import Settings
@@ -57,6 +60,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.content.routes",
     "backend.payouts.routes",
     "backend.rewards.routes",
+    "backend.live.routes",
     "backend.web.docs",
     "backend.web.routes",
     "backend.web.shop_routes",
@@ -105,8 +109,12 @@ def operation_id(route: APIRoute) -> str:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     core: Core = app.state.core
+    hub = app.state.live_hub = Hub(core.settings.database_url.get_secret_value())
+    loop = asyncio.get_running_loop()
     await core.database.open()
-    yield
+    with before_shutdown(lambda: loop.call_soon_threadsafe(hub.end_all, "shutdown")):
+        yield
+    await hub.close()
     await core.close()
     tracing.stop()
 

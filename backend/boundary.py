@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import metrics, telemetry, tracing, trail
+from backend.callers import address_of
 from backend.cors import Cors
 from backend.deps import Core, raw_token
 from backend.errors import MEDIA_TYPE, AppError, problem
@@ -234,8 +235,7 @@ class Boundary:
             lambda: core.redis_async,
             lambda: core.clock().timestamp(),
             quotas=parse_quotas(settings.rate_limits, factor=factor),
-            trusted_proxies=settings.trusted_proxies,
-            forwarded_header=settings.forwarded_header,
+            address=lambda scope: address_of(scope, settings),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -271,7 +271,7 @@ class Boundary:
                 await preflight(scope, receive, answer)
                 return
             check_address(scope)
-            counted |= await self.limiter.admit(scope, headers, token)
+            counted |= await self.limiter.admit(scope, token)
             if is_json(headers.get("content-type", "")):
                 body = await read_json_body(headers, receive)
                 if body is None:

@@ -13,6 +13,11 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from backend.settings import Settings
+
 UNKNOWN: Final = "unknown"
 """Whose address cannot be told (a unix socket, a proxy that hides it): all of them are one caller."""
 IPV6_PREFIX: Final = 64
@@ -40,6 +45,14 @@ def caller_address(peer: str | None, forwarded: Sequence[str], trusted_proxies: 
     """
     path = [*forwarded, peer or UNKNOWN]
     return network(path[-1 - min(trusted_proxies, len(path) - 1)])
+
+
+def address_of(scope: Scope, settings: Settings) -> str:
+    """The caller of a request, as a key."""
+    client, listed = scope.get("client"), []
+    if settings.trusted_proxies:
+        listed = forwarded_for(settings.forwarded_header, Headers(scope=scope).getlist(settings.forwarded_header))
+    return caller_address(client[0] if client else None, listed, settings.trusted_proxies)
 
 
 def network(text: str) -> str:

@@ -30,6 +30,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.accounts.keys import KeyHolder
 from backend.boundary import Malformed
 from backend.deps import Core, identify
 from backend.errors import AppError, Conflict, Invalid, Unavailable
@@ -227,6 +228,8 @@ class Idempotency:
         secret = None if account_id is None else await to_thread.run_sync(self._secret, account_id)
         headers = Headers(scope=scope)
         fingerprint = Fingerprint(secret, scope, headers)
+        if isinstance(person, KeyHolder):
+            key = f"{person.key_id} {key}"  # what a key may do is not what its owner's session may do
         unit = Unit(self.core, account_id, key, fingerprint=fingerprint, secret=secret)
         try:
             await self._perform(unit, fingerprint, scope, receive, send)

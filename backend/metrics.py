@@ -39,6 +39,7 @@ rate_limited_total = Counter(
 limiter_failures_total = Counter(
     "troupe_http_limiter_failures_total", "Times that Redis could not be asked to count requests."
 )
+live_streams = Gauge("troupe_live_streams", "Streams of live updates that are open.")
 
 
 @dataclass

@@ -23,11 +23,9 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import structlog
 from redis.exceptions import RedisError
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from backend import metrics
-from backend.callers import caller_address, forwarded_for
 from backend.errors import AppError, Unavailable
 from backend.quotas import CallerKind, Quota, RouteClass, route_class
 
@@ -114,26 +112,18 @@ class Limiter:
         clock: Callable[[], float],
         *,
         quotas: Mapping[str, Mapping[CallerKind, Quota]],
-        trusted_proxies: int,
-        forwarded_header: str,
+        address: Callable[[Scope], str],
     ) -> None:
         self._store = store
         self._clock = clock
         """Seconds since 1970."""
         self._quotas = quotas
-        self._proxies = trusted_proxies
-        self._header = forwarded_header
+        self._address = address
         self._buckets: dict[str, _Bucket] = {}
         self._tokens: dict[bytes, tuple[Principal, float]] = {}
         self._away_until = 0.0
 
-    def address(self, scope: Scope, headers: Headers) -> str:
-        """The caller's address or network, as a key."""
-        client = scope.get("client")
-        listed = forwarded_for(self._header, headers.getlist(self._header)) if self._proxies else []
-        return caller_address(client[0] if client else None, listed, self._proxies)
-
-    async def admit(self, scope: Scope, headers: Headers, token: str | None) -> dict[str, str]:
+    async def admit(self, scope: Scope, token: str | None) -> dict[str, str]:
         """Count a request; returns the headers that its answer carries.
 
         Raises RateLimited, and Unavailable `limits_unavailable` where a class is closed without Redis.
@@ -146,7 +136,7 @@ class Limiter:
             caller = self._known(token) or caller
         kind, who = caller
         if kind == "address":
-            who = self.address(scope, headers)
+            who = self._address(scope)
         quota = self._quotas[found.name][kind]
         try:
             remaining, full_us = await self._take(found, f"{found.name}:{kind}:{who}", quota)

@@ -30,4 +30,5 @@ OptionalPayer = Annotated[Account | None, scoped(get_optional_account, Scope.PAY
 ShareHolder = Annotated[SignedIn, scoped(get_current_person, Scope.PAYOUTS_WRITE)]
 RewardsReader = Annotated[Account, scoped(get_current_account, Scope.REWARDS_READ)]
 OptionalWitness = Annotated[Somebody | None, scoped(get_optional_person_or_visitor, Scope.ENGAGEMENT_WRITE)]
+OptionalFollower = Annotated[Somebody | None, scoped(get_optional_person_or_visitor, Scope.LIVE_READ)]
 OptionalFeedReader = Annotated[Somebody | None, scoped(get_optional_person_or_visitor, Scope.FEED_READ)]

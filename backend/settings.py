@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     """Origins whose pages may read the API, without cookies; `*` for any."""
     cors_credentials: frozenset[str] = frozenset()
     """Origins whose pages may use the session cookie too; never `*`."""
+    live_streams: int = Field(6, ge=1, le=1000)
+    """Live streams that a person, or an address where nobody is signed in, may have at once in one process."""
+    live_heartbeat_s: float = Field(15.0, gt=0, le=60)
+    live_lifetime_s: float = Field(600.0, gt=0, le=24 * 3600)
+    """A stream ends after so long, and its client comes back: connections spread over the processes that there are."""
     ready_lag_blocks: int = Field(100, ge=0)
     """How many blocks the mirror may be behind the node before /ready says no."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -13,6 +13,7 @@ class Scope(StrEnum):
 
     ENGAGEMENT_WRITE = "engagement:write"
     FEED_READ = "feed:read"
+    LIVE_READ = "live:read"
     PAYOUTS_WRITE = "payouts:write"
     REWARDS_READ = "rewards:read"
     SHOP_WRITE = "shop:write"
@@ -23,6 +24,7 @@ class Scope(StrEnum):
 MEANING: dict[Scope, str] = {
     Scope.ENGAGEMENT_WRITE: "Report what you do with works",
     Scope.FEED_READ: "Read your feed, as personal as you allow programs",
+    Scope.LIVE_READ: "Follow what happens, your own payouts among it",
     Scope.PAYOUTS_WRITE: "Prepare payments and moves of shares, which your wallet signs",
     Scope.REWARDS_READ: "Read which of your events were counted",
     Scope.SHOP_WRITE: "Prepare offers, orders and purchases, which your wallet signs",

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from eth_account.signers.local import LocalAccount
 from redis.asyncio import Redis
-from starlette.datastructures import Headers
 
 from backend.app import create_app
+from backend.callers import network
 from backend.errors import Unavailable
 from backend.quotas import CLASSES, KINDS, Quota, parse_quotas, route_class
 from backend.ratelimit import Limiter, Principal, RateLimited
@@ -44,7 +44,7 @@ class Process:
         self.asked = 0
         self._redis = redis
         self.limiter = Limiter(
-            lambda: self, clock, quotas=parse_quotas(names), trusted_proxies=0, forwarded_header="forwarded"
+            lambda: self, clock, quotas=parse_quotas(names), address=lambda scope: network(scope["client"][0])
         )
 
     def eval(self, *args: Any) -> Any:
@@ -57,7 +57,7 @@ class Process:
         """What is left, or None for a refusal."""
         scope = {"type": "http", "method": method, "path": path, "client": (ip, 1), "state": {}}
         try:
-            return await self.limiter.admit(scope, Headers({}), token)
+            return await self.limiter.admit(scope, token)
         except RateLimited as refused:
             return refused.headers["Retry-After"]
 
