@@ -121,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         done = recompute(given.tree_file.read_bytes(), folder(files))
     except (Mismatch, InvalidFile, LookupError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"recomputing {given.tree_file}: {error}\n")
         return 1
     sys.stdout.write(
         f"epoch {done.rewards.epoch}: {done.events} events, log root 0x{done.log_root.hex()}\n"

@@ -50,47 +50,19 @@ def test_version_names_the_product_and_what_it_is_made_of() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "status", "words"),
     [
-        (["bogus"], {}, 2, ["bogus", "troupe -h"]),
         (["dev", "--rest"], {}, 2, ["--rest", "--reset"]),
-        (["dev", "extra"], {}, 2, ["extra"]),
-        (["dev", "--state"], {}, 2, ["--state"]),
-        (["dev"], {"TROUPE_PORT_API": "http"}, 2, ["TROUPE_PORT_API is 'http'", "from 1 to 65535"]),
-        (["dev"], {"TROUPE_PORT_API": "70000"}, 2, ["TROUPE_PORT_API is '70000'", "from 1 to 65535"]),
-        (["dev"], {"TROUPE_PORT_API": "0"}, 2, ["TROUPE_PORT_API is '0'"]),
-        (["dev"], {"TROUPE_PORT_API": "-1"}, 2, ["TROUPE_PORT_API is '-1'"]),
-        (["dev"], {"TROUPE_PORT_ANVIL": "8000"}, 2, ["TROUPE_PORT_API", "TROUPE_PORT_ANVIL", "both 8000"]),
-        (["logs"], {}, 2, ["NAME"]),
-        (["logs", "api", "-n", "0"], {}, 2, ["--lines"]),
-        (["logs", "api", "-n", "many"], {}, 2, ["--lines", "valid integer"]),
-        (
-            ["migrate"],
-            {"TROUPE_ADMIN_DATABASE_URL": "not an address"},
-            1,
-            ["is no database's address", "postgresql+psycopg://"],
-        ),
-        (
-            ["migrate"],
-            {"TROUPE_ADMIN_DATABASE_URL": "postgresql+psycopg://a@/b?host=/nowhere"},
-            1,
-            ["cannot be reached", "/nowhere"],
-        ),
+        (["dev"], {"TROUPE_PORT_API": "0"}, 2, ["TROUPE_PORT_API is '0'", "from 1 to 65535"]),
     ],
 )
-def test_wrong_usage_names_the_argument_and_the_remedy(
+def test_the_launcher_passes_on_status_and_sentence(
     tmp_path: Path, arguments: list[str], environment: dict[str, str], status: int, words: list[str]
 ) -> None:
-    indexer = {"TROUPE_INDEXER_DATABASE_URL": "postgresql+psycopg://x@/y"} if "migrate" in arguments else {}
-    done = troupe(*arguments, TROUPE_STATE=str(tmp_path), **environment, **indexer)
+    """All the other mistakes are in test_bad_input.py, without a process for each."""
+    done = troupe(*arguments, TROUPE_STATE=str(tmp_path), **environment)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     for word in words:
         assert word in done.stderr
-
-
-def test_migrate_asks_for_the_second_address(tmp_path: Path) -> None:
-    done = troupe("migrate", TROUPE_STATE=str(tmp_path), TROUPE_ADMIN_DATABASE_URL="postgresql+psycopg://a@/b")
-    assert done.returncode == 2
-    assert "TROUPE_INDEXER_DATABASE_URL: is not set" in done.stderr
 
 
 def test_migrate_without_a_database_says_what_makes_one(tmp_path: Path) -> None:
