@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -16,6 +16,7 @@ from backend.consent.gate import ENTER, LEAVE, allows_sql, entered, not_frozen_s
 from backend.consent.purposes import Purpose
 from backend.models.personalization import FeedSettings
 from backend.models.rewards import RewardViewer
+from backend.vault import Place, Vault, place
 
 _PERSON = "%(person)s::uuid"
 
@@ -89,10 +90,34 @@ def set_feed_enabled(session: Session, *, person: uuid.UUID, enabled: bool, now:
         )
 
 
-def keep_viewers(session: Session, viewers: Sequence[RewardViewer]) -> None:
-    """Keep who is who in an epoch's published log."""
+class Viewer(NamedTuple):
+    """Who is who in an epoch's published log."""
+
+    person_id: uuid.UUID
+    account_id: uuid.UUID
+    salt: bytes
+    tag: bytes
+    verified: bool
+
+
+def keep_viewers(session: Session, vault: Vault, epoch: int, viewers: Iterable[Viewer]) -> None:
+    """Keep who is who in an epoch's published log, each salt sealed for its person."""
     with entered(session):
-        session.add_all(viewers)
+        session.add_all(
+            RewardViewer(
+                person_id=each.person_id,
+                epoch=epoch,
+                salt=vault.seal(each.account_id, each.salt, viewer_salt(each.person_id, epoch)),
+                tag=each.tag,
+                verified=each.verified,
+            )
+            for each in viewers
+        )
+
+
+def viewer_salt(person: uuid.UUID, epoch: int) -> Place:
+    """Where the salt of a person's name in an epoch is sealed."""
+    return place(RewardViewer.salt, f"{person}/{epoch}")
 
 
 def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int:

@@ -22,9 +22,9 @@ class Account(Base):
         CheckConstraint("octet_length(address) = 20", name="address_length"),
         marked(
             OfAccount(
-                "your address, and since when you are here",
+                "your address, since when you are here, and the sealed link to your rows behind the gate",
                 "until you erase it",
-                ("accounts", "consent.persons", "consent.reads", "consent.writes", "deps", "rewards.service"),
+                ("accounts", "backup", "deps", "personalization.service", "scoped", "works"),
             )
         ),
     )
@@ -50,7 +50,11 @@ class AuthSession(Base):
     __table_args__ = (
         CheckConstraint("octet_length(token_hash) = 32", name="token_hash_length"),
         marked(
-            OfAccount("your open sessions and what your browser calls itself", "until they end", ("accounts", "deps"))
+            OfAccount(
+                "your open sessions and what your browser calls itself",
+                "until they end",
+                ("accounts", "backup", "deps"),
+            )
         ),
     )
 

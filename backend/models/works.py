@@ -25,7 +25,7 @@ class Draft(Base):
             OfAccount(
                 "works that you prepare, until you register them",
                 "until you erase them",
-                ("works", "content", "personalization.service", "shop", "payouts", "web"),
+                ("works", "content", "backup", "personalization.service"),
             )
         ),
     )

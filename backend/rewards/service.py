@@ -20,14 +20,13 @@ from sqlalchemy.orm import Session
 
 from backend import mirror
 from backend.chain import ChainInfo, encode_call
-from backend.consent import reads
+from backend.consent import reads, writes
 from backend.consent.gate import read
 from backend.consent.persons import everybody, person_of
-from backend.consent.writes import keep_viewers
 from backend.content import service as content
 from backend.content.media import TEXT
 from backend.content.store import ContentStore
-from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore, RewardViewer
+from backend.models.rewards import RewardEpoch, RewardLeaf, RewardRoot, RewardScore
 from backend.models.sender import OutboxIntent
 from backend.rewards import engine, epochs, payers, streams
 from backend.rewards.calendar import INTAKE_LOCK
@@ -35,7 +34,7 @@ from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Rewards
 from backend.rewards.terms import Terms, raw
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
-from backend.vault import Place, Vault, place
+from backend.vault import Vault
 from indexer.db import Uint256
 from indexer.models import block, view
 from indexer.types import Epoch
@@ -120,20 +119,14 @@ def score(
     clusters = engine.clusters(links)
     everything = _works(session, {each.work_id for _, each in all_found})
     found = [(who, each) for who, each in all_found if not _own(who.address, each.work_id, everything, clusters)]
-    people: dict[bytes, RewardViewer] = {}
-    salts: dict[bytes, bytes] = {}
+    people: dict[bytes, writes.Viewer] = {}
     for who in sorted({who for who, _ in found}, key=lambda who: who.account_id):
-        own = salts[who.address] = salt()
-        people[who.address] = RewardViewer(
-            person_id=who.person_id,
-            epoch=epoch,
-            salt=vault.seal(who.account_id, own, viewer_salt(who.person_id, epoch)),
-            tag=epochs.tag(epoch, who.address, own),
-            verified=False,
-        )
+        own = salt()
+        name = epochs.tag(epoch, who.address, own)
+        people[who.address] = writes.Viewer(who.person_id, who.account_id, own, name, verified=False)
     events = epochs.ordered(
         engine.Signal(
-            epochs.logged_id(each.event_id.bytes, salts[who.address]),
+            epochs.logged_id(each.event_id.bytes, people[who.address].salt),
             people[who.address].tag,
             each.work_id,
             each.kind,
@@ -145,7 +138,7 @@ def score(
     seen = {event.work_id for event in events}
     creators = {work_id: creator for work_id, creator in everything.creators.items() if work_id in seen}
     for address in verified(session, chain, set(people), epoch=epoch, clusters=clusters):
-        people[address].verified = True
+        people[address] = people[address]._replace(verified=True)
     inputs = Inputs(
         creators=creators,
         clusters={creator: clusters[creator] for creator in set(creators.values()) if creator in clusters},
@@ -161,7 +154,7 @@ def score(
     )
     for file in (log_file, scores_file):
         content.keep(session, store, [file], TEXT)
-    keep_viewers(session, list(people.values()))
+    writes.keep_viewers(session, vault, epoch, people.values())
     session.add_all(
         RewardScore(epoch=epoch, creator=creator, voice=parts.voice, value=parts.value, viewers=parts.viewers)
         for creator, parts in scores.items()
@@ -192,11 +185,6 @@ def _events(session: Session, vault: Vault, epoch: int, *, now: datetime) -> lis
         if each.person_id in wanted and each.address is not None
     }
     return [(known[row.person_id], row) for row in rows if row.person_id in known]
-
-
-def viewer_salt(person: uuid.UUID, epoch: int) -> Place:
-    """Where the salt of a person's name in an epoch is sealed."""
-    return place(RewardViewer.salt, f"{person}/{epoch}")
 
 
 def _works(session: Session, work_ids: set[int]) -> Works:
@@ -256,7 +244,7 @@ def mine(session: Session, vault: Vault, account_id: uuid.UUID, epoch: int, *, n
     rows = read(session, reads.MY_VIEWER, person=person, now=now, epoch=epoch)
     if not rows:
         return None
-    salt = vault.unseal(account_id, rows[0].salt, viewer_salt(person, epoch))
+    salt = vault.unseal(account_id, rows[0].salt, writes.viewer_salt(person, epoch))
     found = read(session, reads.MY_EVENT_IDS, person=person, now=now, epoch=epoch)
     ids = {epochs.logged_id(row.event_id.bytes, salt): row.event_id for row in found}
     return Mine(bytes(rows[0].tag), salt, rows[0].verified, ids)
