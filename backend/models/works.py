@@ -25,7 +25,7 @@ class Draft(Base):
             OfAccount(
                 "works that you prepare, until you register them",
                 "until you erase them",
-                ("works", "content", "backup", "personalization.service"),
+                ("works", "content", "backup", "personalization.catalogue"),
             )
         ),
     )
