@@ -127,6 +127,7 @@ def parse_logs(raw: Any, headers: Mapping[int, Header], which: Filter, node: str
     make: Callable[[type[Log], tuple[Any, ...]], Log] = tuple.__new__  # a third of the time of Log(...)
     logs = []
     before = (-1, -1)
+    tx_text, tx_hash = "", b""  # logs of one transaction stand together
     try:
         for entry in raw:
             number, in_hex = numbers.get(entry["blockHash"], NOWHERE)
@@ -142,7 +143,9 @@ def parse_logs(raw: Any, headers: Mapping[int, Header], which: Filter, node: str
                 raise Retryable(f"{node} sent a log of a contract that was not asked for")
             topics = entry["topics"]
             words = from_hex("".join(topics).replace("0x", ""))
-            tx_hash = from_hex(entry["transactionHash"][2:])
+            if entry["transactionHash"] != tx_text:
+                tx_text = entry["transactionHash"]
+                tx_hash = from_hex(tx_text[2:])
             if len(words) != 32 * len(topics) or len(topics) > 4 or len(tx_hash) != 32 or not 0 <= index < INT4:
                 raise Retryable(f"{node} sent a log of a wrong form")
             logs.append(make(Log, (number, index, tx_hash, address, words, from_hex(entry["data"][2:]))))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import groupby
+from struct import Struct
 from typing import Any
 
 import psycopg
@@ -41,20 +42,14 @@ class Cursor:
     digest: bytes
 
 
+_log_head = Struct(">qi32s20si").pack
+_size_of = Struct(">i").pack
+
+
 def log_bytes(log: Log) -> bytes:
     """A log as the digest takes it: fixed-width fields first, each variable one after its length."""
-    return b"".join(
-        (
-            log.block_number.to_bytes(8),
-            log.log_index.to_bytes(4),
-            log.tx_hash,
-            log.address,
-            len(log.topics).to_bytes(4),
-            log.topics,
-            len(log.data).to_bytes(4),
-            log.data,
-        )
-    )
+    number, index, tx_hash, address, topics, data = log
+    return b"".join((_log_head(number, index, tx_hash, address, len(topics)), topics, _size_of(len(data)), data))
 
 
 def next_digest(digest: bytes, block_hash: bytes, logs: Iterable[Log]) -> bytes:
@@ -130,6 +125,36 @@ def copy_rows(connection: Connection, statement: bytes, types: Sequence[str], ro
         write = copy.write_row
         for row in rows:
             write(row)
+
+
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_END = b"\xff\xff"
+COPY_BYTES = 1 << 18
+_fixed_fields = Struct(">hiqiii32si20si").pack
+
+
+def copy_logs(connection: Connection, logs: Iterable[Log]) -> None:
+    """COPY raw logs as `copy_rows` does, packed here: half of its time, and few waits for the server.
+
+    The form is that of PostgreSQL's manual, COPY, binary format: of each row the number of fields, of each field its
+    size and its bytes.
+    """
+    with connection.cursor().copy(schema.LOG.copy) as copy:
+        parts = [COPY_HEAD]
+        size = 0
+        for number, index, tx_hash, address, topics, data in logs:
+            words = len(topics)
+            parts += (
+                _fixed_fields(6, 8, number, 4, index, 32, tx_hash, 20, address, words),
+                topics,
+                _size_of(len(data)),
+                data,
+            )
+            size += 120 + words + len(data)
+            if size > COPY_BYTES:
+                copy.write(b"".join(parts))
+                parts, size = [], 0
+        copy.write(b"".join([*parts, COPY_END]))
 
 
 def write_events(
@@ -368,7 +393,7 @@ class Store:
                 copy_rows(connection, schema.BLOCK.copy, schema.BLOCK.kinds, blocks)
                 names: list[str] = []
                 if segment.logs:
-                    copy_rows(connection, schema.LOG.copy, schema.LOG.kinds, segment.logs)
+                    copy_logs(connection, segment.logs)
                     faults.point("raw logs written")
                     times = {header.number: header.time for header in segment.headers}
                     names = write_events(connection, self._writers, segment.logs, times)
@@ -388,7 +413,7 @@ class Store:
         connection = self._open_connection()
         with self._failures():
             with connection.transaction():
-                copy_rows(connection, schema.LOG.copy, schema.LOG.kinds, logs)
+                copy_logs(connection, logs)
                 write_events(connection, self._writers, logs, {header.number: header.time for header in headers})
                 connection.cursor().executemany(
                     "INSERT INTO chain.block (number, hash, parent_hash, time, log_count, digest)"
