@@ -305,15 +305,27 @@ def get_current_account(caller: CurrentCaller) -> Account:
     return caller.account
 
 
-def get_confirmed_account(session: CurrentSession, core: CoreDep) -> Account:
-    if session.account.wallet is None:
-        raise WalletRequired
+def get_confirmed_session(session: CurrentSession, core: CoreDep) -> AuthSession:
     try:
         sign_in.confirm(core.node, session)
     except Unauthorized:
         with core.database.session() as own:  # the request's transaction is taken back
             accounts.revoke(own, account=session.account, session_id=session.id)
         raise
+    return session
+
+
+ConfirmedSession = Annotated[AuthSession, Depends(get_confirmed_session)]
+"""As CurrentSession, for what only the person may do: a contract wallet is asked again whose it is."""
+
+
+def get_confirmed_account_or_visitor(session: ConfirmedSession) -> Account:
+    return session.account
+
+
+def get_confirmed_account(session: ConfirmedSession) -> Account:
+    if session.account.wallet is None:
+        raise WalletRequired
     return session.account
 
 
@@ -325,6 +337,8 @@ AccountOrVisitor = Annotated[Account, Depends(get_account_or_visitor)]
 """Who is signed in or visits: for what needs no address. 401 for nobody."""
 ConfirmedAccount = Annotated[Account, Depends(get_confirmed_account)]
 """As CurrentAccount, for what only the person may do: no key, and a contract wallet is asked again whose it is."""
+ConfirmedAccountOrVisitor = Annotated[Account, Depends(get_confirmed_account_or_visitor)]
+"""As ConfirmedAccount, for what needs no address."""
 
 
 def get_moderator(session: DbSession, core: CoreDep, me: ConfirmedAccount) -> Account:

@@ -23,6 +23,8 @@ from backend.consent.persons import make_person, person_of
 from backend.consent.tasks import erase, make_export, workshop
 from backend.deps import (
     AccountOrVisitor,
+    ConfirmedAccountOrVisitor,
+    ConfirmedSession,
     CoreDep,
     CurrentSession,
     DbSession,
@@ -55,7 +57,7 @@ def shown(row: DataExport) -> ExportOut:
 
 @router.post("/me/exports", status_code=status.HTTP_202_ACCEPTED)
 def create_export(
-    session: DbSession, me: AccountOrVisitor, now: Now, response: Response, after: BackgroundTasks
+    session: DbSession, me: ConfirmedAccountOrVisitor, now: Now, response: Response, after: BackgroundTasks
 ) -> ExportOut:
     """Ask for everything that is kept of you: a zip of JSON Lines and CSV, with proofs of what is on chain.
 
@@ -87,7 +89,7 @@ def delete_export(session: DbSession, me: AccountOrVisitor, export_id: uuid.UUID
 
 @router.get("/me/exports/{export_id}/file", response_class=StreamingResponse)
 def download_export(
-    session: DbSession, core: CoreDep, me: AccountOrVisitor, now: Now, export_id: uuid.UUID
+    session: DbSession, core: CoreDep, me: ConfirmedAccountOrVisitor, now: Now, export_id: uuid.UUID
 ) -> StreamingResponse:
     """The zip of an export. It stays for an hour after the first download."""
     row = export.find(session, account_id=me.id, export_id=export_id)
@@ -145,7 +147,7 @@ def erase_me(  # noqa: PLR0917 - FastAPI calls it by name
     session: DbSession,
     vault: VaultDep,
     settings: SettingsDep,
-    current: CurrentSession,
+    current: ConfirmedSession,
     now: Now,
     body: ErasureIn,
     response: Response,

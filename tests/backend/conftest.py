@@ -63,11 +63,8 @@ def chain_of_the_app(request: pytest.FixtureRequest) -> Deployed | None:
     return request.getfixturevalue("deployed") if "deployed" in request.fixturenames else None
 
 
-@pytest.fixture
-def manifest(chain_of_the_app: Deployed | None, tmp_path: Path) -> Path:
-    """The deployed contracts' manifest; without a chain, one whose contracts stand at made-up addresses."""
-    if chain_of_the_app is not None:
-        return chain_of_the_app.manifest
+def write_manifest(folder: Path) -> Path:
+    """A manifest of contracts at made-up addresses."""
     contracts = {
         name: {"address": Account.from_key(keccak(text=name)).address, "block": 1}
         for name in (
@@ -79,7 +76,7 @@ def manifest(chain_of_the_app: Deployed | None, tmp_path: Path) -> Path:
             "Storefront",
         )
     }
-    path = tmp_path / "deployment.json"
+    path = folder / "deployment.json"
     text = {
         "chainId": CHAIN_ID,
         "network": "test",
@@ -98,6 +95,14 @@ def manifest(chain_of_the_app: Deployed | None, tmp_path: Path) -> Path:
     }
     path.write_text(json.dumps(text))
     return path
+
+
+@pytest.fixture
+def manifest(chain_of_the_app: Deployed | None, tmp_path: Path) -> Path:
+    """The deployed contracts' manifest; without a chain, one whose contracts stand at made-up addresses."""
+    if chain_of_the_app is not None:
+        return chain_of_the_app.manifest
+    return write_manifest(tmp_path)
 
 
 @pytest.fixture(scope="session")

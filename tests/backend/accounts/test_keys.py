@@ -299,16 +299,21 @@ def test_openapi_shows_each_routes_scope_and_each_scope_opens_one(app: FastAPI) 
     assert set(schema["components"]["securitySchemes"]) == {"bearer", "cookie", "key"}
 
 
-def test_a_contract_wallet_is_asked_again_before_it_makes_a_key(
+def test_a_contract_wallet_is_asked_again_before_it_makes_keys_or_has_data_exported_or_erased(
     client: Client, contract_wallets: ContractWallets, alice: LocalAccount, bob: LocalAccount
 ) -> None:
     wallet = contract_wallets.owned("wallet", alice.address)
-    session, other = (sign_in_as_wallet(client, wallet, alice) for _ in range(2))
-    made = new_key(session)
+    devices = [sign_in_as_wallet(client, wallet, alice) for _ in range(4)]
+    made = new_key(devices[0])
     contract_wallets.own(wallet, bob.address)
-    for method, path in (("POST", "/v1/keys"), ("POST", f"/v1/keys/{made['key']['id']}/rotate")):
-        device = session if path == "/v1/keys" else other
-        answer = device.request(method, path, json={"name": "x", "scopes": ["works:read"]} if device is session else {})
+    asked = [
+        ("/v1/keys", {"name": "x", "scopes": ["works:read"]}),
+        (f"/v1/keys/{made['key']['id']}/rotate", {}),
+        ("/v1/me/exports", None),
+        ("/v1/me/erasure", {"confirm": "erase"}),
+    ]
+    for device, (path, body) in zip(devices, asked, strict=True):
+        answer = device.post(path, json=body)
         assert (answer.status_code, answer.json()["code"]) == (401, "session_unconfirmed"), answer.text
         assert device.get("/v1/me").json()["code"] == "session_unknown", "the session has ended"
     new_owner = sign_in_as_wallet(client, wallet, bob)
