@@ -197,6 +197,8 @@ def test_provenance_walks_to_all_ancestors_and_descendants(
     assert body["truncated"] is False
     lonely = client.get("/v1/works/3/provenance").json()
     assert ([node["work_id"] for node in lonely["nodes"]], lonely["edges"]) == ([3], [])
+    lowest = client.get("/v1/works/7/provenance").json()
+    assert [node["work_id"] for node in lowest["nodes"] if node["relation"] == "ancestor"] == [1, 2, 4, 5, 6]
 
 
 @pytest.mark.feature("P1", via="http")
