@@ -4,7 +4,7 @@ BROWNIE := python3 scripts/brownie.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev console test ci nightly lint types audit fmt migrate bench features abi lock kubo
+.PHONY: help setup demo dev console test ci nightly lint types audit fmt migrate bench features fuzz abi lock kubo
 
 ##@ Use
 help: ## Show this help
@@ -48,6 +48,9 @@ audit: ## Slither, roles, sizes, solhint (installs Slither once, in .venv/audit)
 
 fmt: setup ## Format the Python code
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+fuzz: setup ## Made-up requests against the running API: no 5xx, every answer as its schema says (CASES=50 an operation)
+	TROUPE_FUZZ_CASES=$(or $(CASES),50) $(PY) -m scripts.suites ci --only fuzz
 
 features: setup ## The rows of the specification, the tests that hold each, and their doors
 	@$(PY) -m scripts.features $(ARGS)

@@ -33,6 +33,7 @@ from backend.master_key import VaultError
 from backend.routing import RouteIndex, add_flat
 from backend.settings import Settings
 from backend.vault import Erased
+from backend.webhooks import routes as webhooks
 
 log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.payouts.routes",
     "backend.rewards.routes",
     "backend.live.routes",
+    "backend.webhooks.routes",
     "backend.web.docs",
     "backend.web.routes",
     "backend.web.shop_routes",
@@ -87,6 +89,10 @@ TAGS = [
     },
     {"name": "governance", "description": "Proposals, votes, and the policy that they have made."},
     {"name": "rewards", "description": "Epochs, scores, reward roots, and claims with their proofs."},
+    {
+        "name": "webhooks",
+        "description": "Addresses of yours that are told what happens, by Standard Webhooks; what was sent, and again.",
+    },
     {"name": "system", "description": "The chain that is served, health, readiness, metrics."},
 ]
 
@@ -153,6 +159,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
         router: APIRouter = importlib.import_module(name).router
         add_flat(app, router, max_body_size=JSON_LIMIT)  # a route that takes more says so itself
     app.router.routes.insert(0, RouteIndex(app))
+    app.webhooks.include_router(webhooks.sent)
     import eth_account  # noqa: F401, PLC0415 - now, so that no later import raises the limit again
 
     sys.setrecursionlimit(RECURSION_LIMIT)

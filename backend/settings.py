@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """The part of the traces that is kept."""
     operators: frozenset[str] = frozenset()
     """Addresses whose sign-in counts as an operator's."""
+    webhook_loopback: bool = False
+    """Whether webhooks may go to this machine, over http too: to try them; refused in production."""
     operator_keystore: Path | None = None
     operator_password_file: Path | None = None
     operator_key: SecretStr | None = None
@@ -157,6 +159,8 @@ class Settings(BaseSettings):
         if self.env == "production":
             if not self.public_url.startswith("https://"):
                 raise ValueError("TROUPE_PUBLIC_URL must be https:// in production: the session cookie is Secure")
+            if self.webhook_loopback:
+                raise ValueError("TROUPE_WEBHOOK_LOOPBACK lets deliveries into this machine: not in production")
             if self.operator_key is not None:
                 raise ValueError("TROUPE_OPERATOR_KEY is for development only: use TROUPE_OPERATOR_KEYSTORE")
             for name in ("vault_dir", "master_key_file"):

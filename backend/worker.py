@@ -44,6 +44,7 @@ TASKS = (  # modules with tasks; a package adds its line
     "backend.rewards.tasks",
     "backend.sender.tasks",
     "backend.system.tasks",
+    "backend.webhooks.tasks",
 )
 
 SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its line
@@ -55,6 +56,9 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "retry-split-trees": {"task": "payouts.retry_trees", "schedule": 120.0, "options": {"expires": 120.0}},
     "advance-reward-epochs": {"task": "rewards.tick", "schedule": 5.0, "options": {"expires": 5.0}},
     "sweep-the-outbox": {"task": "sender.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
+    "tell-webhooks": {"task": "webhooks.tell", "schedule": 2.0, "options": {"expires": 2.0}},
+    "send-webhooks": {"task": "webhooks.send", "schedule": 2.0, "options": {"expires": 2.0}},
+    "forget-webhooks": {"task": "webhooks.forget", "schedule": 3600.0, "options": {"expires": 3600.0}},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0},
 }
 

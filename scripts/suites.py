@@ -24,7 +24,8 @@ PYTEST = [".venv/app/bin/python", "-m", "pytest", "-q"]
 BOTH_CORES = ["-n", "2", "--dist", "loadfile"]
 BROWNIE = ["python3", "scripts/brownie.py"]
 CONTRACTS = [*BROWNIE, "test", "tests/contracts", "--network", "development", *BOTH_CORES]
-QUICK = [*PYTEST, *BOTH_CORES, "-m", "not slow and not nightly and not browser"]
+QUICK = [*PYTEST, *BOTH_CORES, "-m", "not slow and not nightly and not browser and not fuzz"]
+FUZZ = [*PYTEST, "-s", "-m", "fuzz", "--show-capture=no", "tests/backend/fuzz"]
 SAME_EXAMPLES = ["--hypothesis-seed=0"]
 """A change is judged by the examples that judged the one before it; the nightly run draws new ones."""
 
@@ -59,6 +60,7 @@ SUITES = [
     Suite("slow", [*PYTEST, *BOTH_CORES, "-m", "slow and not nightly"], "ci"),
     Suite("kubo", [*PYTEST, "-m", "kubo", "tests/backend/content"], "ci"),
     Suite("pages", [*PYTEST, "-m", "browser", "tests/web"], "ci"),
+    Suite("fuzz", FUZZ, "ci"),
     Suite("features", ["make", "features", "ARGS=--check"], "ci", counts=False),
     Suite("nightly", [*PYTEST, "-m", "nightly"], "nightly"),
     Suite("planted", [".venv/app/bin/python", "-m", "scripts.plant"], "nightly", counts=False),
@@ -72,6 +74,7 @@ SUITES = [
         fresh=True,
     ),
     Suite("backend-new", QUICK, "nightly"),
+    Suite("fuzz-longer", FUZZ, "nightly", env={"TROUPE_FUZZ_CASES": "2000"}),
 ]
 
 

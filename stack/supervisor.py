@@ -151,6 +151,7 @@ class Settings:
             "TROUPE_MASTER_KEY_FILE": str(self.master_key),
             "TROUPE_PUBLIC_URL": self.api_url,
             "TROUPE_INDEXER_PORT": str(self.ports.indexer),
+            "TROUPE_WEBHOOK_LOOPBACK": "true",
             "TROUPE_OPERATOR_KEY": operator_key(),
             "PYTHONUNBUFFERED": "1",
             **self.extra,

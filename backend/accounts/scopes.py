@@ -17,6 +17,7 @@ class Scope(StrEnum):
     PAYOUTS_WRITE = "payouts:write"
     REWARDS_READ = "rewards:read"
     SHOP_WRITE = "shop:write"
+    WEBHOOKS_WRITE = "webhooks:write"
     WORKS_READ = "works:read"
     WORKS_WRITE = "works:write"
 
@@ -28,6 +29,7 @@ MEANING: dict[Scope, str] = {
     Scope.PAYOUTS_WRITE: "Prepare payments and moves of shares, which your wallet signs",
     Scope.REWARDS_READ: "Read which of your events were counted",
     Scope.SHOP_WRITE: "Prepare offers, orders and purchases, which your wallet signs",
+    Scope.WEBHOOKS_WRITE: "Register webhook endpoints, change them, read what was sent",
     Scope.WORKS_READ: "Read your drafts",
     Scope.WORKS_WRITE: "Upload drafts and prepare registrations and licences, which your wallet signs",
 }

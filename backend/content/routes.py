@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from backend.content import service
 from backend.content.cid import CID
-from backend.content.media import served_as
+from backend.content.media import ALLOWED, UNKNOWN, served_as
 from backend.content.store import ContentStore
 from backend.deps import DbSession, SettingsDep
 from backend.errors import AppError, Problem
@@ -27,6 +27,8 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
+FILES: Final = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in sorted(ALLOWED | {UNKNOWN})}
+"""The types of an answer, for OpenAPI."""
 _RANGE: Final = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))$")
 
 
@@ -73,8 +75,8 @@ def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
     "/{cid}",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "The whole file", "content": {"application/octet-stream": {}}},
-        206: {"description": "The range that was asked for"},
+        200: {"description": "The whole file", "content": FILES},
+        206: {"description": "The range that was asked for", "content": FILES},
         304: {"description": "Unchanged; a CID never changes"},
         404: {"model": Problem, "description": "`content_not_found`"},
         416: {"model": Problem, "description": "`range_not_satisfiable`"},

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_e1b3efaa"
+revision = "0001_b4c48c36"
 down_revision = None
 
 
@@ -355,6 +355,62 @@ def upgrade() -> None:
         postgresql_where="parked_at IS NOT NULL",
     )
     op.create_table(
+        "webhook_cursor",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "last_id", sa.BigInteger(), nullable=False, comment="the last message of chain.outbox that has been told"
+        ),
+        sa.Column(
+            "final_number",
+            sa.BigInteger(),
+            nullable=False,
+            comment="up to here all is told and final: not told again by a rebuild",
+        ),
+        sa.Column(
+            "head_time",
+            sa.BigInteger(),
+            nullable=False,
+            comment="the latest time of the chain's clock that votes were closed by",
+        ),
+        sa.CheckConstraint("id = 1", name=op.f("ck_webhook_cursor_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_cursor")),
+        schema="app",
+    )
+    op.create_table(
+        "webhook_event",
+        sa.Column(
+            "position", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="the order of telling"
+        ),
+        sa.Column("id", sa.Uuid(), nullable=False, comment="webhook-id is msg_ and its hexadecimal digits"),
+        sa.Column("key", sa.Text(), nullable=False, comment="what happened: told once, unless the chain took it back"),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("work_id", Uint256(), nullable=True),
+        sa.Column("block_number", sa.BigInteger(), nullable=True),
+        sa.Column("undone", sa.Boolean(), nullable=False, comment="a reorganisation took its block back"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_webhook_event")),
+        sa.UniqueConstraint("id", name=op.f("uq_webhook_event_id")),
+        schema="app",
+    )
+    op.create_index(
+        "ix_webhook_event_block_number",
+        "webhook_event",
+        ["block_number"],
+        unique=False,
+        schema="app",
+        postgresql_where=sa.text("NOT undone"),
+    )
+    op.create_index(op.f("ix_webhook_event_created_at"), "webhook_event", ["created_at"], unique=False, schema="app")
+    op.create_index(
+        "uq_webhook_event_key",
+        "webhook_event",
+        ["key"],
+        unique=True,
+        schema="app",
+        postgresql_where=sa.text("NOT undone"),
+    )
+    op.create_table(
         "api_key",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -584,6 +640,48 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_split_leaf_account"), "split_leaf", ["account"], unique=False, schema="app")
     op.create_table(
+        "webhook_endpoint",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("url", sa.LargeBinary(), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("old_secret", sa.LargeBinary(), nullable=True),
+        sa.Column(
+            "old_secret_until", sa.DateTime(timezone=True), nullable=True, comment="until then both secrets sign"
+        ),
+        sa.Column("types", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("work_ids", postgresql.ARRAY(Uint256()), nullable=True, comment="null: events of all works"),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False, comment="failed attempts since the last success"),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False, comment="nothing is sent before"),
+        sa.Column("lease", sa.Uuid(), nullable=True, comment="of the process that is sending now"),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(disabled_reason IS NULL) = (disabled_at IS NULL)", name=op.f("ck_webhook_endpoint_disabled")
+        ),
+        sa.CheckConstraint(
+            "(old_secret IS NULL) = (old_secret_until IS NULL)", name=op.f("ck_webhook_endpoint_old_secret")
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_webhook_endpoint_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoint")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_webhook_endpoint_account_id"), "webhook_endpoint", ["account_id"], unique=False, schema="app"
+    )
+    op.create_index(
+        "ix_webhook_endpoint_due",
+        "webhook_endpoint",
+        ["next_at"],
+        unique=False,
+        schema="app",
+        postgresql_where=sa.text("disabled_at IS NULL"),
+    )
+    op.create_table(
         "reward_leaf",
         sa.Column("root_id", sa.BigInteger(), nullable=False),
         sa.Column("index", sa.BigInteger(), nullable=False),
@@ -596,10 +694,67 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index("ix_reward_leaf_account", "reward_leaf", ["account"], unique=False, schema="app")
+    op.create_table(
+        "webhook_delivery",
+        sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state IN ('waiting', 'delivered', 'dropped')", name=op.f("ck_webhook_delivery_state")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"],
+            ["app.webhook_endpoint.id"],
+            name=op.f("fk_webhook_delivery_endpoint_id_webhook_endpoint"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["position"],
+            ["app.webhook_event.position"],
+            name=op.f("fk_webhook_delivery_position_webhook_event"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("endpoint_id", "position", name=op.f("pk_webhook_delivery")),
+        schema="app",
+    )
+    op.create_index("ix_webhook_delivery_position", "webhook_delivery", ["position"], unique=False, schema="app")
+    op.create_index(
+        "ix_webhook_delivery_waiting",
+        "webhook_delivery",
+        ["endpoint_id", "position"],
+        unique=False,
+        schema="app",
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.create_table(
+        "webhook_attempt",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True, comment="the receiver's HTTP status; null without an answer"),
+        sa.Column(
+            "error", sa.Text(), nullable=True, comment="a code of backend.webhooks.transport, when there was no answer"
+        ),
+        sa.Column("duration_ms", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id", "position"],
+            ["app.webhook_delivery.endpoint_id", "app.webhook_delivery.position"],
+            name=op.f("fk_webhook_attempt_endpoint_id_position_webhook_delivery"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_attempt")),
+        schema="app",
+    )
+    op.create_index(
+        "ix_webhook_attempt_delivery", "webhook_attempt", ["endpoint_id", "position"], unique=False, schema="app"
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("webhook_attempt", schema="app")
+    op.drop_table("webhook_delivery", schema="app")
     op.drop_table("reward_leaf", schema="app")
+    op.drop_table("webhook_endpoint", schema="app")
     op.drop_table("split_leaf", schema="app")
     op.drop_table("reward_viewer", schema="app")
     op.drop_table("reward_score", schema="app")
@@ -610,6 +765,8 @@ def downgrade() -> None:
     op.drop_table("data_export", schema="app")
     op.drop_table("auth_session", schema="app")
     op.drop_table("api_key", schema="app")
+    op.drop_table("webhook_event", schema="app")
+    op.drop_table("webhook_cursor", schema="app")
     op.drop_table("task_attempt", schema="app")
     op.drop_table("split_root", schema="app")
     op.drop_table("split_progress", schema="app")
