@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from backend import preflight, telemetry, tracing, worker
 from backend.accounts.scopes import MEANING
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
+from backend.conditional import Conditional
 from backend.deps import OPTIONAL_SCHEME, Clock, Core, wall_clock
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
 from backend.idempotency import Idempotency
@@ -166,6 +167,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _handle_errors(app)
     _describe_problems(app)
+    app.add_middleware(Conditional, core=core)
     app.add_middleware(Idempotency, core=core)
     app.add_middleware(Boundary, core=core)  # the last one added is the outermost
     return app
