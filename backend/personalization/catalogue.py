@@ -116,7 +116,7 @@ def build(
         familiar=familiar,
         popularity=scoring.standardised(np.log1p(popularity)),
         recency=scoring.recency(created, now.timestamp(), weights),
-        content=content,
+        content=content.astype(np.float64),
         taste=scoring.placed(model.items, work_ids) if model else scoring.nothing_known(size),
         liking=model.liking if model else Norm(0.0, 0.0),
         mainstream=model.mainstream if model else Norm(0.0, 0.0),
@@ -129,7 +129,7 @@ def build(
         exposures=np.array([float(exposures.get(work, 0)) for work in work_ids.tolist()]),
     )
     words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
-    return Catalogue(work_ids, words, facts, shelf, Moments.of(content), weights, version, serial)
+    return Catalogue(work_ids, words, facts, shelf, Moments.of(facts.content), weights, version, serial)
 
 
 class Window:

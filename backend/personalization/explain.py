@@ -33,8 +33,7 @@ class Moments:
     gram: Floats
 
     @classmethod
-    def of(cls, content: NDArray[np.float32]) -> Moments:
-        rows = content.astype(np.float64)
+    def of(cls, rows: NDArray[np.float64]) -> Moments:
         count = max(len(rows), 1)
         return cls(rows.sum(axis=0) / count, rows.T @ rows / count)
 
@@ -65,12 +64,12 @@ def _without(facts: Facts, past: Past, values: Floats, items: NDArray[np.int64])
 
 
 def _content(facts: Facts, moments: Moments, past: Past, items: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    rows, wanted = facts.content[past.works].astype(np.float64), facts.content[items].astype(np.float64)
+    rows, wanted = facts.content[past.works], facts.content[items]
     whole = past.values @ rows
     directions = np.concatenate([whole[None], whole[None] - past.values[:, None] * rows])
     length = np.linalg.norm(directions, axis=1, keepdims=True)
     directions = np.divide(directions, length, out=np.zeros_like(directions), where=length > 1e-9)
-    mean, square = directions @ moments.mean, np.einsum("hd,de,he->h", directions, moments.gram, directions)
+    mean, square = directions @ moments.mean, ((directions @ moments.gram) * directions).sum(axis=1)
     standard = _standard(directions @ wanted.T, mean[:, None], square[:, None])
     return standard[0], standard[1:]
 

@@ -89,7 +89,7 @@ class Facts:
     popularity: NDArray[np.float64]
     """z of log1p of all positives."""
     recency: NDArray[np.float64]
-    content: NDArray[np.float32]
+    content: NDArray[np.float64]
     """Unit rows."""
     taste: sparse.csr_array
     """B in double precision, rows and columns in the order of the works; zero where the model has not seen a work."""
@@ -168,8 +168,9 @@ class Past:
 
     @property
     def towards(self) -> NDArray[np.int64]:
-        """The works that the person turned towards: they alone say how new or well known works may be."""
-        return self.works[self.values > 0]
+        """The works that the person turned towards, what weighs most first."""
+        order = np.argsort(-self.values, kind="stable")
+        return self.works[order[: int((self.values > 0).sum())]]
 
     @classmethod
     def flat(cls, works: NDArray[np.int64]) -> Past:
@@ -184,11 +185,7 @@ def mood(session: int) -> float:
 
 def item_sums(taste: sparse.csr_array, works: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """s_i = sum over h of y_h B_hi, for all works."""
-    sums = np.zeros(taste.shape[1])
-    for work, value in zip(works.tolist(), values.tolist(), strict=True):
-        start, end = taste.indptr[work], taste.indptr[work + 1]
-        sums[taste.indices[start:end]] += value * taste.data[start:end]
-    return sums
+    return np.asarray(taste[works].T @ values, dtype=np.float64)
 
 
 def personal_terms(

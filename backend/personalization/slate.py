@@ -30,6 +30,8 @@ ALIKE: Final = 0.8
 """From this cosine on two works are alike."""
 UNLIKE_FROM: Final = 50
 """The out-of-distribution place is drawn from so many of the best by quality."""
+KNOWN: Final = 32
+"""So many past works, those that weigh most, say what a person knows: more would cost more than the rest of a slate."""
 LOWEST: Final = 0.1
 """The part of the works that may be shown that counts as unlike a person's past."""
 SPECIAL_FROM: Final = 5
@@ -97,6 +99,7 @@ class Viewer:
     """What a slate knows of a person; empty for anonymous ones."""
 
     past: Positions = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """What the person turned towards, what weighs most first."""
     shown: Floats | None = None
     """How often each work was shown to the person lately and not taken; None when nothing is known."""
     session: Sequence[int] = ()
@@ -115,7 +118,7 @@ class Place:
 
 def clean(values: Floats) -> Floats:
     """What is no number counts as the worst there is, so that it is shown last and never breaks an order."""
-    return np.nan_to_num(values, nan=-1e9, posinf=1e9, neginf=-1e9)
+    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=-1e9, posinf=1e9, neginf=-1e9)
 
 
 def totals(score: Floats, shelf: Shelf, viewer: Viewer, policy: Policy) -> Floats:
@@ -129,12 +132,12 @@ def totals(score: Floats, shelf: Shelf, viewer: Viewer, policy: Policy) -> Float
 def unlike(shelf: Shelf, viewer: Viewer, allowed: Positions) -> Positions:
     """The works that may stand in the out-of-distribution place, ascending; none for a person without a past.
 
-    Those whose largest cosine to any past work is in the lowest tenth of the allowed ones, of at least median quality;
-    of these the UNLIKE_FROM best by quality.
+    Those whose largest cosine to any of the KNOWN past works is in the lowest tenth of the allowed ones, of at least
+    median quality; of these the UNLIKE_FROM best by quality.
     """
     if len(viewer.past) == 0 or len(allowed) == 0:
         return np.zeros(0, dtype=np.int64)
-    nearest = (shelf.content[allowed] @ shelf.content[viewer.past].T).max(axis=1)
+    nearest = (shelf.content[viewer.past[:KNOWN]] @ shelf.content.T).max(axis=0)[allowed]
     quality = shelf.quality[allowed]
     far = (nearest <= np.quantile(nearest, LOWEST)) & (quality >= np.median(quality))
     candidates = allowed[far]

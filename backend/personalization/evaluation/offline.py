@@ -63,7 +63,7 @@ def facts_at(split: Split, works: Works, weights: Weights) -> Facts:
         familiar=familiar,
         popularity=scoring.standardised(np.log1p(counts)),
         recency=recency,
-        content=works.content,
+        content=works.content.astype(np.float64),
         taste=scoring.placed(model, np.arange(known.works, dtype=np.int64)),
         liking=scoring.traits(recency, history),
         mainstream=scoring.traits(familiar, history),

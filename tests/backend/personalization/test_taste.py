@@ -31,7 +31,7 @@ def facts(seed: int = 0) -> Facts:
         familiar=rng.random(WORKS) * 4,
         popularity=rng.normal(size=WORKS),
         recency=rng.random(WORKS),
-        content=content,
+        content=content.astype(float),
         taste=sparse.csr_array(b),
         liking=Norm(0.5, 0.1),
         mainstream=Norm(2.0, 0.4),
