@@ -24,6 +24,7 @@ from indexer import faults
 from indexer import migrate as migration
 from indexer import proof as proving
 from indexer import rebuild as rebuilding
+from indexer import reindex as reindexing
 from indexer import verify as verification
 from indexer.chain import Chain
 from indexer.connection import Connection, connect
@@ -31,13 +32,16 @@ from indexer.deployment import Deployment
 from indexer.errors import Fatal, IndexerError, Retryable
 from indexer.health import HOST, HealthServer
 from indexer.nodes import Nodes
-from indexer.report import Reporter
+from indexer.report import PassBar, Reporter
 from indexer.settings import IndexerSettings, SettingsError, load_settings
+from indexer.store import Store
 from indexer.sync import Progress as SyncProgress
 from indexer.sync import Sync
 
 FAILED = 1
 WRONG_USAGE = 2
+SHOWN = 20
+"""Differences that `reindex` prints; with --json it names up to 1,000."""
 
 app = typer.Typer(
     name="indexer",
@@ -83,6 +87,7 @@ def run(
     """Follow the chain until SIGTERM or Ctrl-C; a step that was begun is finished."""
     with one_sentence():
         settings, deployment = deployed()
+        migration.make_where_missing(settings.indexer_database_url, settings.admin_database_url)
         _collect_rarely()
         progress = SyncProgress()
         with Reporter(deployment) as reporter:
@@ -204,14 +209,14 @@ def _print_status(found: dict[str, Any]) -> None:
         "Chain's head": f"{shown('chain_head')}, final to {shown('chain_final')}",
         "Lag": None if lag is None else "none" if lag == 0 else f"{lag:,} blocks",
         "Logs": shown("logs"),
-        "Reorganisations": f"{shown('reorganisations')}, deepest {shown('deepest_reorganisation')} blocks",
+        "Reorganised": f"{shown('reorganisations')} times, deepest {shown('deepest_reorganisation')} blocks",
         "Last step": None if found["updated_s_ago"] is None else f"{found['updated_s_ago']:,.1f} s ago",
         "Head's hash": shown("head_hash"),
         "Digest": shown("digest"),
     }
     for name, value in lines.items():
         if value is not None:
-            typer.echo(f"{name:<17}{value}")
+            typer.echo(f"{name:<14}{value}")
     if found["head"] is None:
         complain("The mirror has not begun: run `python -m indexer run`", "yellow")
     if found["chain_head"] is None:
@@ -375,6 +380,58 @@ def rebuild(
             lock_wait_s=settings.indexer_lock_wait_s,
         )
         typer.echo(done)
+
+
+@app.command()
+def reindex(
+    first: Annotated[
+        int | None, typer.Option("--from", min=1, metavar="BLOCK", help="The mirror's first if none is named.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Fetch and decode again from a block on, and put right what differs. 1 if anything was wrong, and what.
+
+    Stop the indexer first. A pass that was broken off goes on where it stopped.
+    """
+    with one_sentence():
+        settings, deployment = deployed()
+        store = Store(settings.indexer_database_url, deployment, lock_wait_s=settings.indexer_lock_wait_s)
+        try:
+            with PassBar("Reindexing") as bar:
+                outcome = _patiently(
+                    lambda: reindexing.reindex(
+                        store,
+                        deployment,
+                        Nodes(settings.rpc_url),
+                        first=first,
+                        range_bytes=settings.indexer_range_bytes,
+                        report=lambda done, cursor: bar.step(
+                            first=done.first, at=done.next - 1, last=cursor.head_number, wrong=done.wrong
+                        ),
+                    )
+                )
+        finally:
+            store.close()
+        if as_json:
+            hashes = {name: "0x" + getattr(outcome, name).hex() for name in ("digest_before", "digest_after")}
+            sys.stdout.buffer.write(orjson.dumps(vars(outcome) | hashes | {"right": outcome.right}) + b"\n")
+        else:
+            _print_outcome(outcome)
+        if not outcome.right:
+            raise typer.Exit(FAILED)
+
+
+def _print_outcome(outcome: reindexing.Outcome) -> None:
+    typer.echo(f"Blocks {outcome.first:,} to {outcome.last:,} fetched and decoded again: {outcome.logs:,} logs")
+    for finding in outcome.findings[:SHOWN]:
+        complain(f"  {finding}")
+    if outcome.wrong > SHOWN:
+        complain(f"  and {outcome.wrong - SHOWN:,} more")
+    typer.echo(f"{'Digest before':<15}0x{outcome.digest_before.hex()}")
+    typer.echo(f"{'Digest after':<15}0x{outcome.digest_after.hex()}")
+    wrong = f"{outcome.wrong:,} rows were wrong" if outcome.wrong else "The digest was wrong"
+    verdict = "The mirror was as the chain is" if outcome.right else f"{wrong}, and put right"
+    typer.secho(verdict, fg="green" if outcome.right else "red")
 
 
 if __name__ == "__main__":

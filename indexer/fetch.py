@@ -28,6 +28,17 @@ class RangeSize:
         self.limits: dict[str, int] = {}
         """Node -> the most blocks that it takes at once, as it said or as it was found out."""
 
+    def learned(self, node: str) -> tuple[int, int]:
+        """What the next process should know of a node: its limit, 0 for none, and how many blocks it is asked for."""
+        return self.limits.get(node, 0), self.for_node(node)
+
+    def recall(self, node: str, limit: int, blocks: int | None) -> None:
+        """Begin with what an earlier process learned of a node; with `blocks`, where that is the one asked first."""
+        if limit:
+            self.limits[node] = limit
+        if blocks is not None:
+            self.blocks = max(1, min(MAX_RANGE, blocks))
+
     def for_node(self, node: str) -> int:
         """How many blocks to ask `node` for."""
         return min(self.blocks, self.limits.get(node, MAX_RANGE))

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from indexer import schema, views
 from indexer.connection import Connection, connect
-from indexer.errors import Fatal, StaleMirror
+from indexer.errors import Fatal, Retryable, StaleMirror
 
 WRITER = "troupe_indexer"
 READER = "troupe_backend"
@@ -177,6 +177,20 @@ def migrate(database_url: str, admin_url: str | None = None) -> str:
         raise Fatal(
             f"The role in TROUPE_INDEXER_DATABASE_URL may not make tables in schema chain: {error}".strip()
         ) from error
+
+
+def make_where_missing(database_url: str, admin_url: str | None = None) -> None:
+    """Make the chain tables if there are none at all: who deleted them wants them again. Raises as `migrate` does.
+
+    A database that does not answer is left to whoever goes on and waits for it.
+    """
+    try:
+        with connect(database_url) as connection:
+            found = present(connection)
+    except Retryable:
+        return
+    if found is None:
+        migrate(database_url, admin_url)
 
 
 def _migrate(connection: Connection) -> str:

@@ -3,7 +3,8 @@
 Payloads are JSON objects: `{"kind": "blocks", "first", "head", "hash", "time", "final", "events": [...]}` with names
 like "RevenueLedger.PaymentReceived"; `{"kind": "undo", "first"}` names the first block that was taken back;
 `{"kind": "final", "final"}`; `{"kind": "contracts", "names"}` names contracts whose past logs were added;
-`{"kind": "rebuilt"}` says that the mirror was emptied and begins anew: all that was told before is void.
+`{"kind": "rebuilt"}` says that the mirror was emptied and begins anew: all that was told before is void;
+`{"kind": "reindexed", "first"}` that rows of blocks from `first` on were wrong and are put right.
 
 Each message is also a row of `chain.outbox`, written in the same transaction; its number is the message's "id". Who was
 away reads on from the last id that it handled. The last `KEPT` rows are kept; who was away longer begins anew with
@@ -68,6 +69,11 @@ def final(connection: Connection, number: int) -> None:
 def contracts(connection: Connection, names: Sequence[str]) -> None:
     """All that these contracts have logged so far was added to blocks that were mirrored before."""
     _send(connection, {"kind": "contracts", "names": list(names)})
+
+
+def reindexed(connection: Connection, first: int) -> None:
+    """Rows of blocks from `first` on were not as the chain has them, and are now."""
+    _send(connection, {"kind": "reindexed", "first": first})
 
 
 def last_id(connection: Connection) -> int:

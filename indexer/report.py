@@ -41,6 +41,49 @@ class Log:
             print(orjson.dumps(line).decode(), file=sys.stderr, flush=True)  # noqa: T201
 
 
+class PassBar:
+    """How far a pass over known blocks is: a bar on a terminal, JSON lines in a log file."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._log = Log(interactive=False)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._logged = time.monotonic()
+
+    def __enter__(self) -> PassBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, *, first: int, at: int, last: int, wrong: int) -> None:
+        """All blocks from `first` to `at` of those to `last` are done, and so many rows of them were wrong."""
+        if sys.stderr.isatty():
+            if self._bar is None:
+                from rich.console import Console  # noqa: PLC0415
+                from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+                self._bar = Progress(
+                    TextColumn(f"[bold]{self._what}"),
+                    BarColumn(),
+                    TextColumn("block {task.fields[at]:,} of {task.fields[last]:,}, {task.fields[wrong]:,} rows wrong"),
+                    TimeRemainingColumn(),
+                    console=Console(stderr=True),
+                    transient=True,
+                )
+                self._bar.start()
+                self._task = self._bar.add_task(self._what, total=last - first + 1, at=at, last=last, wrong=wrong)
+            if self._task is not None:
+                self._bar.update(self._task, completed=at - first + 1, at=at, last=last, wrong=wrong)
+        elif time.monotonic() - self._logged > LOG_EVERY_S:
+            self._logged = time.monotonic()
+            self._log.info(self._what.lower(), at=at, last=last, wrong=wrong)
+
+
 class Reporter:
     """Follows the sync's progress; `step` is called after every step, wait and look that changed something."""
 

@@ -47,6 +47,7 @@ class Table:
     comment: str
     undo: str | None = None
     """The block column, where the rows are a block's."""
+    schema: str = SCHEMA
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ class Table:
     @property
     def copy(self) -> bytes:
         """The statement that takes rows in binary form."""
-        return f"COPY {SCHEMA}.{self.name} ({', '.join(self.names)}) FROM STDIN (FORMAT BINARY)".encode()
+        return f"COPY {self.schema}.{self.name} ({', '.join(self.names)}) FROM STDIN (FORMAT BINARY)".encode()
 
     def ddl(self) -> list[str]:
         """The statements that make the table. No name needs quotes (`abi.RESERVED`)."""
@@ -166,7 +167,35 @@ FINGERPRINT = Table(
     "of the tables and views, so that a mirror made for other ABIs is not taken for this one",
 )
 
-CORE = (BLOCK, LOG, CURSOR, REORGANISATION, OUTBOX, FINGERPRINT)
+ENDPOINT = Table(
+    "endpoint",
+    (
+        Column("node", "text", "host and port, never the URL, which may hold a key"),
+        Column("limit_blocks", "int8", "the most blocks that it takes at once, as it said; 0 for one that named none"),
+        Column("range_blocks", "int8", "how many were asked for at once when the backfill last ended"),
+    ),
+    ("node",),
+    "what was learned of the nodes, so that the next process need not learn it again",
+)
+
+REINDEX = Table(
+    "reindex",
+    (
+        Column("id", "int2", more=ONE_ROW),
+        Column("first_block", "int8"),
+        Column("next_block", "int8", "all blocks from the first to before this one are done"),
+        Column("at_hash", "bytea", "hash of the block before the next one"),
+        Column("digest", "bytea", "of the mirror up to and with that block"),
+        Column("digest_before", "bytea", "of the whole mirror when the pass began"),
+        Column("logs", "int8"),
+        Column("wrong", "int8", "rows that differed so far"),
+        Column("findings", "jsonb"),
+    ),
+    ("id",),
+    "one row while `python -m indexer reindex` is under way, or was broken off",
+)
+
+CORE = (BLOCK, LOG, CURSOR, REORGANISATION, OUTBOX, FINGERPRINT, ENDPOINT, REINDEX)
 """The mirror's own tables."""
 
 ITEM_BATCH_MOVE = Table(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from itertools import groupby
+from itertools import groupby, islice
 from struct import Struct
 from typing import Any
 
@@ -26,6 +26,12 @@ from indexer.errors import Fatal, Retryable, StaleMirror
 
 GENESIS_DIGEST = bytes(32)
 LOGS_PER_PASS = 20_000
+LOGS_PER_FETCH = 2_000
+LOGS_PER_GAP_PASS = 2_000
+BLOCKS_PER_PASS = 10_000
+GAP_LOG = replace(schema.LOG, name="gap_log", schema="pg_temp")
+GAP_BLOCK = replace(schema.BLOCK, name="gap_block", schema="pg_temp")
+"""Where the past of new contracts is laid aside until all of it is there."""
 
 
 @dataclass(frozen=True)
@@ -169,13 +175,13 @@ def write_events(
     return list(names)
 
 
-def raw_logs(connection: Connection, first: int = 0) -> Iterator[Log]:
+def raw_logs(connection: Connection, first: int = 0, *, table: str = "chain.log") -> Iterator[Log]:
     """The raw logs from block `first` on, in the order of the chain, not all in memory. Needs a transaction."""
     with connection.cursor(name="raw_logs", binary=True) as cursor:
-        cursor.itersize = LOGS_PER_PASS
+        cursor.itersize = LOGS_PER_FETCH
         cursor.execute(
-            "SELECT block_number, log_index, tx_hash, address, topics, data FROM chain.log WHERE block_number >= %s"
-            " ORDER BY block_number, log_index",
+            f"SELECT block_number, log_index, tx_hash, address, topics, data FROM {table} WHERE block_number >= %s"
+            " ORDER BY block_number, log_index".encode(),
             (first,),
         )
         for row in cursor:
@@ -188,20 +194,21 @@ def digests_anew(connection: Connection, first: int) -> bytes:
         "SELECT digest FROM chain.block WHERE number < %s ORDER BY number DESC LIMIT 1", (first,)
     ).fetchone()
     digest: bytes = before[0] if before else GENESIS_DIGEST
-    blocks = connection.execute(
-        "SELECT number, hash FROM chain.block WHERE number >= %s ORDER BY number", (first,)
-    ).fetchall()
     by_block = groupby(raw_logs(connection, first), key=lambda log: log.block_number)
     number, logs = next(by_block, (None, iter(())))
-    changed = []
-    for block, block_hash in blocks:
-        count = 0
-        if block == number:
-            found = list(logs)
-            count, digest = len(found), next_digest(digest, block_hash, found)
-            number, logs = next(by_block, (None, iter(())))
-        changed.append((count, digest, block))
-    connection.cursor().executemany("UPDATE chain.block SET log_count = %s, digest = %s WHERE number = %s", changed)
+    while blocks := connection.execute(
+        "SELECT number, hash FROM chain.block WHERE number >= %s ORDER BY number LIMIT %s", (first, BLOCKS_PER_PASS)
+    ).fetchall():
+        changed = []
+        for block, block_hash in blocks:
+            count = 0
+            if block == number:
+                found = list(logs)
+                count, digest = len(found), next_digest(digest, block_hash, found)
+                number, logs = next(by_block, (None, iter(())))
+            changed.append((count, digest, block))
+        connection.cursor().executemany("UPDATE chain.block SET log_count = %s, digest = %s WHERE number = %s", changed)
+        first = blocks[-1][0] + 1
     return digest
 
 
@@ -245,6 +252,11 @@ class Store:
     def is_open(self) -> bool:
         return self._connection is not None and not self._connection.closed
 
+    @property
+    def connection(self) -> Connection:
+        """The writer's connection. Raises Retryable when it is lost."""
+        return self._open_connection()
+
     def _open_connection(self) -> Connection:
         if self._connection is None:
             raise Retryable("The connection to the database is lost")
@@ -284,7 +296,8 @@ class Store:
         cursor = Cursor(*rest)
         expected = self._deployment
         known = expected.extends(chain_id, genesis, contracts)
-        if not known or expected.start_block < cursor.start_block:
+        mirrored = [each for each in expected.contracts if each.name in contracts]
+        if not known or any(max(1, each.block) < cursor.start_block for each in mirrored):
             raise StaleMirror(f"The mirror is of another deployment than the manifest's: {migrate.REMEDY}")
         self.unmirrored = tuple(each for each in expected.contracts if each.name not in contracts)
         return cursor
@@ -312,6 +325,8 @@ class Store:
         except psycopg.Error as error:
             self.close()
             raise Fatal(f"The database refuses: {str(error).strip()}") from error
+
+    failures = _failures
 
     def begin(self, parent: Header) -> Cursor:
         """Write the first cursor: nothing is mirrored yet, and the deployment's first block follows `parent`.
@@ -371,7 +386,7 @@ class Store:
         blocks = []
         last = segment.last
         final = self._final(cursor, last.number, final)
-        settled = self._settled(final)
+        settled = self.settled(final)
         for header in segment.headers:
             found = by_block.get(header.number)
             if found:
@@ -405,30 +420,68 @@ class Store:
             faults.point("after commit")
         return moved
 
-    def fill(self, cursor: Cursor, headers: Sequence[Header], logs: Sequence[Log]) -> Cursor:
-        """Add all logs of the `unmirrored` contracts up to the cursor's head, in one transaction.
+    def stage(self, cursor: Cursor, segments: Iterable[Segment]) -> None:
+        """Lay segments of the `unmirrored` contracts aside as they come, for `fill`: no more than one is in memory.
 
-        `headers` are those of their blocks. The digests from the first of them on are made anew from the raw logs.
+        They are laid in tables of this connection, which are gone with it. Blocks are kept as `append` keeps them.
+        """
+        connection = self._open_connection()
+        settled = self.settled(cursor.final_number)
+        with self._failures():
+            for table in (GAP_LOG, GAP_BLOCK):
+                connection.execute(f"DROP TABLE IF EXISTS pg_temp.{table.name}".encode())
+            connection.execute(b"CREATE TEMPORARY TABLE gap_log (LIKE chain.log)")
+            connection.execute(b"CREATE TEMPORARY TABLE gap_block (LIKE chain.block)")
+        for segment in segments:
+            with_logs = {log.block_number for log in segment.logs}
+            kept = [each for each in segment.headers if each.number in with_logs or each.number > settled]
+            with self._failures(), connection.transaction():
+                copy_rows(connection, GAP_LOG.copy, GAP_LOG.kinds, segment.logs)
+                copy_rows(connection, GAP_BLOCK.copy, GAP_BLOCK.kinds, [(*each[:4], 0, b"") for each in kept])
+
+    def fill(self, cursor: Cursor, before: Header | None) -> Cursor:
+        """Add what was staged: all logs of the `unmirrored` contracts up to the cursor's head, in one transaction.
+
+        With `before` the mirror begins with the block that follows it. The digests from the first block with such a log
+        on are made anew from the raw logs.
         """
         connection = self._open_connection()
         with self._failures():
             with connection.transaction():
-                copy_logs(connection, logs)
-                write_events(connection, self._writers, logs, {header.number: header.time for header in headers})
-                connection.cursor().executemany(
-                    "INSERT INTO chain.block (number, hash, parent_hash, time, log_count, digest)"
-                    " VALUES (%s, %s, %s, %s, 0, '') ON CONFLICT DO NOTHING",
-                    [header[:4] for header in headers],
-                )
-                digest = digests_anew(connection, headers[0].number) if headers else cursor.digest
-                moved = replace(cursor, log_count=cursor.log_count + len(logs), digest=digest)
+                connection.execute(b"INSERT INTO chain.log SELECT * FROM pg_temp.gap_log")
+                connection.execute(b"INSERT INTO chain.block SELECT * FROM pg_temp.gap_block ON CONFLICT DO NOTHING")
+                count = self._decode_staged(connection)
+                ((first,),) = connection.execute("SELECT min(number) FROM pg_temp.gap_block").fetchall()
+                digest = cursor.digest if first is None else digests_anew(connection, first)
+                moved = replace(cursor, log_count=cursor.log_count + count, digest=digest)
                 self._move(connection, cursor, moved)
+                if before is not None:
+                    moved = replace(moved, start_block=before.number + 1, start_parent=before.hash)
                 notify.contracts(connection, [each.name for each in self.unmirrored])
-                connection.execute("UPDATE chain.cursor SET contracts = %s", (Jsonb(self._deployment.addresses()),))
+                connection.execute(
+                    "UPDATE chain.cursor SET contracts = %s, start_block = %s, start_parent = %s",
+                    (Jsonb(self._deployment.addresses()), moved.start_block, moved.start_parent),
+                )
+                connection.execute(b"DROP TABLE pg_temp.gap_log, pg_temp.gap_block")
                 faults.point("before fill commit")
             faults.point("after fill")
         self.unmirrored = ()
         return moved
+
+    def _decode_staged(self, connection: Connection) -> int:
+        """Write the typed rows of the staged logs, some at a time; their number."""
+        count = 0
+        logs = raw_logs(connection, table="pg_temp.gap_log")
+        while some := list(islice(logs, LOGS_PER_GAP_PASS)):
+            times: dict[int, int] = dict(
+                connection.execute(
+                    "SELECT number, time FROM pg_temp.gap_block WHERE number BETWEEN %s AND %s",
+                    (some[0].block_number, some[-1].block_number),
+                ).fetchall()
+            )
+            write_events(connection, self._writers, some, times)
+            count += len(some)
+        return count
 
     def set_final(self, cursor: Cursor, final: int) -> Cursor:
         """Note that more of the mirrored blocks are final, while the head stays."""
@@ -445,7 +498,7 @@ class Store:
         final = min(final, head)
         return final if self._deployment.development else max(final, cursor.final_number)
 
-    def _settled(self, final: int) -> int:
+    def settled(self, final: int) -> int:
         """The last block that cannot be replaced; on the development chain none is safe."""
         return 0 if self._deployment.development else final
 
@@ -453,7 +506,7 @@ class Store:
         """Forget blocks without logs that cannot be replaced any more, the head apart."""
         connection.execute(
             "DELETE FROM chain.block WHERE log_count = 0 AND number <= %s AND number < %s",
-            (self._settled(cursor.final_number), cursor.head_number),
+            (self.settled(cursor.final_number), cursor.head_number),
         )
 
     def _move(self, connection: Connection, old: Cursor, new: Cursor) -> None:

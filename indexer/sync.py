@@ -12,12 +12,11 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from indexer import faults
-from indexer.abi import Log
+from indexer import endpoints, faults
 from indexer.chain import Chain, Header, Segment, finality_text
 from indexer.deployment import Deployment
 from indexer.errors import BelowFinality, IndexerError, NodeFatal, Retryable, WrongChain
@@ -121,6 +120,8 @@ class Sync:
         self._witnesses = Witnesses(self._nodes.witnesses, deployment)
         self._store = Store(settings.indexer_database_url, deployment, lock_wait_s=settings.indexer_lock_wait_s)
         self._size = RangeSize(settings.indexer_range_bytes)
+        self._remembered: dict[str, tuple[int, int]] = {}
+        """Node -> what the database has of it, see `_remember`."""
         self._cursor: Cursor | None = None
         self._checked = False
         """Whether the node that is asked now serves the deployment's chain."""
@@ -226,6 +227,9 @@ class Sync:
 
     def _open(self) -> Cursor:
         cursor = self._store.open()
+        for node, limit, blocks in endpoints.known(self._store):
+            self._remembered[node] = limit, blocks
+            self._size.recall(node, limit, blocks if node == self._chain.rpc.node else None)
         if cursor is None:
             parent = self._chain.header(self.deployment.start_block - 1)
             if parent is None:
@@ -240,27 +244,17 @@ class Sync:
             self._reorganise(cursor, cursor.head_number)
             raise Retryable("blocks were taken back before the new contracts' logs are fetched")
         chain = Chain(self._nodes.again(), replace(self.deployment, contracts=self._store.unmirrored))
-        first = max(cursor.start_block, min(contract.block for contract in self._store.unmirrored))
-        headers: list[Header] = []
-        logs: list[Log] = []
-        last: Header | None = None
+        first = max(1, min(contract.block for contract in self._store.unmirrored))
+        before = self._chain.header(first - 1) if first < cursor.start_block else None
         ahead = self.settings.indexer_range_bytes * RANGES_AHEAD
         with Prefetcher(chain, first, cursor.head_number, self._size, ahead) as segments:
-            for segment in segments:
-                if last is not None and segment.first.parent != last.hash:
-                    raise Retryable("the chain changed while the new contracts' logs were read")
-                last = segment.last
-                with_logs = {log.block_number for log in segment.logs}
-                headers += [header for header in segment.headers if header.number in with_logs]
-                logs += segment.logs
-        if last is not None and last.hash != cursor.head_hash:
-            raise Retryable("the chain changed while the new contracts' logs were read")
+            self._store.stage(cursor, _linked(segments, before, cursor))
         try:
-            moved = self._store.fill(cursor, headers, logs)
+            moved = self._store.fill(cursor, before)
         except IndexerError:
             self._cursor = None
             raise
-        self.progress.events += len(logs)
+        self.progress.events += moved.log_count - cursor.log_count
         return self._keep(moved)
 
     def _keep(self, cursor: Cursor) -> Cursor:
@@ -305,8 +299,19 @@ class Sync:
                     self._reorganise(cursor, cursor.head_number)
                     return
                 cursor = self._append(cursor, segment, final)
+                self._remember(limit_only=True)
                 if self._stop.is_set():
-                    return
+                    break
+        self._remember()
+
+    def _remember(self, *, limit_only: bool = False) -> None:
+        """Keep what was learned of the node's ranges for the next process; `limit_only`: when its limit is new."""
+        node = self._chain.rpc.node
+        learned = self._size.learned(node)
+        known = self._remembered.get(node, (0, 0))
+        if learned[0] != known[0] or (not limit_only and learned != known):
+            endpoints.remember(self._store, node, *learned)
+            self._remembered[node] = learned
 
     def _follow(self, cursor: Cursor, head: Header, final: int) -> None:
         """Mirror the next blocks up to the head, asking for their logs by block hash."""
@@ -418,3 +423,18 @@ class Sync:
                 " this is another chain. Deploy again and run `python -m indexer rebuild --from-chain`"
             )
         return header
+
+
+def _linked(segments: Iterable[Segment], before: Header | None, cursor: Cursor) -> Iterator[Segment]:
+    """The segments of a gap, each held to follow the one before it, and the last to end at the mirror's head.
+
+    Raises Retryable when the chain changed meanwhile.
+    """
+    last = before
+    for segment in segments:
+        if last is not None and segment.first.parent != last.hash:
+            raise Retryable("the chain changed while the new contracts' logs were read")
+        last = segment.last
+        yield segment
+    if last is not None and last is not before and last.hash != cursor.head_hash:
+        raise Retryable("the chain changed while the new contracts' logs were read")

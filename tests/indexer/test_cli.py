@@ -52,7 +52,7 @@ def test_wrong_usage_ends_with_2_and_names_the_argument(
     assert told in re.sub(r"[│\s]+", " ", done.stderr)
 
 
-@pytest.mark.parametrize("command", ["run", "status", "verify", "rebuild", "migrate"])
+@pytest.mark.parametrize("command", ["run", "status", "verify", "rebuild", "reindex", "migrate"])
 def test_a_missing_setting_is_named(without_database: Mirrored, command: str) -> None:
     done = without_database.command(command, TROUPE_INDEXER_DATABASE_URL=None)
     assert "TROUPE_INDEXER_DATABASE_URL is not set (the database as role" in sentence(done, 2)
@@ -163,9 +163,11 @@ def test_a_database_without_the_schema_is_told(mirrored: Mirrored, postgres_serv
     with psycopg.connect(mirrored.urls.conninfo(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE bare")
     bare = Mirrored(mirrored.emitter, urls, mirrored.manifest)
-    assert "run `python -m indexer migrate`" in sentence(bare.command("run", "--once"), 1)
+    assert "run `python -m indexer migrate`" in sentence(bare.command("status"), 1)
     without_admin = bare.command("migrate", TROUPE_ADMIN_DATABASE_URL=urls.indexer)
     assert "may not prepare the database" in sentence(without_admin, 1)
+    nobody = bare.command("run", "--once", TROUPE_ADMIN_DATABASE_URL=None)
+    assert "no schema chain: give TROUPE_ADMIN_DATABASE_URL" in sentence(nobody, 1)
     assert bare.command("migrate").stdout == "Chain tables made\n"
     assert bare.command("run", "--once").returncode == 0
 
@@ -268,6 +270,27 @@ def test_status_shows_the_mirror_and_the_chain(mirrored: Mirrored) -> None:
     assert "blocks 1 to 5, final to 3" in shown.stdout
     gone = mirrored.command("status", TROUPE_RPC_URL=f"http://127.0.0.1:{free_port()}")
     assert "does not answer" in sentence(gone, 1)
+
+
+def test_status_fits_80_columns_with_its_hashes_whole(mirrored: Mirrored) -> None:
+    mirrored.emitter.mine([random_record(random.Random(1))])
+    mirrored.catch_up()
+    piped = mirrored.process("status", COLUMNS="80")
+    assert piped.returncode == 0, piped
+    assert max(map(len, piped.stdout.splitlines())) <= 80
+    assert len(re.findall(r"^(?:Head's hash|Digest) +0x[0-9a-f]{64}$", piped.stdout, re.MULTILINE)) == 2
+
+
+def test_run_makes_the_tables_that_somebody_dropped_and_ends_with_the_same_digest(mirrored: Mirrored) -> None:
+    rng = random.Random(3)
+    mirrored.emitter.mine(*(random_block(rng) for _ in range(20)))
+    mirrored.catch_up()
+    before = json.loads(mirrored.command("status", "--json").stdout)["digest"]
+    with psycopg.connect(mirrored.urls.conninfo(), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA chain CASCADE")
+    assert mirrored.command("run", "--once").returncode == 0
+    assert json.loads(mirrored.command("status", "--json").stdout)["digest"] == before
+    assert mirrored.difference() is None
 
 
 def test_the_digest_is_the_same_for_a_mirror_that_began_anew(mirrored: Mirrored, another: Mirrored) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psycopg
 import pytest
 import urllib3
 
@@ -216,6 +217,33 @@ def test_v5_the_truth_is_taken_when_it_comes(filled: Mirrored) -> None:
         sync.run(until_caught_up=True)
         assert sync.progress.retries >= 3
     assert filled.difference() is None
+
+
+def test_a_nodes_limit_is_remembered_over_a_restart(mirrored: Mirrored) -> None:
+    """Once refused, never again: the next process begins with the number that the node named."""
+    refusals: list[int] = []
+
+    def limited(request: Any, truth: bytes) -> Reply | None:
+        if isinstance(request, dict) and request["method"] == "eth_getLogs" and "fromBlock" in request["params"][0]:
+            first, last = (int(request["params"][0][each], 16) for each in ("fromBlock", "toBlock"))
+            if last - first >= 10:
+                refusals.append(last - first + 1)
+                error = {"code": -32000, "message": "eth_getLogs is limited to a 10 block range"}
+                return ok({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        return None
+
+    rng = random.Random(6)
+    mirrored.emitter.mine(*([random_record(rng)] for _ in range(60)))
+    with proxy(mirrored.emitter.url, limited) as url:
+        mirrored.catch_up(rpc_url=url)
+        assert len(refusals) == 1
+        mirrored.emitter.mine(*([random_record(rng)] for _ in range(60)))
+        mirrored.catch_up(rpc_url=url)
+    assert len(refusals) == 1, "the second process asked for no more than the node takes"
+    assert mirrored.difference() is None
+    with psycopg.connect(mirrored.urls.conninfo("troupe_backend")) as connection:
+        (kept,) = connection.execute("SELECT node, limit_blocks, range_blocks FROM chain.endpoint").fetchall()
+    assert kept == (url.removeprefix("http://"), 10, 10)
 
 
 @pytest.mark.parametrize("message", ["query returned more than 10000 results", "block range is too wide", "timeout"])

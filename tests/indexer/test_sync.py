@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from indexer import deployment, models, views
+from indexer.chain import Chain, Segment
 from indexer.deployment import Finality
-from indexer.errors import BelowFinality, Fatal, Retryable, WrongChain
+from indexer.errors import BelowFinality, Fatal, Retryable, StaleMirror, WrongChain
 from indexer.rpc import Rpc
 from indexer.store import Store
 from indexer.sync import Sync
@@ -562,6 +563,67 @@ def test_v5_a_new_contract_fetches_its_own_gap_alone(mirrored: Mirrored, reorgan
     assert mirrored.difference() is None
     mirrored.emitter.mine(random_block(rng), [random_record(rng)])
     mirrored.catch_up()
+    assert mirrored.difference() is None
+
+
+def test_v5_a_new_contract_from_below_the_mirrors_start_brings_its_past_along(mirrored: Mirrored) -> None:
+    """The mirror then begins where the older contract does, row for row as one made anew."""
+    rng = random.Random(16)
+    emitter, young, later = mirrored.emitter, "RevenueLedger", 20
+    before = ([each for each in random_block(rng) if each[0] != young] for _ in range(later - 1))
+    emitter.mine(*before, *([random_record(rng) for _ in range(2)] for _ in range(12)))
+    contracts = emitter.manifest["contracts"] | {young: emitter.manifest["contracts"][young] | {"block": later}}
+    emitter.write_manifest(mirrored.manifest, contracts={young: contracts[young]}, startBlock=later)
+    mirrored.catch_up()
+    assert mirrored.rows()["block"][0][0] == later
+    emitter.write_manifest(mirrored.manifest, contracts=contracts)
+    mirrored.catch_up()
+    assert mirrored.difference() is None
+    emitter.reorganise(15)
+    emitter.mine([random_record(rng)])
+    mirrored.catch_up()
+    assert mirrored.difference() is None
+
+
+def test_an_older_contract_whose_block_is_put_below_the_mirrors_start_needs_a_rebuild(mirrored: Mirrored) -> None:
+    """Its past may hold logs that were never asked for."""
+    emitter = mirrored.emitter
+    emitter.mine(*([] for _ in range(9)))
+    contracts = {name: each | {"block": 5} for name, each in emitter.manifest["contracts"].items()}
+    emitter.write_manifest(mirrored.manifest, contracts=contracts, startBlock=5)
+    mirrored.catch_up()
+    emitter.write_manifest(mirrored.manifest)
+    with pytest.raises(StaleMirror, match="another deployment"):
+        mirrored.catch_up()
+
+
+def test_v5_a_gap_is_laid_aside_answer_by_answer(mirrored: Mirrored) -> None:
+    """However long the gap, one answer is in memory: the next is asked for when the one before is in the database."""
+    rng = random.Random(17)
+    mirrored.emitter.mine(*([random_record(rng) for _ in range(4)] for _ in range(12)))
+    only(mirrored, "TroupeGovernor")
+    mirrored.catch_up()
+    mirrored.emitter.write_manifest(mirrored.manifest)
+    sync = mirrored.sync()
+    store = Store(mirrored.urls.indexer, sync.deployment, lock_wait_s=1)
+    cursor = store.open()
+    assert cursor is not None
+    chain = Chain(Rpc(mirrored.emitter.url), replace(sync.deployment, contracts=store.unmirrored))
+    laid_aside = []
+
+    def segments() -> Iterator[Segment]:
+        given = 0
+        for first in range(1, 13, 3):
+            segment = chain.segment_by_range(first, first + 2)
+            yield segment
+            given += len(segment.logs)
+            ((there,),) = store.connection.execute("SELECT count(*) FROM pg_temp.gap_log").fetchall()
+            laid_aside.append(there == given > 0)
+
+    store.stage(cursor, segments())
+    assert laid_aside == [True] * 4
+    store.fill(cursor, None)
+    store.close()
     assert mirrored.difference() is None
 
 
