@@ -85,14 +85,19 @@ def within(limit_s: float, condition: Callable[[], bool]) -> Callable[[], bool]:
     return look
 
 
-def verify_mirror(settings: Settings) -> subprocess.CompletedProcess[str]:
-    """`python -m indexer verify` on the stack's mirror."""
+def indexer(settings: Settings, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m indexer` with these arguments, on the stack's chain and mirror."""
     return subprocess.run(
-        [sys.executable, "-m", "indexer", "verify"],
+        [sys.executable, "-m", "indexer", *arguments],
         cwd=ROOT,
-        env=os.environ | settings.environment() | {"NO_COLOR": "1", "COLUMNS": "200"},
+        env=os.environ | settings.environment() | {"NO_COLOR": "1", "COLUMNS": "200"} | environment,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def verify_mirror(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """`python -m indexer verify` on the stack's mirror."""
+    return indexer(settings, "verify")

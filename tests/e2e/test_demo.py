@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from backend.chain import encode_call
 from stack import rpc
 from stack.supervisor import Ports, Settings, Stack
-from tests.e2e.support import CLOSING, telling, verify_mirror
+from tests.e2e.support import CLOSING, indexer, telling, verify_mirror
 
 NATIVE = bytes(20)
 NOTHING_ADDED = "nothing was added to it"
@@ -59,6 +62,44 @@ def shift_one_payment(settings: Settings, wei: int) -> int:
     return int(row[0])
 
 
+def mine_and_reorganise(settings: Settings) -> None:
+    """Payments in blocks of their own; then three blocks are replaced, and one more is mined."""
+    ledger = json.loads(settings.manifest.read_bytes())["contracts"]["RevenueLedger"]["address"]
+    payer = rpc.call(settings.rpc_url, "eth_accounts")[0]
+    pay = "0x" + encode_call("RevenueLedger", "payNative", [0, 1, bytes(32)]).hex()
+    for wei in range(1, 6):
+        call = {"from": payer, "to": ledger, "data": pay, "value": hex(wei)}
+        rpc.call(settings.rpc_url, "eth_sendTransaction", call)
+        rpc.call(settings.rpc_url, "evm_mine")
+    rpc.call(settings.rpc_url, "anvil_reorg", 3, [])
+    rpc.call(settings.rpc_url, "evm_mine")
+
+
+def assert_the_mirror_follows_what_happened_while_it_was_stopped(stack: Stack) -> None:
+    """Blocks, and a reorganisation of three: verified and proved; and made from nothing it has the same digest."""
+    settings = stack.settings
+    with_admin = settings.admin_environment() | {"TROUPE_INDEXER_PORT": "0"}
+
+    def digest() -> str:
+        return str(json.loads(indexer(settings, "status", "--json").stdout)["digest"])
+
+    stack.kill("indexer", signal.SIGTERM)
+    before = digest()
+    mine_and_reorganise(settings)
+    for command in (("run", "--once"), ("verify",), ("proof",), ("verify", "--receipts", "--ranges", "0")):
+        done = indexer(settings, *command, TROUPE_INDEXER_PORT="0")
+        assert done.returncode == 0, (command, done)
+    followed = digest()
+    assert followed != before
+    with psycopg.connect(settings.database.conninfo(), autocommit=True) as admin:
+        admin.execute("DROP SCHEMA chain CASCADE")
+    done = indexer(settings, "run", "--once", **with_admin)
+    assert done.returncode == 0, done
+    assert digest() == followed
+    assert verify_mirror(settings).returncode == 0
+
+
+@pytest.mark.feature("Q4", via="cli")
 @pytest.mark.feature("R2", via="cli")
 @pytest.mark.feature("R3", via="cli")
 @pytest.mark.feature("R8", via="cli")
@@ -102,3 +143,5 @@ def test_the_story_is_told_then_found_told_and_one_wei_of_difference_is_named(fo
         status, said = tell(settings, folder / "mended")
         assert status == 0, said
         assert CLOSING in said
+
+        assert_the_mirror_follows_what_happened_while_it_was_stopped(stack)
