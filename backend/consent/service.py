@@ -59,7 +59,7 @@ def record(
         events = [Event(each.at, each.granted, each.notice_version) for each in before]
         text = receipts.document(
             record_id=record_id,
-            subject=vault.derive(account_id, "receipt-subject")[:16].hex(),
+            subject=uuid.UUID(bytes=vault.derive(account_id, "receipt-subject")[:16]).urn,
             purpose=purpose,
             events=[*events, Event(at, granted, notice.version)],
             controller=by,
