@@ -24,7 +24,7 @@ class Account(Base):
             OfAccount(
                 "your address, since when you are here, and the sealed link to your rows behind the gate",
                 "until you erase it",
-                ("accounts", "backup", "deps", "personalization.catalogue", "scoped", "works"),
+                ("accounts", "backup", "deps", "personalization.catalogue", "scoped", "webhooks", "works"),
             )
         ),
     )

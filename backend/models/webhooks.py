@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.accounts import Account
 from backend.models.base import Base, CreatedAt, Id
+from backend.models.marks import NotPersonal, OfAccount, marked
 from backend.vault import Sealed
 from indexer.db import Uint256
 
@@ -29,7 +30,10 @@ class WebhookCursor(Base):
     """How far `chain.outbox` has been told: one row, locked by whoever tells on."""
 
     __tablename__ = "webhook_cursor"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one_row"),
+        marked(NotPersonal("how far what happened on the chain was told")),
+    )
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     last_id: Mapped[int] = mapped_column(comment="the last message of chain.outbox that has been told")
@@ -45,6 +49,7 @@ class WebhookEndpoint(Base):
         CheckConstraint("(disabled_reason IS NULL) = (disabled_at IS NULL)", name="disabled"),
         CheckConstraint("(old_secret IS NULL) = (old_secret_until IS NULL)", name="old_secret"),
         Index("ix_webhook_endpoint_due", "next_at", postgresql_where=text("disabled_at IS NULL")),
+        marked(OfAccount("where you want to be told, sealed", "until you remove it", ("webhooks",))),
     )
 
     id: Mapped[Id]
@@ -71,6 +76,7 @@ class WebhookEvent(Base):
     __table_args__ = (
         Index("uq_webhook_event_key", "key", unique=True, postgresql_where=text("NOT undone")),
         Index("ix_webhook_event_block_number", "block_number", postgresql_where=text("NOT undone")),
+        marked(NotPersonal("what happened on the chain, the same for everybody who is told")),
     )
 
     position: Mapped[int] = mapped_column(Identity(), primary_key=True, comment="the order of telling")
@@ -92,6 +98,7 @@ class WebhookDelivery(Base):
         CheckConstraint("state IN ('waiting', 'delivered', 'dropped')", name="state"),
         Index("ix_webhook_delivery_waiting", "endpoint_id", "position", postgresql_where=text("state = 'waiting'")),
         Index("ix_webhook_delivery_position", "position"),
+        marked(OfAccount("which events were sent to you", "until you remove the endpoint", ("webhooks",))),
     )
 
     endpoint_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(WebhookEndpoint.id, ondelete="CASCADE"), primary_key=True)
@@ -111,6 +118,7 @@ class WebhookAttempt(Base):
             ondelete="CASCADE",
         ),
         Index("ix_webhook_attempt_delivery", "endpoint_id", "position"),
+        marked(OfAccount("how each sending to you ended", "until you remove the endpoint", ("webhooks",))),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3] / "backend"
 
 GATE_MODULES = ("consent", "migrations", "models")
 """What makes and keeps the tables, and what reads and writes them: the gate's own package."""
-ALL_TABLES = ("backup", "consent.gate", "consent.reads", "migrations", "models")
+ALL_TABLES = ("backup", "consent", "migrations", "models")
 """May walk over all tables at once: what makes them, what copies ciphertext as the database's owner, and the gate."""
 PERSON_COLUMNS = re.compile(r"(^|_)(person|account|user|visitor|viewer|owner|member)(_id)?$|user_agent|email|phone")
 """Names of columns that are about somebody."""
