@@ -48,6 +48,16 @@ def figure(metric: str, value: float, unit: str, reference: str | None = None, r
     print(json.dumps(line | {"reference": reference, "ratio": None if ratio is None else round(ratio, 3)}), flush=True)
 
 
+TRANSFER = record("WorkRegistry", "Transfer", account(0), account(0), 0)[1][:35]
+"""The emitter's record up to the arguments: how many topics, how much data, the event's topic."""
+
+
+def transfer(sender: int, receiver: int, token: int) -> tuple[str, bytes]:
+    """As `record` makes it of two accounts' numbers and a token, in a fiftieth of the time."""
+    words = (int(account(sender), 16), int(account(receiver), 16), token)
+    return "WorkRegistry", TRANSFER + b"".join(word.to_bytes(32) for word in words)
+
+
 def build_chain(emitter: Emitter, blocks: int, events: int) -> None:
     """`blocks` blocks of `events` transfers each, of 20,000 tokens among 1,000 people."""
     number = 0
@@ -56,9 +66,7 @@ def build_chain(emitter: Emitter, blocks: int, events: int) -> None:
         for _ in range(events):
             number += 1
             token = number % TOKENS + 1
-            transfers.append(
-                record("WorkRegistry", "Transfer", account(number % PEOPLE), account((number * 7) % PEOPLE), token)
-            )
+            transfers.append(transfer(number % PEOPLE, (number * 7) % PEOPLE, token))
         emitter.mine(transfers)
 
 

@@ -279,8 +279,9 @@ def _kept(connection: Connection, first: int, last: int, walked: Mapping[int, by
         "SELECT block_number, log_index, tx_hash, address, topics, data FROM chain.log"
         f" WHERE block_number {between} block_number, log_index".encode(),
         (first, last),
+        binary=True,
     ):
-        logs.setdefault(row[0], []).append(Log(*row))
+        logs.setdefault(row[0], []).append(Log._make(row))
     found = {}
     for number in range(first, last + 1):
         block_hash, digest = blocks.get(number, (walked[number], digest))

@@ -105,6 +105,8 @@ def from_quantity(text: str) -> int:
     return int(text, 16)
 
 
+WORDS = {32}
+"""Sizes of topics."""
 Log = tuple[bytes, list[bytes], bytes]
 """Address, topics and data."""
 
@@ -120,10 +122,10 @@ def receipt_logs(raw: Mapping[str, Any]) -> list[Log]:
 def _log(log: Log) -> bytes:
     """As `encode` does, without its recursion: nearly all of a receipt is logs, and nearly all of these are such."""
     address, topics, data = log
-    if len(address) != 20 or any(len(topic) != 32 for topic in topics):
+    if len(address) != 20 or set(map(len, topics)) != WORDS:
         return encode([address, list(topics), data])
-    words = b"".join([b"\xa0" + topic for topic in topics])
-    body = b"".join((b"\x94", address, _length(len(words), 0xC0), words, encode(data)))
+    words = b"\xa0".join(topics)
+    body = b"".join((b"\x94", address, _length(1 + len(words), 0xC0), b"\xa0", words, encode(data)))
     return _length(len(body), 0xC0) + body
 
 

@@ -44,7 +44,10 @@ class Mark:
 def watch(urls: DatabaseUrls, command: list[str], environment: dict[str, str]) -> tuple[list[Mark], float]:
     """Run the indexer to its end; what was seen at each of its commits, and its peak memory in MB."""
     marks: list[Mark] = []
-    with psycopg.connect(urls.conninfo(), autocommit=True) as listener:
+    with (
+        psycopg.connect(urls.conninfo(), autocommit=True) as listener,
+        psycopg.connect(urls.conninfo(), autocommit=True) as reader,
+    ):
         listener.execute("LISTEN chain")
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
         seen = psutil.Process(process.pid)
@@ -54,7 +57,7 @@ def watch(urls: DatabaseUrls, command: list[str], environment: dict[str, str]) -
                 for notice in listener.notifies(timeout=5, stop_after=1):
                     if json.loads(notice.payload).get("kind") != "blocks":
                         continue
-                    row = listener.execute("SELECT log_count FROM chain.cursor").fetchone()
+                    row = reader.execute("SELECT log_count FROM chain.cursor").fetchone()
                     assert row
                     times = seen.cpu_times()
                     marks.append(
