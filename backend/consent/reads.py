@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from backend.consent.gate import Check, Read, allows_sql, gated_tables, not_frozen_sql, own_rows
@@ -19,6 +20,7 @@ FEED_STATUS = Check(f"""
 SELECT {_SWITCHED_ON.format(person="%(person)s::uuid")} AS enabled,
        {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AS behaviour,
        {allows_sql(Purpose.CONTENT_TASTE, "%(person)s::uuid")} AS content_taste,
+       {allows_sql(Purpose.AGENT, "%(person)s::uuid")} AS agent,
        NOT {not_frozen_sql("%(person)s::uuid")} AS frozen
 """)
 
@@ -34,6 +36,14 @@ FEED_HISTORY = Read(
             SELECT * FROM app.engagement_event e WHERE e.person_id = allowed.person_id
             ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
         ) e ORDER BY e.received_at DESC""",
+)
+
+FEED_FOR_PROGRAM = replace(
+    FEED_HISTORY,
+    reader="feed.program",
+    what=f"Your newest {HISTORY_LIMIT} events were read to choose a feed for a program with an API key of yours.",
+    purpose=Purpose.AGENT,
+    needs=(*FEED_HISTORY.needs, Purpose.AGENT),
 )
 
 FEED_TREND = Read(
@@ -115,7 +125,16 @@ OWN_ROWS: Final = {table.name: own_rows(table) for table in gated_tables()}
 """For each table behind the gate, the read of a person's own rows, in full."""
 
 READS: Final[tuple[Read, ...]] = (
-    *(FEED_HISTORY, FEED_TREND, TRAINING_SIZE, TRAINING_PAIRS, REWARD_EVENTS, MY_VIEWER, MY_EVENT_IDS),
+    *(
+        FEED_HISTORY,
+        FEED_FOR_PROGRAM,
+        FEED_TREND,
+        TRAINING_SIZE,
+        TRAINING_PAIRS,
+        REWARD_EVENTS,
+        MY_VIEWER,
+        MY_EVENT_IDS,
+    ),
     *OWN_ROWS.values(),
 )
 WORDS: Final = {read.reader: read.what for read in READS}

@@ -47,17 +47,18 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     """What to watch next, best first, each item with the true reason why it is there.
 
     Signed in or as a visitor, and with the purposes `behaviour` and `content_taste` allowed, the slate follows what you
-    did up to this moment; otherwise it is what is popular and new, and nothing about you is read.
+    did up to this moment; otherwise it is what is popular and new, and nothing about you is read. A program with an API
+    key gets that, too, unless you allow the purpose `agent`.
     """
     async with db.connection() as connection:
         catalogue = await _window(request, core).catalogue(connection, now=now, tick=time.monotonic())
         history = service.NOTHING
         why_not: str | None = "You are not signed in."
         if person is not None:
-            found, history = await service.history(
-                connection, person=await person_of_async(connection, core.vault, person.account_id), now=now
-            )
-            why_not = found.why_not
+            pseudonym = await person_of_async(connection, core.vault, person.account_id)
+            program = person.session_id is None
+            found, history = await service.history(connection, person=pseudonym, now=now, program=program)
+            why_not = found.why_not_for_a_program if program else found.why_not
     shown = service.choose(catalogue, history, now=now, limit=limit)
     return Feed(
         items=[_item(item, history, catalogue.words) for item in shown],

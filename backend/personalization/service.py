@@ -34,6 +34,8 @@ class Allowed:
     enabled: bool
     behaviour: bool
     content_taste: bool
+    agent: bool = False
+    """Whether programs may read it, too."""
     frozen: bool = False
 
     @property
@@ -52,6 +54,11 @@ class Allowed:
         if not self.content_taste:
             return "You have not allowed us to use what you do to choose for you."
         return None
+
+    @property
+    def why_not_for_a_program(self) -> str | None:
+        """The same where an API key asks."""
+        return self.why_not or (None if self.agent else "You have not allowed programs to read your taste.")
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,18 @@ async def allowed(connection: AsyncConnection[DictRow], *, person: uuid.UUID | N
 
 
 async def history(
-    connection: AsyncConnection[DictRow], *, person: uuid.UUID | None, now: datetime
+    connection: AsyncConnection[DictRow], *, person: uuid.UUID | None, now: datetime, program: bool = False
 ) -> tuple[Allowed, History]:
     """What may be read about the person, and their events; there are none unless consent holds in the very statement
-    that reads them (promise V11)."""
+    that reads them (promise V11), and the one to `agent` too where a program asks."""
     if person is None:
         return STRANGER, NOTHING
     (status,), rows = await read_async(
-        connection, (reads.FEED_STATUS, {}), (reads.FEED_HISTORY, {}), person=person, now=now
+        connection,
+        (reads.FEED_STATUS, {}),
+        (reads.FEED_FOR_PROGRAM if program else reads.FEED_HISTORY, {}),
+        person=person,
+        now=now,
     )
     return Allowed(**status), told(rows)
 

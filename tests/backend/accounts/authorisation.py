@@ -88,6 +88,13 @@ TABLE: dict[str, Row] = {
     ),
     **_rows(wallet_or(Scope.PAYOUTS_WRITE), "create_reassign_intent"),
     **_rows(wallet_or(Scope.REWARDS_READ), "get_my_counted_events"),
+    **_rows(
+        wallet_or(Scope.WEBHOOKS_WRITE),
+        """
+        list_webhooks create_webhook get_webhook update_webhook delete_webhook rotate_webhook_secret test_webhook
+        list_webhook_deliveries get_webhook_delivery redeliver_webhook
+        """,
+    ),
 }
 
 PUBLIC_OBJECTS = set(

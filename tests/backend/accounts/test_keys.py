@@ -25,7 +25,7 @@ from backend.deps import Core
 from stack.postgres import DatabaseUrls
 from tests.backend.accounts.conftest import ContractWallets
 from tests.backend.accounts.test_contract_wallets import sign_in as sign_in_as_wallet
-from tests.backend.conftest import Client, Clock
+from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
 
 pytestmark = pytest.mark.feature("C1", via="http")
@@ -217,6 +217,22 @@ def test_H2_the_keys_of_others_are_neither_listed_nor_touched(
         assert other.delete(f"/v1/keys/{key_id}").status_code == 404
         assert other.post(f"/v1/keys/{key_id}/rotate", json={}).status_code == 404
     assert client.bearing(made["token"]).get(DRAFTS).status_code == 200
+
+
+@pytest.mark.feature("C2", via="http")
+def test_V11_a_program_is_shown_a_personal_feed_only_if_programs_may_read(
+    client: Client, author: Client, mirrored: Mirror
+) -> None:
+    program = client.bearing(new_key(author, "feed:read")["token"])
+    allow(author, "behaviour", "content_taste")
+    assert author.get("/v1/feed").json()["personal"] is True
+    assert program.get("/v1/feed").json()["why_not_personal"] == "You have not allowed programs to read your taste."
+    allow(author, "agent")
+    assert program.get("/v1/feed").json()["personal"] is True
+    used = {item["reader"]: item["purpose"] for item in author.get("/v1/me/data-use").json()["items"]}
+    assert used["feed.program"] == "agent", "the log says that a program read"
+    allow(author, "agent", granted=False)
+    assert program.get("/v1/feed").json()["personal"] is False
 
 
 @pytest.mark.parametrize(

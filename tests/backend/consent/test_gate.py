@@ -492,7 +492,7 @@ def test_the_async_gate_reads_in_one_transaction_and_leaves_the_role(ground: Gro
         return rows, role["role"]
 
     ((status,), history), role = asyncio.run(ask())
-    assert status == {"enabled": True, "behaviour": True, "content_taste": True, "frozen": False}
+    assert status == {"enabled": True, "behaviour": True, "content_taste": True, "agent": False, "frozen": False}
     assert [row["work_id"] for row in history] in ([1, 2], [2, 1])
     assert role == "troupe_backend"
     assert ground.log(account) == {("feed.history", "content_taste"): 1}
