@@ -195,4 +195,12 @@
     document.addEventListener(name, () => enliven(document));
   }
   enliven(document);
+
+  /** What a page shows is looked at again when the server tells of a change; without it, the page can be read as it is. */
+  const followed = document.querySelector("[data-live]")?.dataset.live;
+  if (followed) {
+    const stream = new EventSource(`/v1/live?topic=${encodeURIComponent(followed)}`);
+    const again = () => document.dispatchEvent(new CustomEvent("troupe-seen"));
+    for (const name of ["payouts", "undo", "reset"]) stream.addEventListener(name, again);
+  }
 })();

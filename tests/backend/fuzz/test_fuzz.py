@@ -48,7 +48,7 @@ def serving(factory: str, port: int, folder: Path, ready: str, env: dict[str, st
     service = Service(
         name="api",
         command=[sys.executable, "-m", "uvicorn", "--factory", factory, "--host", HOST, "--port", str(port)],
-        env=env,
+        env=env | {"TROUPE_LIVE_LIFETIME_S": "0.2"},  # a stream has to end for its case to end
         ready=lambda: answers_http(url + ready),
         ready_timeout_s=60,
     )
