@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
-from backend import preflight, telemetry, tracing, worker
+from backend import preflight, tracing, worker
 from backend.accounts.scopes import MEANING
 from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.conditional import Conditional
@@ -134,7 +134,6 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     """
     if settings is None:
         settings = preflight.settings_or_exit()
-        telemetry.configure_logging(level=settings.log_level.upper())
     worker.use(settings)
     core = Core(settings, clock)
     app = FastAPI(

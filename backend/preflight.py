@@ -13,6 +13,7 @@ from eth_utils.crypto import keccak
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
+from backend import telemetry
 from backend.chain import ChainInfo, ManifestError
 from backend.db import conninfo
 from backend.master_key import MasterKeyError
@@ -123,10 +124,12 @@ def check_database(settings: Settings) -> None:
 
 
 def settings_or_exit() -> Settings:
-    """The environment's settings, checked; else one sentence on stderr and exit status 1."""
+    """The environment's settings, checked, with logs by them; else one sentence on stderr and exit status 1."""
+    telemetry.configure_logging(level="ERROR")  # what is wrong is said in one sentence, not told in lines before
     try:
         settings = load_settings()
         check(settings)
+        telemetry.configure_logging(level=settings.log_level.upper())
     except (SettingsError, PreflightError) as error:
         _exit(str(error))
     return settings
