@@ -24,9 +24,10 @@ from starlette.requests import cookie_parser
 
 from backend.accounts import keys, roles, sign_in
 from backend.accounts import service as accounts
+from backend.accounts.memory import SessionMemory
 from backend.accounts.roles import Role
 from backend.chain import ChainInfo
-from backend.db import AsyncPool, Database
+from backend.db import AsyncPool, Database, conninfo
 from backend.errors import Forbidden, Unauthorized, WalletRequired
 from backend.models.accounts import Account, AuthSession
 from backend.node import Node
@@ -91,7 +92,16 @@ class Core:
         """The deployment. Raises ManifestError when its manifest is missing or malformed."""
         return ChainInfo.load(self.settings.deployment)
 
+    @cached_property
+    def sessions(self) -> SessionMemory:
+        """Whose tokens are whose, for a few seconds."""
+        memory = SessionMemory()
+        memory.watch(self.database.engine)
+        return memory
+
     async def close(self) -> None:
+        if "sessions" in self.__dict__:
+            await self.sessions.stop()
         if "database" in self.__dict__:
             await self.database.close()
         if "redis" in self.__dict__:
@@ -371,7 +381,15 @@ async def identify(request: Request, core: Core) -> accounts.Somebody | None:
 
 async def person_of_session(request: Request, core: Core, token: str) -> accounts.Somebody:
     """As `session_of`, for async routes."""
-    found = await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
+    memory = core.sessions
+    if (remembered := memory.get(token, core.clock())) is not None:
+        found, notes = remembered
+    else:
+        memory.start(conninfo(core.database.url))
+        generation = memory.generation
+        found, until = await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
+        notes = memory.put(token, found, until, generation=generation)
+    request.state.remembered = notes
     if isinstance(found, accounts.SignedIn):
         request.state.principal = Principal("person", str(found.account_id))
     return found

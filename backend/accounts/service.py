@@ -109,8 +109,8 @@ def authenticate(session: Session, *, token: str, now: datetime) -> AuthSession:
     return row
 
 
-async def authenticate_async(pool: AsyncPool, *, token: str, now: datetime) -> Somebody:
-    """As `authenticate`, through the async pool."""
+async def authenticate_async(pool: AsyncPool, *, token: str, now: datetime) -> tuple[Somebody, datetime]:
+    """As `authenticate`, through the async pool; also until when."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "SELECT s.id, s.account_id, s.expires_at, a.address FROM app.auth_session s"
@@ -123,8 +123,8 @@ async def authenticate_async(pool: AsyncPool, *, token: str, now: datetime) -> S
     if row["expires_at"] <= now:
         raise expired_session()
     if row["address"] is None:
-        return Somebody(row["account_id"], row["id"])
-    return SignedIn(row["account_id"], row["id"], bytes(row["address"]))
+        return Somebody(row["account_id"], row["id"]), row["expires_at"]
+    return SignedIn(row["account_id"], row["id"], bytes(row["address"])), row["expires_at"]
 
 
 def unknown_session() -> Unauthorized:

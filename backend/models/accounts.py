@@ -13,6 +13,18 @@ from backend.models.base import Base, CreatedAt, Id
 from backend.models.marks import NotPersonal, OfAccount, marked
 from backend.vault import Sealed
 
+CHANNEL = "troupe_sessions"
+_TELL = f"""CREATE OR REPLACE FUNCTION app.sessions_changed() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL; END $$"""
+"""Tells processes that remember sessions (backend.accounts.memory) to forget them. It says nobody's name."""
+
+
+def _told(table: str, columns: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_changed AFTER DELETE OR UPDATE OF {columns} ON app.{table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION app.sessions_changed()"
+    )
+
 
 class Account(Base):
     """A person, known by the address that they sign with, or a visitor, who has none."""
@@ -25,7 +37,8 @@ class Account(Base):
                 "your address, since when you are here, and the sealed link to your rows behind the gate",
                 "until you erase it",
                 ("accounts", "backup", "deps", "personalization.catalogue", "scoped", "webhooks", "works"),
-            )
+            ),
+            after=[_TELL, _told("account", "address")],
         ),
     )
 
@@ -54,7 +67,8 @@ class AuthSession(Base):
                 "your open sessions and what your browser calls itself",
                 "until they end",
                 ("accounts", "backup", "deps"),
-            )
+            ),
+            after=[_told("auth_session", "account_id, token_hash, expires_at")],
         ),
     )
 

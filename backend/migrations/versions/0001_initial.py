@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_b4c48c36"
+revision = "0001_cc5aed30"
 down_revision = None
 
 
@@ -23,6 +23,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
         sa.UniqueConstraint("address", name=op.f("uq_account_address")),
         schema="app",
+    )
+    op.execute(
+        "CREATE OR REPLACE FUNCTION app.sessions_changed() RETURNS trigger LANGUAGE plpgsql AS\n$$ BEGIN PERFORM pg_notify('troupe_sessions', ''); RETURN NULL; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER account_changed AFTER DELETE OR UPDATE OF address ON app.account FOR EACH STATEMENT EXECUTE FUNCTION app.sessions_changed()"
     )
     op.create_table(
         "beat_slot",
@@ -458,6 +464,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_auth_session_account_id"), "auth_session", ["account_id"], unique=False, schema="app")
     op.create_index(op.f("ix_auth_session_expires_at"), "auth_session", ["expires_at"], unique=False, schema="app")
+    op.execute(
+        "CREATE TRIGGER auth_session_changed AFTER DELETE OR UPDATE OF account_id, token_hash, expires_at ON app.auth_session FOR EACH STATEMENT EXECUTE FUNCTION app.sessions_changed()"
+    )
     op.create_table(
         "data_export",
         sa.Column("id", sa.Uuid(), nullable=False),
