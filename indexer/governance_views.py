@@ -147,7 +147,8 @@ PROPOSAL = View(
     },
     f"""
     -- a proposal with all that decides how it stands but the clock and the quorum: `vote_end` with its extension, if a
-    -- late quorum made one; `eta` is when the timelock lets it through, none before it is queued
+    -- late quorum made one; `eta` is when the timelock lets it through, none before it is queued. It is not joined to
+    -- `tally`: a list would count the votes of all proposals, and this way counts those of its own
     SELECT p.proposal_id, p.proposer, p.description, p.targets, p.values_, p.calldatas, p.vote_start,
            greatest(p.vote_end, extended.extended_deadline)::numeric(78, 0) AS vote_end,
            queued.eta_seconds AS eta, queued.place IS NOT NULL AS queued,
@@ -161,8 +162,9 @@ PROPOSAL = View(
     {latest("troupe_governor_proposal_queued", "proposal_id", "p.proposal_id", "eta_seconds", name="queued")}
     {latest("troupe_governor_proposal_executed", "proposal_id", "p.proposal_id", name="executed")}
     {latest("troupe_governor_proposal_canceled", "proposal_id", "p.proposal_id", name="canceled")}
-    LEFT JOIN LATERAL (SELECT t.against, t.for_, t.abstain, {place("t")} AS place FROM chain.tally t
-                       WHERE t.proposal_id = p.proposal_id) t ON true
+    LEFT JOIN LATERAL (SELECT sum(v.against) AS against, sum(v.for_) AS for_, sum(v.abstain) AS abstain,
+                              max({place("v")}) AS place
+                       FROM chain.vote v WHERE v.proposal_id = p.proposal_id) t ON true
     """,
     key=("proposal_id",),
 )

@@ -129,6 +129,20 @@ def test_v5_a_pass_that_was_broken_off_goes_on_and_tells_all_it_found(filled: Mi
     assert filled.difference() is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["mid reindex", "before reindex commit"])
+def test_v5_a_pass_that_was_killed_is_finished_by_the_next(filled: Mirrored, point: str) -> None:
+    with psycopg.connect(filled.urls.conninfo(), autocommit=True) as connection:
+        connection.execute("DELETE FROM chain.work_registry_transfer WHERE block_number = 3")
+    died = filled.process("reindex", FAULT_AT=point)
+    assert died.returncode == -9, died
+    done = filled.command("reindex", TROUPE_INDEXER_LOCK_WAIT_S="10")
+    assert done.returncode == 1, done
+    assert "work_registry_transfer, block 3, log" in done.stderr
+    assert filled.difference() is None
+    assert filled.command("reindex").returncode == 0
+
+
 def test_what_cannot_be_reindexed_is_told(mirrored: Mirrored) -> None:
     def told(*arguments: str, status: int = 1) -> str:
         done = mirrored.command("reindex", *arguments)

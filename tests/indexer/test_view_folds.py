@@ -221,3 +221,22 @@ def test_what_the_api_asks_by_is_found_by_indexes(connection: Connection, name: 
     value = "5" if key.endswith("_id") else "'\\x05'"
     plan = "\n".join(connection.scalars(text(f"EXPLAIN SELECT * FROM chain.{name} WHERE {key} = {value}")).all())
     assert "Seq Scan" not in plan, plan
+
+
+def test_a_list_of_proposals_counts_the_votes_of_its_own_alone(connection: Connection) -> None:
+    """Attack: votes without end on old proposals, which every page of new ones would count."""
+    count = "SELECT * FROM chain.proposal ORDER BY created_block DESC, created_log_index DESC LIMIT 2"
+    proposals = [entry("TroupeGovernor", "ProposalCreated", proposal_id=number) for number in range(30)]
+    cast = [entry("TroupeGovernor", "VoteCast", proposal_id=n % 30, support=1, weight=1) for n in range(600)]
+    told(connection, [*proposals, *cast])
+    connection.execute(text("ANALYZE chain.troupe_governor_vote_cast, chain.troupe_governor_proposal_created"))
+    ((plan,),) = connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {count}")).all()
+
+    def read(node: dict[str, Any]) -> float:
+        own = node["Actual Rows"] * node["Actual Loops"] if node.get("Relation Name") == VOTES else 0
+        return float(own + sum(read(each) for each in node.get("Plans", [])))
+
+    assert read(plan[0]["Plan"]) == 2 * 20
+
+
+VOTES = "troupe_governor_vote_cast"
