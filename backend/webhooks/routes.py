@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, status
 from sqlalchemy import RowMapping
 
-from backend.deps import DbSession, Now, SettingsDep, VaultDep
+from backend.deps import DbSession, Now, SettingsDep, VaultDep, secret_answer
 from backend.errors import Problem
 from backend.models.webhooks import WebhookEndpoint
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
@@ -69,6 +69,7 @@ def _delivery(row: RowMapping) -> dict[str, Any]:
 
 @router.post(
     "",
+    dependencies=[Depends(secret_answer)],
     status_code=status.HTTP_201_CREATED,
     responses={
         409: {"model": Problem, "description": "`webhook_limit`"},
@@ -118,7 +119,7 @@ def delete_webhook(desk: DeskDep, webhook_id: uuid.UUID) -> None:
     desk.delete(webhook_id)
 
 
-@router.post("/{webhook_id}/rotate-secret", responses=NOT_FOUND)
+@router.post("/{webhook_id}/rotate-secret", responses=NOT_FOUND, dependencies=[Depends(secret_answer)])
 def rotate_webhook_secret(desk: DeskDep, webhook_id: uuid.UUID, body: schemas.RotateIn) -> schemas.EndpointWithSecret:
     """Make a new secret. Until the overlap is over deliveries carry a signature by each of the two."""
     row, secret = desk.rotate(webhook_id, overlap=timedelta(hours=body.overlap_hours))

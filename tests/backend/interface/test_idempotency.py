@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -21,9 +22,9 @@ from sqlalchemy import select, text
 from starlette.datastructures import Headers
 
 from backend import idempotency
-from backend.app import create_app
+from backend.app import ROUTERS, create_app
 from backend.boundary import JSON_LIMIT, Malformed
-from backend.deps import CurrentAccount, DbSession, secret_answer
+from backend.deps import CoreDep, CurrentAccount, DbSession, secret_answer
 from backend.errors import Conflict
 from backend.models.idempotency import IdempotentAnswer
 from backend.settings import Settings, load_settings
@@ -69,6 +70,14 @@ def make_secret(session: DbSession, body: dict[str, Any]) -> dict[str, Any]:
 @router.post("/personal")
 def make_personal(session: DbSession, me: CurrentAccount) -> dict[str, str]:
     return {"diary": "dear diary", "id": str(uuid.uuid4())}
+
+
+@router.post("/apart")
+def make_apart(core: CoreDep) -> None:
+    """The planted mistake: a transaction of its own, before something fails."""
+    with core.database.session() as session:
+        make_effect(session, {})
+    raise ZeroDivisionError
 
 
 @router.get("/effects")
@@ -170,6 +179,11 @@ def test_V16_what_failed_on_our_side_had_no_effect_and_can_be_sent_again(
         assert answer.status_code == status
         assert "idempotency-replayed" not in answer.headers
         assert effects() == 0
+
+
+def test_V16_the_oracle_sees_work_outside_the_requests_transaction(client: Client, effects: Effects) -> None:
+    assert [ask(client, path="/v1/probe/apart").status_code for _ in range(2)] == [500, 500]
+    assert effects() == 2, "what the test above must not see"
 
 
 def test_keys_are_each_persons_own_and_follow_them_to_a_new_session(
@@ -287,7 +301,8 @@ def test_no_answer_that_is_kept_has_a_field_for_a_secret(settings: Settings) -> 
     telling = {"secret", "api_key", "private_key", "password", "session_token"}
     declared = {
         (route.path, method.lower())
-        for route in app.routes
+        for name in ROUTERS
+        for route in importlib.import_module(name).router.routes
         if any(d.dependency is secret_answer for d in getattr(route, "dependencies", ()))
         for method in getattr(route, "methods", ())
     }
