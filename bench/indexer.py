@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -113,17 +114,31 @@ def mirror(urls: DatabaseUrls, url: str, manifest: Path) -> tuple[float, float, 
         text=True,
     )
     assert process.stderr
+    lines, peak_mb = [], 0.0
     with process.stderr:
-        lines = [json.loads(line) for line in process.stderr]
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            peak_mb = max(peak_mb, peak_memory_mb(process.pid))
+    if process.wait():
         raise SystemExit(f"the indexer ended with {process.returncode}: {lines}")
     at = {line["event"]: datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines}
     with psycopg.connect(urls.conninfo()) as connection:
         row = connection.execute("SELECT count(*) FROM chain.work_registry_transfer").fetchone()
         assert row
-    return at["caught up"] - started, at["caught up"] - at["started"], usage.ru_maxrss / 1024, int(row[0])
+    return at["caught up"] - started, at["caught up"] - at["started"], peak_mb, int(row[0])
+
+
+def peak_memory_mb(pid: int) -> float:
+    """The most memory that a process has had, in MB; 0 when it has ended.
+
+    Not of getrusage: a child's peak there begins with what its parent had when it was started.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def check_owners(urls: DatabaseUrls, events: int) -> None:
