@@ -275,12 +275,13 @@ def test_status_shows_the_mirror_and_the_chain(mirrored: Mirrored) -> None:
 def test_status_fits_80_columns_with_its_hashes_whole(mirrored: Mirrored) -> None:
     mirrored.emitter.mine([random_record(random.Random(1))])
     mirrored.catch_up()
-    piped = mirrored.process("status", COLUMNS="80")
+    piped = mirrored.command("status", COLUMNS="80")
     assert piped.returncode == 0, piped
     assert max(map(len, piped.stdout.splitlines())) <= 80
     assert len(re.findall(r"^(?:Head's hash|Digest) +0x[0-9a-f]{64}$", piped.stdout, re.MULTILINE)) == 2
 
 
+@pytest.mark.slow
 def test_run_makes_the_tables_that_somebody_dropped_and_ends_with_the_same_digest(mirrored: Mirrored) -> None:
     rng = random.Random(3)
     mirrored.emitter.mine(*(random_block(rng) for _ in range(20)))

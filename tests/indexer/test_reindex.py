@@ -63,6 +63,7 @@ def filled(mirrored: Mirrored) -> Mirrored:
     return mirrored
 
 
+@pytest.mark.slow
 @pytest.mark.feature("Q4", via="cli")
 def test_v5_whatever_was_done_by_hand_is_named_and_put_right(filled: Mirrored) -> None:
     before = json.loads(filled.command("status", "--json").stdout)["digest"]
@@ -80,6 +81,7 @@ def test_v5_whatever_was_done_by_hand_is_named_and_put_right(filled: Mirrored) -
     assert "The mirror was as the chain is" in done.stdout
 
 
+@pytest.mark.slow
 def test_v5_a_log_that_the_mirror_never_had_changes_the_digest(filled: Mirrored) -> None:
     """As after a node that left it out: rows, digests and count agree with each other, and not with the chain."""
     true = json.loads(filled.command("status", "--json").stdout)["digest"]
