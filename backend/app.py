@@ -67,6 +67,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.web.docs",
     "backend.web.routes",
     "backend.web.shop_routes",
+    "backend.web.privacy_routes",
 )
 
 TAGS = [

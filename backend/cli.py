@@ -314,6 +314,9 @@ def restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace the product tables though they hold accounts.")
     ] = False,
+    keep_consents: Annotated[
+        bool, typer.Option("--keep-consents", help="Consents hold on: you know that none was withdrawn since.")
+    ] = False,
     state: StateOption = None,
 ) -> None:
     """Put a backup back, whole or not at all; erasures that were done since are done again. Stop API and workers first.
@@ -323,7 +326,10 @@ def restore(
     from backend.backup import command
 
     with _said_in_words(), _embedded_or_named(state) as (environment, admin_url), command.shown(out) as progress:
-        for line in command.restore(environment, admin_url, file, keys=keys, replace=replace, progress=progress):
+        said = command.restore(
+            environment, admin_url, file, keys=keys, replace=replace, keep_consents=keep_consents, progress=progress
+        )
+        for line in said:
             out.print(line, markup=False, soft_wrap=True)
 
 

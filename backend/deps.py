@@ -278,6 +278,15 @@ def session_of(request: Request, core: Core, session: Session, token: str) -> Au
     return found
 
 
+def page_session(request: Request, core: Core, session: Session) -> AuthSession | None:
+    """The live session of a browser; one that is over reads pages as nobody."""
+    token = presented_token(request, core.settings)
+    try:
+        return None if token is None else session_of(request, core, session, token)
+    except Unauthorized:
+        return None
+
+
 OptionalCaller = Annotated[Caller | None, Depends(get_optional_caller)]
 
 

@@ -82,6 +82,7 @@ def restore(
     *,
     keys: Path | None,
     replace: bool,
+    keep_consents: bool,
     progress: service.Progress,
 ) -> Iterator[str]:
     """Put a backup back; yields what to tell the operator. Raises BackupError."""
@@ -89,8 +90,11 @@ def restore(
         if keys is not None:
             brought = key_mirror.bring_back(place.vault, keys)
             yield f"keys       {brought.written:,} brought back, {brought.erased:,} people were erased since"
-        restored = service.put_back(place, file, replace=replace, progress=progress)
+        again = None if keep_consents else wall_clock()
+        restored = service.put_back(place, file, replace=replace, ask_consents_again=again, progress=progress)
         yield f"restored   {restored.rows:,} rows and {restored.files:,} files as of {restored.manifest.made_at}"
         if restored.erased:
             yield f"erased     {restored.erased:,} people again; {restored.closed:,} of their files stay closed"
+        if restored.withdrawn:
+            yield f"consents   {restored.withdrawn:,} are asked for anew: some may have been withdrawn since"
         yield "Next: the indexer (`python -m indexer rebuild` if the chain tables are gone), then API and workers."

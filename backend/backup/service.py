@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +15,15 @@ from alembic import command
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from backend.backup import keys, tables
 from backend.backup.archive import BackupError, ContentPart, Manifest, Reader, TablePart, Writer
 from backend.backup.tables import Copied
 from backend.chain import ChainInfo
+from backend.consent import service as consents
+from backend.consent.gate import gated_tables
+from backend.consent.persons import everybody
 from backend.content.cid import CID
 from backend.content.service import open_store
 from backend.content.store import ContentCorrupt, ContentError, ContentMissing, ContentStore
@@ -28,10 +31,13 @@ from backend.files import sync
 from backend.migrations.roles import BACKEND, ensure_roles
 from backend.migrations.upgrade import LOCK, config, current, head, known
 from backend.models import registry
+from backend.models.accounts import Account
 from backend.models.base import SCHEMA
+from backend.models.engagement import NOBODY
 from backend.sealed_files import NotOpened, open_stream, seal_stream
 from backend.settings import Settings
 from backend.vault import Vault
+from backend.vault import place as vault_place
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how far: `("tables", 3, 14)`."""
@@ -207,10 +213,8 @@ class Restored:
     """Files of people whose key is no more."""
     erased: int
     """People of the backup who were erased since, and were erased again."""
-
-
-AfterLoading = Callable[[tables.Connection, Manifest], None]
-"""Runs in the transaction of the restore, when the rows are there and before anybody sees them."""
+    withdrawn: int
+    """Consents that have to be given anew."""
 
 
 def put_back(
@@ -218,7 +222,7 @@ def put_back(
     file: Path,
     *,
     replace: bool,
-    after: Iterable[AfterLoading] = (),
+    ask_consents_again: datetime | None = None,
     progress: Progress = quiet,
 ) -> Restored:
     """Put a backup back: the files first, then all rows in one transaction that swaps the schema.
@@ -234,8 +238,8 @@ def put_back(
         _require_keys(place, reader)
         _require_ground(place, replace=replace)
         closed = _put_content(place, reader, progress)
-        rows, erased = _put_tables(place, reader, [partial(_forget_files, closed=closed), *after], progress)
-    return Restored(manifest, rows, len(manifest.content) - len(closed), len(closed), erased)
+        rows, erased, withdrawn = _put_tables(place, reader, closed, ask_consents_again, progress)
+    return Restored(manifest, rows, len(manifest.content) - len(closed), len(closed), erased, withdrawn)
 
 
 def _require_ours(place: Installation, manifest: Manifest, file: Path) -> None:
@@ -339,9 +343,12 @@ class _Pieces:
 
 
 def _put_tables(
-    place: Installation, reader: Reader, after: Iterable[AfterLoading], progress: Progress
-) -> tuple[int, int]:
-    """Load the rows into a fresh schema and let it take the old one's place; returns rows and people erased again."""
+    place: Installation, reader: Reader, closed: list[str], ask_again: datetime | None, progress: Progress
+) -> tuple[int, int, int]:
+    """Load the rows into a fresh schema and let it take the old one's place.
+
+    Returns how many rows, people erased again, and consents withdrawn.
+    """
     manifest = reader.manifest
     try:
         with _connected(place.admin_url) as (connection, raw), connection.begin():
@@ -357,12 +364,12 @@ def _put_tables(
             tables.set_sequences(raw, manifest.sequences)
             command.upgrade(config(connection), "head")
             erased = _erase_again(raw, place.vault)
-            for step in after:
-                step(raw, manifest)
+            _forget_files(raw, closed)
+            withdrawn = 0 if ask_again is None else _ask_consents_again(connection, place, ask_again)
             _require_unused(raw)
             raw.execute(f"DROP SCHEMA {BEFORE} CASCADE")
             progress("rows", len(manifest.tables), len(manifest.tables))
-            return rows, erased
+            return rows, erased, withdrawn
     except LockNotAvailable as error:
         raise BackupError("somebody works with the product tables: stop the API and the workers first") from error
     except psycopg.Error as error:
@@ -372,10 +379,51 @@ def _put_tables(
 def _erase_again(raw: tables.Connection, vault: Vault) -> int:
     """Drop the people whose mark is in the vault, with all that hangs on them, before anybody sees the rows."""
     gone = list(vault.people("erased"))
-    return raw.execute("DELETE FROM app.account WHERE id = ANY(%s)", (gone,)).rowcount
+    erased = raw.execute("DELETE FROM app.account WHERE id = ANY(%s)", (gone,)).rowcount
+    if erased:
+        _forget_unowned(raw, vault)
+    return erased
 
 
-def _forget_files(raw: tables.Connection, _: Manifest, *, closed: list[str]) -> None:
+def _forget_unowned(raw: tables.Connection, vault: Vault) -> None:
+    """Drop the rows of pseudonyms that no account has: whose they were, nobody can tell any more."""
+    raw.execute("CREATE TEMPORARY TABLE owned (person_id uuid PRIMARY KEY) ON COMMIT DROP")
+    linked = raw.execute("SELECT id, pseudonym FROM app.account WHERE pseudonym IS NOT NULL").fetchall()
+    with raw.cursor() as cursor, cursor.copy("COPY owned FROM STDIN") as copy:
+        for account, sealed in linked:
+            person = vault.unseal(account, sealed, vault_place(Account.pseudonym, account))
+            copy.write_row((uuid.UUID(bytes=person),))
+    for table in gated_tables():
+        whose = table.info["personal"].person
+        raw.execute(
+            f"DELETE FROM {table.fullname} t WHERE t.{whose} <> %s"
+            f" AND NOT EXISTS (SELECT FROM owned WHERE owned.person_id = t.{whose})",
+            (NOBODY,),
+        )
+
+
+def _ask_consents_again(connection: Connection, place: Installation, now: datetime) -> int:
+    """Withdraw every consent, since one that was taken back after the backup would hold again; how many."""
+    withdrawn = 0
+    with Session(connection, join_transaction_mode="create_savepoint") as session:
+        for person in list(everybody(session, place.vault)):
+            for purpose, receipt in consents.current(session, place.vault, account_id=person.account_id).items():
+                if receipt.granted:
+                    withdrawn += 1
+                    consents.record(
+                        session,
+                        place.vault,
+                        account_id=person.account_id,
+                        purpose=purpose,
+                        granted=False,
+                        at=now,
+                        by=consents.controller(place.settings),
+                    )
+        session.commit()
+    return withdrawn
+
+
+def _forget_files(raw: tables.Connection, closed: list[str]) -> None:
     """Drop the rows of files that cannot be opened any more, unless somebody else has the same file."""
     raw.execute(
         "DELETE FROM app.content c WHERE cid = ANY(%s) AND NOT EXISTS"

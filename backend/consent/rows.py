@@ -26,7 +26,7 @@ SAFE_INTEGER: Final = 2**53
 """Beyond it, programs that read numbers as floats would change them."""
 NOT_WORDS: Final = frozenset({"pseudonym", "salt"})
 """Sealed columns whose content is bytes."""
-HIDDEN: Final = frozenset({"token_hash", "key_hash", "secret"})
+HIDDEN: Final = frozenset({"token_hash", "previous_hash", "key_hash", "secret"})
 """Columns that open doors, and tell the person nothing."""
 
 Row = Mapping[str, Any] | RowMapping

@@ -102,15 +102,16 @@ class Scanner:
         given = {name: value.encode() if isinstance(value, str) else value for name, value in secrets.items()}
         self._needles = [needle for name, value in given.items() for needle in _needles(name, value)]
 
-    def scan(self, media: Mapping[str, Path]) -> list[Leak]:
+    def scan(self, media: Mapping[str, Path], *, since: float = 0.0) -> list[Leak]:
         """Everything found below the folders, one leak a secret, file and form. A folder that is not there is an error:
-        where nothing was looked at, nothing is known."""
+        where nothing was looked at, nothing is known. Files that were last written before `since`, a time of the files'
+        clock before the secrets were made, are left out: nothing of them can be there."""
         found = set()
         for medium, folder in media.items():
             files = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
             if not files:
                 raise FileNotFoundError(f"there is nothing to look at in {folder}")
-            for path in files:
+            for path in (path for path in files if path.stat().st_mtime >= since):
                 found |= {Leak(medium, str(path), *hit) for hit in self._in_file(path)}
         return sorted(found)
 

@@ -325,7 +325,7 @@ def test_async_routes_know_the_person_too(client: Client, alice: LocalAccount) -
 def test_every_answer_carries_the_security_headers(path: str, client: Client) -> None:
     headers = client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["x-request-id"]
