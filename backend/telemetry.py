@@ -5,6 +5,7 @@ Metrics are in `backend.metrics`, traces in `backend.tracing`.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -95,7 +96,10 @@ def _foreign(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mut
 
 
 def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # an amount of more than 64 bits, half of a surrogate pair: a log line fails over neither
+        return json.dumps(event, default=str)
 
 
 _out: logging.StreamHandler[TextIO] | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+import structlog
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
 from pydantic import TypeAdapter
@@ -52,6 +53,12 @@ def test_a_request_is_one_json_line_with_its_id_and_no_secret(
 def test_the_libraries_speak_json_too(lines: io.StringIO) -> None:
     logging.getLogger("some.library").warning("it is %s", "late")
     assert json.loads(lines.getvalue())["event"] == "it is late"
+
+
+@pytest.mark.parametrize("value", [2**200, "half a pair \ud800"])
+def test_no_value_keeps_a_line_out_of_the_log(lines: io.StringIO, value: object) -> None:
+    structlog.get_logger("money").info("rewards.planned", pool=value)
+    assert [line["pool"] for line in parsed(lines, "rewards.planned")] == [value]
 
 
 def test_an_exception_is_in_its_line(lines: io.StringIO) -> None:
