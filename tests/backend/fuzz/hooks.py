@@ -24,9 +24,8 @@ KNOWN: dict[str, list[Any]] = GIVEN["known"]
 counted: dict[str, Counter[str]] = {}
 
 
-def token() -> str:
-    """A new session of the wallet."""
-    wallet = Account.from_key(GIVEN["key"])
+def token(wallet: Any) -> str:
+    """A new session of a wallet."""
     with httpx.Client(base_url=GIVEN["url"], timeout=30) as client:
         message = client.post("/v1/auth/nonce", json={"address": wallet.address}).json()["message"]
         signature = "0x" + wallet.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
@@ -35,7 +34,8 @@ def token() -> str:
         return str(answer.json()["token"])
 
 
-session = token() if GIVEN["key"] else None
+person = Account.from_key(GIVEN["key"]) if GIVEN["key"] else None
+session = token(person) if person else None
 
 
 def _mixed(container: dict[str, Any], places: list[float]) -> dict[str, Any]:
@@ -66,20 +66,21 @@ def flatmap_body(context: Any, body: Any) -> st.SearchStrategy[Any]:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Ask as somebody who is signed in; signing out gets a session of its own."""
+    """Ask as somebody who is signed in; what ends a session or a person gets one of its own."""
     if session is None:
         return
-    mine = token() if case.operation.definition.raw.get("operationId") == "sign_out" else session
+    ends = case.operation.definition.raw.get("operationId") in ("sign_out", "erase_me")
+    mine = token(Account.create()) if ends else session
     case.headers = {**(case.headers or {}), "Authorization": f"Bearer {mine}"}
 
 
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
     """Count; and sign in anew where the case before ended our session by its id."""
-    global session  # noqa: PLW0603 - one process, one session
+    global session  # noqa: PLW0603 - one process of schemathesis, one session
     counted.setdefault(case.operation.label, Counter())[str(response.status_code)] += 1
     if session and response.status_code == 401 and b"session_unknown" in response.content:
-        session = token() if GIVEN["key"] else None
+        session = token(person)
 
 
 @atexit.register
