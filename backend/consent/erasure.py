@@ -97,6 +97,12 @@ def _remains(session: Session, vault: Vault, owner: Owner) -> list[str]:
                 f"{works:,} registered {_plural('work', works)} with the files that the chain names. They are public,"
                 " and others may hold copies."
             )
+    drafts = session.scalar(select(func.count()).select_from(Draft).where(Draft.account_id == owner.account_id)) or 0
+    if drafts:
+        said.append(
+            f"For a while, bytes of {drafts:,} {_plural('draft', drafts)}: titles and files were not encrypted; they"
+            " are deleted, and go from the disk when their space is used again."
+        )
     said.append(
         "Published reward logs hold what you did under names made for one week each. What would lead from them to you"
         " is destroyed."
