@@ -14,7 +14,17 @@ BACKEND = Path(__file__).resolve().parents[2] / "backend"
 ROW = re.compile(r"^\| `(\w+)` \| (\d{3}|NNN)[, 0-9]* \|", re.MULTILINE)
 FIRST = {"Problem": 0, "refuse": 0, "AppError": 1, "Malformed": 1}
 """Which positional argument of a call is a code."""
-RAISERS = {"AppError", "Invalid", "Unauthorized", "Forbidden", "NotFound", "Conflict", "Unavailable", "refused"}
+RAISERS = {
+    "AppError",
+    "Invalid",
+    "Unauthorized",
+    "Forbidden",
+    "NotFound",
+    "Conflict",
+    "Unavailable",
+    "PreconditionFailed",
+    "refused",
+}
 
 
 def codes_in(source: str) -> Iterator[str]:
