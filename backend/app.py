@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from backend import preflight, tracing, worker
 from backend.accounts.scopes import MEANING
@@ -127,6 +129,22 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     tracing.stop()
 
 
+@cache
+def _routes() -> tuple[RouteIndex, list[BaseRoute]]:
+    """All routes and what finds one of them. Made once a process: it takes longer than all else in an application."""
+    whole = APIRouter(
+        generate_unique_id_function=operation_id,
+        responses={
+            "4XX": {"model": Problem, "description": "Refused, with a code of docs/errors.md"},
+            "5XX": {"model": Problem, "description": "Failed on our side"},
+        },
+    )
+    for name in ROUTERS:
+        router: APIRouter = importlib.import_module(name).router
+        add_flat(whole, router, max_body_size=JSON_LIMIT)  # a route that takes more says so itself
+    return RouteIndex(whole.routes), whole.routes
+
+
 def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -> FastAPI:
     """Build the application. `clock` is the wall clock of sessions and receipts.
 
@@ -148,18 +166,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
-        generate_unique_id_function=operation_id,
         redirect_slashes=False,
-        responses={
-            "4XX": {"model": Problem, "description": "Refused, with a code of docs/errors.md"},
-            "5XX": {"model": Problem, "description": "Failed on our side"},
-        },
     )
     app.state.core = core
-    for name in ROUTERS:
-        router: APIRouter = importlib.import_module(name).router
-        add_flat(app, router, max_body_size=JSON_LIMIT)  # a route that takes more says so itself
-    app.router.routes.insert(0, RouteIndex(app))
+    index, routes = _routes()
+    app.router.routes[:0] = [index, *routes]
     app.webhooks.include_router(webhooks.sent)
     import eth_account  # noqa: F401, PLC0415 - now, so that no later import raises the limit again
 

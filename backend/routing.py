@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from fastapi.telemetry._api import _route_selected
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
@@ -22,14 +24,14 @@ Key = tuple[str, str, int]
 """The first two parts of a path and the number of its parts; ANY and 0 stand for all."""
 
 
-def add_flat(app: FastAPI, router: APIRouter, *, max_body_size: int) -> None:
-    """Add a router's routes to the application itself. Raises TypeError for what is no plain route."""
+def add_flat(whole: APIRouter, router: APIRouter, *, max_body_size: int) -> None:
+    """Add a router's routes to the one of the whole application. Raises TypeError for what is no plain route."""
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise TypeError(f"{route} is no plain route: include its router as FastAPI does")
         options: dict[str, Any] = {name: getattr(route, name) for name in _COPIED if hasattr(route, name)}
         options["max_body_size"] = route.max_body_size or max_body_size
-        app.router.add_api_route(route.path, route_class_override=type(route), **options)
+        whole.add_api_route(route.path, route_class_override=type(route), **options)
 
 
 def _parts(path: str) -> list[str]:
@@ -49,9 +51,8 @@ def _fits(route: Key, asked: Key) -> bool:
 class RouteIndex(BaseRoute):
     """Stands before the routes and finds the one of a path by its first two parts and its length."""
 
-    def __init__(self, app: FastAPI) -> None:
-        routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
-        keys = [(_key(route), route) for route in routes]
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        keys = [(_key(route), route) for route in routes if isinstance(route, APIRoute)]
         lengths = {length for (_, _, length), _ in keys}
         self._found: dict[Key, list[APIRoute]] = defaultdict(list)
         for first, second in {(first, second) for (first, second, _), _ in keys}:
@@ -74,5 +75,7 @@ class RouteIndex(BaseRoute):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request to the route that was found."""
-        await scope["route"].handle(scope, receive, send)
+        """Hand the request to the route that was found, under whose path it is traced."""
+        route: APIRoute = scope["route"]
+        _route_selected(scope=scope, path=route.path_format)
+        await route.handle(scope, receive, send)

@@ -92,8 +92,8 @@ def made(*paths_: str) -> FastAPI:
     for path in paths_:
         router.add_api_route(path, lambda path=path: path, name=path)
     app = FastAPI()
-    add_flat(app, router, max_body_size=JSON_LIMIT)
-    app.router.routes.insert(0, RouteIndex(app))
+    add_flat(app.router, router, max_body_size=JSON_LIMIT)
+    app.router.routes.insert(0, RouteIndex(app.router.routes))
     return app
 
 
@@ -134,4 +134,4 @@ def test_only_plain_routes_are_added_flat() -> None:
     inner.add_api_route("/x", lambda: "x")
     outer.include_router(inner)
     with pytest.raises(TypeError, match="no plain route"):
-        add_flat(FastAPI(), outer, max_body_size=JSON_LIMIT)
+        add_flat(FastAPI().router, outer, max_body_size=JSON_LIMIT)

@@ -14,6 +14,7 @@ from eth_account.signers.local import LocalAccount
 from httpx import Response
 from sqlalchemy import create_engine, text
 
+from backend import master_key
 from backend.accounts.siwe import SECP256K1_ORDER, rfc3339
 from backend.app import create_app
 from backend.settings import Settings
@@ -407,7 +408,10 @@ def test_a_session_ends_with_its_message_at_the_latest(client: Client, attempt: 
 def test_the_cookie_is_secure_and_bound_to_the_host_over_https(
     settings: Settings, alice: LocalAccount, clock: Clock
 ) -> None:
-    https = settings.model_copy(update={"public_url": "https://troupe.example", "env": "production"})
+    key = settings.data_dir.parent / "master.key"
+    master_key.create(key)  # in production nobody makes it by the way
+    changed = {"public_url": "https://troupe.example", "env": "production", "master_key_file": key}
+    https = settings.model_copy(update=changed)
     with Client(create_app(https, clock=clock), base_url="https://troupe.example") as client:
         message = _begin(client, alice)
         answer = _verify(client, message, signature(alice, message))
