@@ -16,7 +16,7 @@ import psycopg
 import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, OperationalError, TimeoutError
@@ -36,6 +36,7 @@ from backend.master_key import VaultError
 from backend.routing import RouteIndex, add_flat
 from backend.settings import Settings
 from backend.vault import Erased
+from backend.web.routes import trouble_page
 from backend.webhooks import routes as webhooks
 
 log = structlog.get_logger()
@@ -235,8 +236,9 @@ def _handle_errors(app: FastAPI) -> None:
         return problem_response(request.scope, invalid_request(request, error))
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return problem_response(request.scope, http_error(error))
+    async def _http(request: Request, error: HTTPException) -> Response:
+        found = http_error(error)
+        return trouble_page(request, found) or problem_response(request.scope, found)
 
     @app.exception_handler(DataError)
     @app.exception_handler(psycopg.DataError)  # from the async pool, which SQLAlchemy does not see

@@ -52,14 +52,26 @@ class Visitor:
     address: str | None
     """Of the signed-in account, EIP-55."""
 
-    def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    def page(self, template: str, code: int = 200, /, **context: Any) -> HTMLResponse:
         """A rendered template. Pages differ by who looks at them, so no shared cache may keep them."""
         text = _pages.get_template(template).render(me=self.address, path=self.request.url.path, **context)
-        return HTMLResponse(text, status_code=status, headers={"Vary": "Cookie"})
+        return HTMLResponse(text, status_code=code, headers={"Vary": "Cookie"})
 
     def trouble(self, error: AppError) -> HTMLResponse:
         """An error as a page: what happened, what to do next."""
-        return self.page("error.html", error.status, title=error.title, detail=error.detail)
+        return self.page("error.html", error.status, title=error.title, detail=error.detail, status=error.status)
+
+
+def trouble_page(request: Request, error: AppError) -> HTMLResponse | None:
+    """An error as a page for a browser that asked for one; None for programs, and below the API's own addresses."""
+    wants = request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip()
+    if (
+        request.method not in ("GET", "HEAD")
+        or wants != "text/html"
+        or request.url.path.startswith(("/v1/", "/static/"))
+    ):
+        return None
+    return Visitor(request, None).trouble(error)
 
 
 async def get_visitor(request: Request, core: CoreDep) -> Visitor:

@@ -260,6 +260,21 @@ def test_V15_every_refusal_has_one_shape(path: str, status: int, code: str, clie
     is_problem(client.get(path), status, code)
 
 
+@pytest.mark.parametrize("accept", ["text/html,application/xhtml+xml,*/*;q=0.8", "text/html"])
+def test_a_browser_is_shown_a_page_where_there_is_nothing(client: Client, accept: str) -> None:
+    answer = client.get("/nowhere/<script>", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing at this address." in answer.text
+    assert "<script>" not in answer.text.partition("</head>")[2].replace('<script src="', "")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html"])
+def test_a_program_is_told_of_it_as_a_problem(client: Client, accept: str) -> None:
+    is_problem(client.get("/nowhere", headers={"Accept": accept}), 404, "not_found")
+    is_problem(client.get("/v1/nowhere", headers={"Accept": "text/html"}), 404, "not_found")
+
+
 def test_a_problem_carries_its_objects(client: Client) -> None:
     assert client.get("/probe/conflict").json()["work_id"] == 7
 
