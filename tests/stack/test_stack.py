@@ -198,7 +198,7 @@ def test_doctor_finds_a_healthy_stack_healthy(running_dev: Dev) -> None:
         ("worker", "worker", "does not answer a ping"),
         ("anvil", "chain", "not reachable"),
         ("postgres", "database", "not reachable"),
-        ("api", "api", "is not ready"),
+        ("api", "api", "does not answer"),
     ],
 )
 def test_doctor_names_a_part_that_does_not_answer(running_dev: Dev, part: str, check: str, words: str) -> None:
