@@ -1,7 +1,8 @@
 """Print the rows of docs/spec.md with the tests that hold each, the doors they go through, and what is missing.
 
-A test names its row by `@pytest.mark.feature("R3", via="http")`. A row without a test is open; one with tests is part;
-it is full when docs/full.toml names it with a break that turns a test red (scripts/plant.py shows it).
+A test names its row by `@pytest.mark.feature("R3", via="http")`, without `via` when it holds the row from inside. A row
+without a test is open; one with tests is part; it is full when a test goes through one of its doors and docs/full.toml
+names it with a break that turns a test red (scripts/plant.py shows it).
 `--check` fails on a test that names a row or a door that does not exist, and on a break that can't be planted.
 """
 
@@ -22,6 +23,7 @@ from scripts.plant import FULL, breaks
 
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = ("chain", "http", "cli", "page")
+INSIDE = "inside"
 ROW = re.compile(r"^\| ([A-Z]\d+) \| ([^|]+) \| ([^|]+) \|$")
 
 
@@ -47,7 +49,7 @@ def claims(source: str, name: str) -> list[Claim]:
     def collect(calls: list[ast.Call], test: str) -> None:
         for call in calls:
             row = ast.literal_eval(call.args[0])
-            door = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "via"), "")
+            door = next((ast.literal_eval(k.value) for k in call.keywords if k.arg == "via"), INSIDE)
             found.append(Claim(row, door, test))
 
     def visit(body: list[ast.stmt], prefix: str) -> None:
@@ -79,24 +81,26 @@ def main() -> int:
             by_row[claim.row].append(claim)
             if claim.row not in rows:
                 wrong.append(f"{claim.test} names row {claim.row!r}, which docs/spec.md does not have")
-            if claim.door not in DOORS:
+            if claim.door not in (*DOORS, INSIDE):
                 wrong.append(f"{claim.test} goes through {claim.door!r}; a door is one of {', '.join(DOORS)}")
-    wrong += [f"docs/full.toml calls {row} full, and no test holds it" for row in sorted(full) if row not in by_row]
+    shut = {row for row in full if not any(claim.door in DOORS for claim in by_row[row])}
+    wrong += [f"docs/full.toml calls {row} full, and no test goes through a door of it" for row in sorted(shut)]
     wrong += [problem for each in planted for problem in each.problems(ROOT)]
 
     table = Table(title="rows and the tests that hold them", title_justify="left")
-    for column in ("id", "row", "state", *DOORS):
-        table.add_column(column, justify="right" if column in DOORS else "left")
+    columns = (*DOORS, INSIDE)
+    for column in ("id", "row", "state", *columns):
+        table.add_column(column, justify="right" if column in columns else "left")
     for row, name in rows.items():
         held = by_row.get(row, [])
         state = "[green]full[/]" if row in full else "[yellow]part[/]" if held else "[dim]open[/]"
-        counts = [sum(c.door == door for c in held) for door in DOORS]
+        counts = [sum(c.door == door for c in held) for door in columns]
         table.add_row(row, name, state, *(str(n) if n else "[dim]-[/]" for n in counts))
         if options.tests:
             for claim in held:
-                table.add_row("", f"[dim]{claim.test}[/]", "", *("•" if claim.door == d else "" for d in DOORS))
+                table.add_row("", f"[dim]{claim.test}[/]", "", *("•" if claim.door == d else "" for d in columns))
     Console(width=None if sys.stdout.isatty() else 110).print(table)
-    held_rows = sum(row in by_row for row in rows)
+    held_rows = sum(bool(by_row.get(row)) for row in rows)
     print(f"{len(rows)} rows: {len(full)} full, {held_rows - len(full)} part, {len(rows) - held_rows} open")
     for line in wrong:
         print(line, file=sys.stderr)
