@@ -99,5 +99,7 @@ class Nodes:
     def witnesses(self) -> Sequence[Node]:
         """The same, by connections that are given up soon."""
         if not self._witnesses:
-            self._witnesses = [Rpc(rpc.url, read_timeout_s=WITNESS_TIMEOUT_S) for rpc in self._rpcs]
+            self._witnesses = [
+                Rpc(rpc.url, read_timeout_s=WITNESS_TIMEOUT_S, answer_timeout_s=WITNESS_TIMEOUT_S) for rpc in self._rpcs
+            ]
         return [rpc for at, rpc in enumerate(self._witnesses) if at != self._at]

@@ -129,12 +129,14 @@ def _begun(connection: Connection, chain: Chain, cursor: Cursor, first: int) -> 
     row = connection.execute(
         "SELECT first_block, next_block, at_hash, digest, digest_before, logs, wrong, findings FROM chain.reindex"
     ).fetchone()
+    if row is not None:  # what a pass that was broken off put right must end in a right digest, too
+        first = min(first, row[0])
     if row is not None and row[0] == first and row[1] <= cursor.head_number + 1:
         facts = dict(zip(("first", "next", "at_hash", "digest", "digest_before", "logs", "wrong"), row, strict=False))
         kept = Pass(**facts, findings=tuple(row[-1]))
         at = chain.header(kept.next - 1)
         if at is not None and at.hash == kept.at_hash:
-            return kept
+            return replace(kept, digest_before=cursor.digest)
     before = chain.header(first - 1)
     if before is None:
         raise Retryable(f"{chain.rpc.node} does not show block {first - 1:,}")

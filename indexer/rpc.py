@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import ssl
+import threading
 import time
 import weakref
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import Any
@@ -76,6 +79,8 @@ class Rpc:
             )
         else:
             self._connection = http.client.HTTPConnection(parsed.hostname, port, timeout=CONNECT_TIMEOUT_S)
+        self._socket: socket.socket | None = None
+        self._late = False
         weakref.finalize(self, self._connection.close)
         self._ids = count(1)
         self.bytes_read = 0
@@ -167,7 +172,30 @@ class Rpc:
         return content
 
     def _send(self, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Status, headers and content. A kept connection that the node has closed meanwhile is opened anew, once."""
+        """Status, headers and content. After `answer_timeout_s` the socket is shut, whatever still drips from it."""
+        self._late = False
+        watch = threading.Timer(self._answer_timeout_s, self._shut)
+        watch.daemon = True
+        watch.start()
+        try:
+            found = self._exchanged(body)
+        except (OSError, http.client.HTTPException):
+            if not self._late:
+                raise
+        finally:
+            watch.cancel()
+        if self._late:  # what was cut off may look whole
+            raise TimeoutError
+        return found
+
+    def _shut(self) -> None:
+        self._late = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _exchanged(self, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """As `_send`. A kept connection that the node has closed meanwhile is opened anew, once."""
         kept = self._connection.sock is not None
         while True:
             try:
@@ -175,11 +203,12 @@ class Rpc:
                     self._connection.connect()
                     connected: Any = self._connection.sock
                     connected.settimeout(self._read_timeout_s)
+                    self._socket = connected
                 self._connection.request("POST", self._path, body, self._headers)
                 response = self._connection.getresponse()
             except (ConnectionError, http.client.RemoteDisconnected):
                 self.close()
-                if not kept:
+                if not kept or self._late:
                     raise
                 kept = False
                 continue

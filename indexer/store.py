@@ -448,6 +448,7 @@ class Store:
         connection = self._open_connection()
         with self._failures():
             with connection.transaction():
+                connection.execute(b"DELETE FROM chain.reindex")  # its digests are from before these logs
                 connection.execute(b"INSERT INTO chain.log SELECT * FROM pg_temp.gap_log")
                 connection.execute(b"INSERT INTO chain.block SELECT * FROM pg_temp.gap_block ON CONFLICT DO NOTHING")
                 count = self._decode_staged(connection)

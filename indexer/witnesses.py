@@ -34,6 +34,7 @@ class Witnesses:
         self._head: bytes = b""
         self._since = clock()
         self.agreed = 0
+        self._of = ""
         """The newest block that was found to be final; what is below it is not asked about again."""
         self.waits: str | None = None
         """Why finality does not move, if it should."""
@@ -56,6 +57,8 @@ class Witnesses:
         Where there are no others the followed node is believed. `known` is what was final before: it stays.
         """
         self.waits = None
+        if chain.rpc.node != self._of:  # what was agreed on was the other node's chain
+            self._of, self.agreed = chain.rpc.node, 0
         if self._deployment.development or not self._nodes():
             found = claimed
         else:

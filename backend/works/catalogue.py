@@ -167,12 +167,11 @@ def _parents(session: Session, work_ids: Sequence[int]) -> dict[int, list[Parent
 def provenance(session: Session, head: Head, work_id: int, *, max_descendants: int = MAX_DESCENDANTS) -> Provenance:
     """All ancestors of a work and its descendants up to a bound, with the derivations between them. Raises NotFound."""
     find_work(session, work_id)
-    ancestor = view("ancestor").c
-    ancestors = session.scalars(select(ancestor.ancestor_id).where(ancestor.work_id == work_id)).all()
+    ancestors = _ancestors(session, work_id)
     descendants = _nearest_descendants(session, work_id, limit=max_descendants + 1)
     truncated = len(descendants) > max_descendants
     relations: dict[int, Relation] = dict.fromkeys(descendants[:max_descendants], "descendant")
-    relations |= dict.fromkeys(map(int, ancestors), "ancestor")
+    relations |= dict.fromkeys(ancestors, "ancestor")
     relations[work_id] = "self"
     work, derivation = view("work"), view("derivation")
     ids = list(relations)
@@ -208,6 +207,14 @@ def provenance(session: Session, head: Head, work_id: int, *, max_descendants: i
         truncated=truncated,
         as_of=head.as_of,
     )
+
+
+def _ancestors(session: Session, work_id: int) -> list[int]:
+    """All ancestors. The walk keeps ids alone: with depths, as in the view `ancestor`, dense graphs are quadratic."""
+    derivation = view("derivation").c
+    reached = select(derivation.parent_id).where(derivation.work_id == work_id).cte("reached", recursive=True)
+    reached = reached.union(select(derivation.parent_id).join(reached, derivation.work_id == reached.c.parent_id))
+    return [int(found) for found in session.scalars(select(reached.c.parent_id))]
 
 
 def _nearest_descendants(session: Session, work_id: int, *, limit: int) -> list[int]:

@@ -93,16 +93,26 @@ def test_a_node_that_accepts_and_never_answers_is_given_up() -> None:
         Rpc(url, read_timeout_s=0.05).call("eth_chainId")
 
 
-def test_a_node_whose_answer_drips_without_end_is_given_up() -> None:
+@pytest.mark.parametrize(
+    ("begins", "goes_on"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b" "),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nx: ", b"y"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
+    ],
+    ids=["body", "continue", "header", "trailer"],
+)
+def test_a_node_whose_answer_drips_without_end_is_given_up(begins: bytes, goes_on: bytes) -> None:
     """Each byte comes in time; all of them never would."""
 
     def drip(connection: socket.socket, over: threading.Event) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n")
+        connection.sendall(begins)
         while not over.wait(0.01):
-            connection.sendall(b" ")
+            connection.sendall(goes_on)
 
     with answering(drip) as url, pytest.raises(Retryable, match="it took too long"):
-        Rpc(url, read_timeout_s=30, answer_timeout_s=0.1).call("eth_chainId")
+        Rpc(url, read_timeout_s=30, answer_timeout_s=0.3).call("eth_chainId")
 
 
 @pytest.mark.slow
