@@ -48,12 +48,21 @@ def rebuild(database_url: str, deployment: Deployment, *, from_chain: bool, lock
 
 
 def _beside(connection: Connection, deployment: Deployment) -> str:
-    """Decode all raw logs into new tables while the old ones are read, compare them, and swap."""
+    """Decode all raw logs into new tables while the old ones are read, compare them, and swap.
+
+    Raises Fatal when the raw logs are not as many as were mirrored: rows would be lost that `reindex` can mend.
+    """
     new = {table.name: replace(table, name=BESIDE + table.name) for table in schema.typed()}
     for table in new.values():
         for statement in table.ddl():
             connection.execute(statement.encode())
     count = replay_logs(connection, deployment, new)
+    ((mirrored,),) = connection.execute("SELECT log_count FROM chain.cursor").fetchall()
+    if count != mirrored:
+        raise Fatal(
+            f"{mirrored:,} logs were mirrored and {count:,} are kept: `python -m indexer reindex` fetches them again."
+            " Nothing was changed"
+        )
     there = migrate.tables(connection) - CORE - {table.name for table in new.values()}
     differing = []
     for name, table in new.items():

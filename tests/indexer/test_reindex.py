@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -97,15 +98,11 @@ def test_v5_a_log_that_the_mirror_never_had_changes_the_digest(filled: Mirrored)
     assert filled.difference() is None
 
 
-def test_v5_a_pass_that_was_broken_off_goes_on_and_tells_all_it_found(filled: Mirrored) -> None:
-    with psycopg.connect(filled.urls.conninfo(), autocommit=True) as connection:
-        missing = connection.execute(
-            "DELETE FROM chain.work_registry_transfer WHERE block_number IN (3, 50) RETURNING block_number"
-        ).fetchall()
+def passes(filled: Mirrored, reached: list[int]) -> Callable[..., reindex.Outcome]:
+    """Passes over the mirror that are broken off at a block; they note how far they came."""
     loaded = deployment.load(filled.manifest)
-    reached: list[int] = []
 
-    def pass_(*, until: int) -> reindex.Outcome:
+    def pass_(*, until: int, first: int | None = None) -> reindex.Outcome:
         store = Store(filled.urls.indexer, loaded, lock_wait_s=1)
 
         def report(done: reindex.Pass, _: Cursor) -> None:
@@ -115,10 +112,20 @@ def test_v5_a_pass_that_was_broken_off_goes_on_and_tells_all_it_found(filled: Mi
 
         try:
             nodes = Nodes(filled.emitter.url)
-            return reindex.reindex(store, loaded, nodes, first=None, range_bytes=10_000, report=report)
+            return reindex.reindex(store, loaded, nodes, first=first, range_bytes=10_000, report=report)
         finally:
             store.close()
 
+    return pass_
+
+
+def test_v5_a_pass_that_was_broken_off_goes_on_and_tells_all_it_found(filled: Mirrored) -> None:
+    with psycopg.connect(filled.urls.conninfo(), autocommit=True) as connection:
+        missing = connection.execute(
+            "DELETE FROM chain.work_registry_transfer WHERE block_number IN (3, 50) RETURNING block_number"
+        ).fetchall()
+    reached: list[int] = []
+    pass_ = passes(filled, reached)
     with pytest.raises(KeyboardInterrupt):
         pass_(until=10)
     broken_off = reached[-1]
@@ -128,6 +135,38 @@ def test_v5_a_pass_that_was_broken_off_goes_on_and_tells_all_it_found(filled: Mi
     assert reached[0] > broken_off, "it went on"
     assert (outcome.first, outcome.last, outcome.wrong) == (1, BLOCKS + 1, len(missing))
     assert [int(*re.findall(r"block (\d+)", each)) for each in outcome.findings] == sorted(at for (at,) in missing)
+    assert filled.difference() is None
+
+
+def test_v5_a_healthy_mirror_that_went_on_after_a_broken_pass_is_called_healthy(filled: Mirrored) -> None:
+    pass_ = passes(filled, [])
+    with pytest.raises(KeyboardInterrupt):
+        pass_(until=10)
+    filled.emitter.mine([random_record(random.Random(5))])
+    filled.catch_up()
+    outcome = pass_(until=BLOCKS * 2)
+    assert (outcome.wrong, outcome.right) == (0, True)
+
+
+def test_v5_a_pass_from_another_block_ends_what_a_broken_one_began(filled: Mirrored) -> None:
+    with psycopg.connect(filled.urls.conninfo(), autocommit=True) as connection:
+        connection.execute("DELETE FROM chain.log WHERE block_number = 3")
+    pass_ = passes(filled, [])
+    with pytest.raises(KeyboardInterrupt):
+        pass_(until=10)
+    outcome = pass_(until=BLOCKS * 2, first=45)
+    assert (outcome.first, outcome.wrong > 0) == (1, True)
+    assert filled.difference() is None
+
+
+def test_rebuild_refuses_raw_logs_that_lack_some_and_names_what_mends_them(filled: Mirrored) -> None:
+    with psycopg.connect(filled.urls.conninfo(), autocommit=True) as connection:
+        connection.execute("DELETE FROM chain.log WHERE block_number = 3")
+    done = filled.command("rebuild")
+    assert done.returncode == 1
+    assert "python -m indexer reindex" in " ".join(done.stderr.split())
+    assert filled.command("reindex").returncode == 1
+    assert filled.command("rebuild").returncode == 0
     assert filled.difference() is None
 
 
