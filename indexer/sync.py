@@ -298,7 +298,8 @@ class Sync:
                 if segment.first.parent != cursor.head_hash:
                     self._reorganise(cursor, cursor.head_number)
                     return
-                cursor = self._append(cursor, segment, final)
+                agreed = self._witnesses.of_range(segment.last, final, cursor.final_number)
+                cursor = self._append(cursor, segment, agreed)
                 self._remember(limit_only=True)
                 if self._stop.is_set():
                     break

@@ -85,6 +85,22 @@ class Witnesses:
             self.waits = f"{chain.rpc.node} calls block {claimed:,} final, and {why}"
         return agreed
 
+    def of_range(self, last: Header, final: int, known: int) -> int:
+        """`final`, if another node has the very block that a range to be written ends with; else what was `known`.
+
+        A node can name a final block truly and serve others below it.
+        """
+        if self._deployment.development or not self._nodes():
+            return final
+        for other, _, _ in self._answers():
+            try:
+                theirs = other.header(last.number)
+            except IndexerError:
+                continue
+            if theirs is not None and theirs.hash == last.hash:
+                return final
+        return known
+
     def _same(self, chain: Chain, other: Chain, number: int) -> bool:
         """Whether both nodes have the same block at a height. A witness that does not answer has not."""
         ours = chain.header(number)

@@ -83,6 +83,29 @@ def test_v5_a_witness_on_another_chain_agrees_to_nothing(chain: FakeChain, tmp_p
     assert (final, waits) == (3, "liar calls block 15 final, and fork has another block 15")
 
 
+def test_v5_a_range_is_final_only_when_another_node_has_the_block_that_ends_it(
+    chain: FakeChain, tmp_path: Path
+) -> None:
+    manifest = public(tmp_path, chain)
+    fork = FakeChain(list(chain.blocks), PUBLIC_CHAIN_ID, 5)
+    fork._salts = 1_000
+    fork.cut(10)
+    for _ in range(12):
+        fork.mine([])
+
+    def final(of: FakeChain, number: int, others: list[FakeNode]) -> int:
+        last = Chain(FakeNode(of), manifest).header(number)
+        assert last is not None
+        return Witnesses(lambda: others, manifest).of_range(last, 15, known=3)
+
+    honest, dead = FakeNode(chain, name="honest"), claiming(chain, None, "dead")
+    assert final(chain, 12, [honest]) == 15
+    assert final(fork, 12, [honest]) == 3, "forged blocks below a height that was named truly"
+    assert final(fork, 8, [honest]) == 15, "below the fork they are the same"
+    assert final(chain, 12, [dead]) == 3
+    assert final(fork, 12, []) == 15, "alone a node is believed"
+
+
 def test_v5_the_head_is_never_final_and_a_promised_depth_binds_the_tag(chain: FakeChain, tmp_path: Path) -> None:
     assert heard(claiming(chain, 20), [], public(tmp_path, chain)) == (19, None)
     assert heard(claiming(chain, 20), [], public(tmp_path, chain, depth=8)) == (12, None)
