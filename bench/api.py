@@ -17,12 +17,9 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -34,8 +31,9 @@ from fastapi import FastAPI
 
 from backend.accounts.siwe import recover
 from backend.db import conninfo
-from stack.processes import HOST, free_port
-from stack.supervisor import Ports, Settings, Stack, answers_http
+from bench import _support
+from stack.processes import HOST
+from stack.supervisor import Ports, Settings, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 BARE_BODY = "TROUPE_BENCH_BODY"
@@ -55,9 +53,7 @@ def bare() -> FastAPI:
     return app
 
 
-def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
-    line = {"bench": "api", "metric": metric, "value": round(value, 3), "unit": unit}
-    print(json.dumps(line | {"reference": reference, "ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+figure = partial(_support.figure, "api")
 
 
 class Connection(asyncio.Protocol):
@@ -104,35 +100,6 @@ async def drive(port: int, path: str, headers: dict[str, str], *, connections: i
     if refused := sum(connection.refused for _, connection in opened):
         raise SystemExit(f"{refused} of {answered} requests of {path} were not answered 200")
     return answered / taken
-
-
-@contextmanager
-def bare_server(body: object, log: Path) -> Iterator[int]:
-    """The bare handler under uvicorn, started as the stack starts the API; yields its port."""
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", "bench.api:bare", "--host", HOST, "--port", str(port)]
-    environment = os.environ | {BARE_BODY: json.dumps(body)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--no-access-log"], cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
-    try:
-        deadline = time.monotonic() + 30
-        while not _answers(f"http://{HOST}:{port}/bare"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"the bare server did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return answers_http(url)
-    except OSError:
-        return False
 
 
 def sign_in(client: httpx.Client, person: LocalAccount) -> tuple[str, float, str, str]:
@@ -189,8 +156,14 @@ def measure_reads(settings: Settings, token: str, folder: Path, options: argpars
             found.append((floor, ours))
         return found[1:]  # the first one warms up
 
-    with bare_server(body, folder / "bare.log") as port:
-        found = asyncio.run(rounds(port))
+    with _support.bare_server(
+        "bench.api:bare",
+        {BARE_BODY: json.dumps(body)},
+        path="/bare",
+        log=folder / "bare.log",
+        options=["--no-access-log"],
+    ) as url:
+        found = asyncio.run(rounds(httpx.URL(url).port))
     figure("bare_rate", statistics.median(floor for floor, _ in found), "requests/s")
     ratio = statistics.median(ours / floor for floor, ours in found)
     figure("cached_read_rate", statistics.median(ours for _, ours in found), "requests/s", "bare_rate", ratio)

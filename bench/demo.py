@@ -10,14 +10,15 @@ shown beside theirs.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+from bench import _support
 from stack.supervisor import Ports, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,9 +28,7 @@ SMALL_LIMIT_S, WHOLE_LIMIT_S = 60, 240
 HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
-def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
-    line = {"bench": "demo", "metric": metric, "value": round(value, 3), "unit": unit}
-    print(json.dumps(line | {"reference": reference, "ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+figure = partial(_support.figure, "demo")
 
 
 def peak_mb(pid: int) -> float:

@@ -16,13 +16,11 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +28,13 @@ import httpx
 from fastapi import FastAPI, Response
 from rich.console import Console
 
+from bench import _support
 from demo import engagement, films, money
 from demo.api import Api
 from demo.people import Person
 from demo.rpc import Chain
 from demo.stage import Stage
-from stack.processes import HOST, free_port
-from stack.supervisor import Ports, Settings, Stack, answers_http
+from stack.supervisor import Ports, Settings, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 4
@@ -58,9 +56,7 @@ def bare() -> FastAPI:
     return app
 
 
-def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
-    line = {"bench": "feed", "metric": metric, "value": round(value, 3), "unit": unit}
-    print(json.dumps(line | {"reference": reference, "ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+figure = partial(_support.figure, "feed")
 
 
 def fill(settings: Settings, works: int, people: int) -> tuple[Stage, list[Person]]:
@@ -100,35 +96,6 @@ def await_model(stage: Stage, person: Person) -> dict[str, Any]:
             return feed
         time.sleep(0.5)
     raise SystemExit(f"no model was trained within {MODEL_PATIENCE_S:.0f} s: see `./troupe logs worker`")
-
-
-@contextmanager
-def bare_server(size: int, log: Path) -> Iterator[str]:
-    """The bare handler under uvicorn, started as the stack starts the API; yields its address."""
-    port = free_port()
-    url = f"http://{HOST}:{port}/feed"
-    command = [sys.executable, "-m", "uvicorn", "--factory", "bench.feed:bare", "--host", HOST, "--port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {BARE_BYTES: str(size)}, stdout=output, stderr=output
-        )
-    try:
-        deadline = time.monotonic() + 30
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"the bare server did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return answers_http(url)
-    except OSError:
-        return False
 
 
 def ask(url: str, headers: list[dict[str, str]], requests: int) -> list[float]:
@@ -177,7 +144,8 @@ def measure(stage: Stage, settings: Settings, people: list[Person], folder: Path
     headers = [{"Authorization": f"Bearer {stage.api.token(person)}"} for person in people]
     ours: dict[str, list[float]] = {"p50": [], "p99": [], "rate": []}
     floor: dict[str, list[float]] = {"p50": [], "p99": [], "rate": []}
-    with bare_server(len(answer.content), folder / "bare.log") as bare_url:
+    size = {BARE_BYTES: str(len(answer.content))}
+    with _support.bare_server("bench.feed:bare", size, path="/feed", log=folder / "bare.log") as bare_url:
         targets = ((f"{settings.api_url}/v1/feed?limit=20", ours), (f"{bare_url}?limit=20", floor))
         for url, _ in targets:
             ask(url, headers, len(headers) + 10)  # warm

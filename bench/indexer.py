@@ -4,7 +4,7 @@
 
 A chain of blocks full of ERC-721 transfers is mirrored from its first block: raw logs, typed rows, headers, digest,
 with durable commits, owners read from a view over an index that is made within the time. In the same rounds, over the
-same blocks, the floors of bench/floor.py. Then the time from a block to its rows being visible.
+same blocks, the floors of bench/_floor.py. Then the time from a block to its rows being visible.
 
 Prints one JSON object a line: bench, metric, value, unit, reference (what `ratio` is against), ratio.
 """
@@ -22,11 +22,13 @@ import sys
 import tempfile
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from bench import _support
 from indexer import deployment
 from indexer.chain import Chain
 from indexer.nodes import Nodes
@@ -44,9 +46,7 @@ FIRST_REQUEST_S = 0.8
 PROOF_RATE = 20_000
 
 
-def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
-    line = {"bench": "indexer", "metric": metric, "value": round(value, 3), "unit": unit}
-    print(json.dumps(line | {"reference": reference, "ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+figure = partial(_support.figure, "indexer")
 
 
 TRANSFER = record("WorkRegistry", "Transfer", account(0), account(0), 0)[1][:35]
@@ -72,8 +72,8 @@ def build_chain(emitter: Emitter, blocks: int, events: int) -> None:
 
 
 def floor(url: str, address: str, blocks: range) -> tuple[float, float]:
-    """Seconds for the node's answers alone, and with JSON and decoding (bench/floor.py), in a process of its own."""
-    command = [sys.executable, "-m", "bench.floor", url, address, blocks[0], blocks[-1], BLOCKS_PER_RANGE]
+    """Seconds for the node's answers alone, and with JSON and decoding (bench/_floor.py), in a process of its own."""
+    command = [sys.executable, "-m", "bench._floor", url, address, blocks[0], blocks[-1], BLOCKS_PER_RANGE]
     done = subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
     return found["alone_s"], found["decoded_s"]

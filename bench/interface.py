@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from redis.asyncio import Redis
 
 from backend.quotas import parse_quotas
 from backend.ratelimit import Limiter
+from bench import _support
 from indexer import notify
 from indexer.chain import Header
 from stack.migrate import migrate_all
@@ -43,9 +45,7 @@ from stack.supervisor import answers_http
 REQUESTS = 2_000
 
 
-def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
-    line = {"bench": "interface", "metric": metric, "value": round(value, 3), "unit": unit}
-    print(json.dumps(line | {"reference": reference, "ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+figure = partial(_support.figure, "interface")
 
 
 async def each(call: Callable[[], Awaitable[Any]]) -> float:

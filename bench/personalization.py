@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from backend.personalization.evaluation.datasets import movietweetings
 from backend.personalization.explain import Moments
 from backend.personalization.scoring import Facts, Norm, Weights
 from backend.personalization.taste import Taste
+from bench import _support
 
 DATA = Path(__file__).parent / "data" / "movietweetings"
 TOP = 128
@@ -36,15 +38,7 @@ HISTORY = 200
 NOW = 1.75e9
 
 
-def figure(metric: str, value: float, unit: str, reference: str | None = None, ratio: float | None = None) -> None:
-    line = {
-        "bench": "personalization",
-        "metric": metric,
-        "value": round(value, 4),
-        "unit": unit,
-        "reference": reference,
-    }
-    print(json.dumps(line | {"ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+figure = partial(_support.figure, "personalization", digits=4)
 
 
 def quality() -> None:

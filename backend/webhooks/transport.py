@@ -170,9 +170,6 @@ class _Guard(httpcore.NetworkBackend):
     def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> Any:
         raise Unsent("address")
 
-    def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
-
 
 @cache
 def _trusted() -> ssl.SSLContext:

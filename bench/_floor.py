@@ -1,6 +1,6 @@
 """What any indexer in Python must do at least: eth_getLogs, its JSON parsed, each Transfer's three words decoded.
 
-    python -m bench.floor URL ADDRESS FIRST LAST BLOCKS_PER_RANGE
+    python -m bench._floor URL ADDRESS FIRST LAST BLOCKS_PER_RANGE
 
 Checks nothing, keeps nothing, and runs with the garbage collector off: the leanest form, so that a slow decoder of ours
 cannot flatter the ratio. Shares no code with the indexer. Prints two figures: seconds for the answers alone, and with
