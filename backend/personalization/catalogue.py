@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -49,6 +49,8 @@ class Catalogue:
     """The works in the order of their ids, what is known of each, and how they are scored."""
 
     work_ids: NDArray[np.int64]
+    place: Mapping[int, int]
+    """Where each work stands in `work_ids`."""
     words: Mapping[int, Mapping[str, str | None]]
     facts: Facts
     shelf: slate.Shelf
@@ -58,12 +60,9 @@ class Catalogue:
     serial: int
     """How often this process has read it: what a slate draws by chance stays the same until the next reading."""
 
-    def positions(self, work_ids: Sequence[int]) -> NDArray[np.int64]:
+    def positions(self, work_ids: Iterable[int]) -> NDArray[np.int64]:
         """Where these works stand, ascending; those that may not be shown are left out."""
-        wanted = np.array(sorted(work_ids), dtype=np.int64)
-        at = np.searchsorted(self.work_ids, wanted)
-        at = at[at < len(self.work_ids)]
-        return at[np.isin(self.work_ids[at], wanted)]
+        return np.array(sorted(self.place[work] for work in work_ids if work in self.place), dtype=np.int64)
 
 
 def trend(rows: Sequence[DictRow], now: datetime, half_life_s: float) -> dict[int, float]:
@@ -129,7 +128,8 @@ def build(
         exposures=np.array([float(exposures.get(work, 0)) for work in work_ids.tolist()]),
     )
     words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
-    return Catalogue(work_ids, words, facts, shelf, Moments.of(facts.content), weights, version, serial)
+    place = {work: n for n, work in enumerate(work_ids.tolist())}
+    return Catalogue(work_ids, place, words, facts, shelf, Moments.of(facts.content), weights, version, serial)
 
 
 class Window:

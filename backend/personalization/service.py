@@ -119,9 +119,8 @@ def past(catalogue: Catalogue, rows: Sequence[DictRow], now: datetime) -> tuple[
     """A history as the score takes it; events on works that may not be shown any more say nothing."""
     at = now.timestamp()
     taste = Taste(catalogue.facts.taste, now=at)
-    place = {int(work): n for n, work in enumerate(catalogue.work_ids)} if rows else {}
     for row in reversed(rows):
-        work = place.get(int(row["work_id"]))
+        work = catalogue.place.get(int(row["work_id"]))
         if work is not None:
             value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
             taste.apply(work, value, row["received_at"].timestamp(), now=at)
@@ -151,7 +150,7 @@ def choose(
     done, taste = past(catalogue, history.rows, now)
     parts = scoring.terms(catalogue.facts, done, taste.sums)
     score = scoring.total(parts, catalogue.weights)
-    hidden = catalogue.positions(list(history.hidden))
+    hidden = catalogue.positions(history.hidden)
     allowed = np.setdiff1d(np.arange(len(catalogue.work_ids)), hidden, assume_unique=True)
     places = slate.fill(
         score,

@@ -207,12 +207,8 @@ class Fold:
         score = np.zeros_like(self.personal["taste"])
         for name, part in (self.common | self.personal).items():
             score += np.float32(getattr(weights, name)) * part
-        made = np.empty((len(self.judged.people), LIST), dtype=np.int64)
-        for row, person in enumerate(self.judged.people.tolist()):
-            line = score[row]
-            line[self.judged.past(person)] = -np.inf
-            top = np.argpartition(-line, LIST)[:LIST]
-            made[row] = top[np.lexsort((top, -line[top]))]
+        rows = iter(score)
+        made = lists(self.judged, lambda past: next(rows))
         found = metrics.hits(made, self.judged.held_out, self.judged.people)
         return float(
             metrics.ndcg(found, self.judged.relevant, K).mean()
