@@ -23,19 +23,20 @@ from sqlalchemy.exc import DataError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
-from backend import preflight, tracing, worker
+from backend import preflight, worker
 from backend.accounts.scopes import MEANING
-from backend.boundary import JSON_LIMIT, Boundary, is_json, problem_response
-from backend.conditional import Conditional
 from backend.deps import OPTIONAL_SCHEME, Clock, Core, wall_clock
+from backend.edge.boundary import JSON_LIMIT, Boundary, is_json, problem_response
+from backend.edge.conditional import Conditional
+from backend.edge.idempotency import Idempotency
+from backend.edge.routing import RouteIndex, add_flat
 from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
-from backend.idempotency import Idempotency
 from backend.live.hub import Hub
 from backend.live.shutdown import before_shutdown
-from backend.master_key import VaultError
-from backend.routing import RouteIndex, add_flat
 from backend.settings import Settings
-from backend.vault import Erased
+from backend.telemetry import tracing
+from backend.vault.master_key import VaultError
+from backend.vault.vault import Erased
 from backend.web.routes import trouble_page
 from backend.webhooks import routes as webhooks
 

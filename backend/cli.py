@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from backend import keys_cli
+from backend.vault import cli as keys_cli
 
 if TYPE_CHECKING:
     from stack.postgres import DatabaseUrls

@@ -28,13 +28,13 @@ from backend.accounts.memory import SessionMemory
 from backend.accounts.roles import Role
 from backend.chain import ChainInfo
 from backend.db import AsyncPool, Database, conninfo
+from backend.edge.quotas import SAFE_METHODS
+from backend.edge.ratelimit import Principal
 from backend.errors import Forbidden, Unauthorized, WalletRequired
 from backend.models.accounts import Account, AuthSession
 from backend.node import Node
-from backend.quotas import SAFE_METHODS
-from backend.ratelimit import Principal
 from backend.settings import Settings
-from backend.vault import Vault
+from backend.vault.vault import Vault
 
 Clock = Callable[[], datetime]
 OPTIONAL_SCHEME: Final = "optional"
@@ -146,7 +146,7 @@ async def get_vault(core: CoreDep) -> Vault:
 
 @contextmanager
 def unit_of_work(request: Request, core: Core) -> Iterator[Session]:
-    """The request's transaction. One with an Idempotency-Key has it already (backend.idempotency)."""
+    """The request's transaction. One with an Idempotency-Key has it already (backend.edge.idempotency)."""
     unit = request.scope["state"].get("unit")
     with core.database.session() if unit is None else unit.work() as session:
         yield session
@@ -351,7 +351,7 @@ def get_confirmed_account(session: ConfirmedSession) -> Account:
 OptionalAccount = Annotated[Account | None, Depends(get_optional_account)]
 """Who is signed in with a wallet, or None. A token that is wrong or expired is an error, not None."""
 CurrentAccount = Annotated[Account, Depends(get_current_account)]
-"""Who is signed in with a wallet; 401 for nobody, 403 for a visitor, and for an API key (backend.scoped)."""
+"""Who is signed in with a wallet; 401 for nobody, 403 for a visitor, and for an API key (backend.edge.scoped)."""
 AccountOrVisitor = Annotated[Account, Depends(get_account_or_visitor)]
 """Who is signed in or visits: for what needs no address. 401 for nobody."""
 ConfirmedAccount = Annotated[Account, Depends(get_confirmed_account)]

@@ -10,12 +10,12 @@ from fastapi import Depends, Request
 from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import Session
 
-from backend import trail
 from backend.deps import DbSession
+from backend.edge.quotas import SAFE_METHODS
 from backend.errors import Conflict, Unavailable
 from backend.pagination import decode_cursor, encode_cursor, page
-from backend.quotas import SAFE_METHODS
 from backend.schemas import AsOf
+from backend.telemetry import trail
 from indexer import models as chain
 
 Stage = Literal["received", "seen", "final"]

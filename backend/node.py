@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 import structlog
 
-from backend import metrics, tracing
+from backend.telemetry import metrics, tracing
 
 log = structlog.get_logger(__name__)
 

@@ -13,15 +13,15 @@ from eth_utils.crypto import keccak
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from backend import telemetry
 from backend.chain import ChainInfo, ManifestError
 from backend.db import conninfo
-from backend.master_key import MasterKeyError
 from backend.migrations.upgrade import current, head
 from backend.node import Node, NodeRefused, NodeUnreachable
 from backend.rewards.terms import Terms
 from backend.settings import Settings, SettingsError, load_settings
-from backend.vault import Vault
+from backend.telemetry import logs as telemetry
+from backend.vault.master_key import MasterKeyError
+from backend.vault.vault import Vault
 from indexer.errors import Fatal
 from indexer.migrate import require_current
 

@@ -14,7 +14,7 @@ from eth_utils.address import is_checksum_address
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from backend.quotas import parse_quotas
+from backend.edge.quotas import parse_quotas
 
 DEVELOPMENT_CHAIN_ID = 31337
 PREFIX = "TROUPE_"

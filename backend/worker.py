@@ -5,8 +5,8 @@
 Tasks live in `<package>/tasks.py` and are named in `TASKS`; periodic ones add a line to `SCHEDULE`. A task opens its
 own unit of work: `with task_session() as session: ...`, committed once at its end. Every task may run twice.
 
-A task's message carries ids in its headers (backend.trail, backend.tracing), so that its log lines and spans belong to
-the request that woke it. A task that takes its worker with it is parked after a few times (backend.attempts).
+A task's message carries ids in its headers (backend.telemetry), so that its log lines and spans belong to the request
+that woke it. A task that takes its worker with it is parked after a few times (backend.attempts).
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from kombu.utils.json import dumps
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
-from backend import attempts, metrics, preflight, telemetry, tracing, trail
+from backend import attempts, preflight
 from backend.deps import Core
 from backend.settings import Settings, SettingsError, load_settings
+from backend.telemetry import logs as telemetry
+from backend.telemetry import metrics, tracing, trail
 
 TASKS = (  # modules with tasks; a package adds its line
     "backend.accounts.tasks",

@@ -31,8 +31,8 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import Redis
 
-from backend.quotas import parse_quotas
-from backend.ratelimit import Limiter
+from backend.edge.quotas import parse_quotas
+from backend.edge.ratelimit import Limiter
 from bench import _support
 from indexer import notify
 from indexer.chain import Header

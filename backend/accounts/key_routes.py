@@ -12,7 +12,7 @@ from backend.accounts.key_schemas import KeyIn, KeyInfo, KeyList, NewKey, Rotate
 from backend.accounts.scopes import Scope
 from backend.deps import ConfirmedAccount, CurrentAccount, DbSession, Now, VaultDep, secret_answer
 from backend.models.accounts import ApiKey
-from backend.vault import Vault
+from backend.vault.vault import Vault
 
 router = APIRouter(prefix="/v1/keys", tags=["accounts"])
 

@@ -25,7 +25,7 @@ from backend.db import AsyncPool, Database
 from backend.errors import Conflict, Forbidden, NotFound, Unauthorized
 from backend.models.accounts import Account, ApiKey
 from backend.models.base import uuid7
-from backend.vault import Vault, place
+from backend.vault.vault import Vault, place
 
 PREFIX: Final = "troupe_"
 SECRET_CHARACTERS: Final = 43

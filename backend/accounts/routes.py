@@ -41,7 +41,7 @@ from backend.deps import (
 from backend.errors import Unauthorized
 from backend.models.accounts import Account, AuthSession
 from backend.settings import Settings
-from backend.vault import Vault
+from backend.vault.vault import Vault
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 

@@ -16,7 +16,7 @@ from backend.db import AsyncPool
 from backend.errors import NotFound, Unauthorized
 from backend.models.accounts import Account, AuthSession
 from backend.models.base import uuid7
-from backend.vault import Vault, place
+from backend.vault.vault import Vault, place
 
 TOKEN_BYTES = 32
 USER_AGENT_LIMIT = 200

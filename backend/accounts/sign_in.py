@@ -15,7 +15,7 @@ from backend.accounts.siwe import Expected, Message
 from backend.errors import Unauthorized
 from backend.models.accounts import Account, AuthSession, SignInNonce
 from backend.node import Node
-from backend.vault import Vault
+from backend.vault.vault import Vault
 
 NONCE_TTL = timedelta(minutes=5)
 STATEMENT = "Sign in to Troupe."

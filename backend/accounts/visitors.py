@@ -19,7 +19,7 @@ from backend.consent.receipts import Controller
 from backend.consent.writes import hand_over
 from backend.errors import Conflict
 from backend.models.accounts import Account, AuthSession
-from backend.vault import Vault
+from backend.vault.vault import Vault
 
 BATCH = 500
 """Visitors forgotten in one transaction."""

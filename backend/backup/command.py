@@ -16,9 +16,9 @@ from backend.backup.archive import BackupError
 from backend.backup.service import Installation
 from backend.chain import ManifestError
 from backend.deps import wall_clock
-from backend.master_key import VaultError
 from backend.settings import PREFIX, Settings
-from backend.vault import Vault
+from backend.vault.master_key import VaultError
+from backend.vault.vault import Vault
 
 MIRROR = "keys"
 """The folder of the mirror, beside the backups, where none is named."""

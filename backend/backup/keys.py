@@ -14,8 +14,8 @@ from typing import Final
 
 from backend.backup.archive import BackupError
 from backend.files import write_durably
-from backend.master_key import VaultError
-from backend.vault import Erased, NoKey, Vault
+from backend.vault.master_key import VaultError
+from backend.vault.vault import Erased, NoKey, Vault
 
 KNOWN: Final = "mirrors.json"
 """In the vault's folder: the mirrors that were ever made of it."""

@@ -34,10 +34,10 @@ from backend.models import registry
 from backend.models.accounts import Account
 from backend.models.base import SCHEMA
 from backend.models.engagement import NOBODY
-from backend.sealed_files import NotOpened, open_stream, seal_stream
 from backend.settings import Settings
-from backend.vault import Vault
-from backend.vault import place as vault_place
+from backend.vault.sealed_files import NotOpened, open_stream, seal_stream
+from backend.vault.vault import Vault
+from backend.vault.vault import place as vault_place
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how far: `("tables", 3, 14)`."""

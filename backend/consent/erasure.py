@@ -34,7 +34,7 @@ from backend.models.content import Content
 from backend.models.own_data import Erasure
 from backend.models.shop import SignedOrder
 from backend.models.works import Draft
-from backend.vault import Vault
+from backend.vault.vault import Vault
 from indexer.models import event
 
 log = structlog.get_logger()

@@ -35,8 +35,8 @@ from backend.files import sync
 from backend.models.accounts import Account
 from backend.models.own_data import DataExport
 from backend.models.works import Draft
-from backend.sealed_files import open_stream, seal_stream
-from backend.vault import NoKey, Vault
+from backend.vault.sealed_files import open_stream, seal_stream
+from backend.vault.vault import NoKey, Vault
 from backend.zipping import zip_stream
 
 log = structlog.get_logger()

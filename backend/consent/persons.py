@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from backend.models.accounts import Account
-from backend.vault import Erased, NoKey, Tampered, Vault, place
+from backend.vault.vault import Erased, NoKey, Tampered, Vault, place
 
 log = structlog.get_logger()
 

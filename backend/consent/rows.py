@@ -16,7 +16,7 @@ from backend.models import registry
 from backend.models.accounts import Account
 from backend.models.base import Base
 from backend.models.marks import OfAccount
-from backend.vault import Place, Sealed, Tampered, Vault
+from backend.vault.vault import Place, Sealed, Tampered, Vault
 from indexer.db import Uint256
 from indexer.models import event_tables
 

@@ -19,7 +19,7 @@ from backend.errors import NotFound
 from backend.models.consent import ConsentReceipt, DataUse
 from backend.models.engagement import NOBODY
 from backend.settings import Settings
-from backend.vault import Vault, place
+from backend.vault.vault import Vault, place
 
 LOCK = 0x434F4E53
 """First key of the advisory locks under which one answer a person is written at a time ("CONS")."""

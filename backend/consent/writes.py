@@ -16,7 +16,7 @@ from backend.consent.gate import ENTER, LEAVE, allows_sql, entered, not_frozen_s
 from backend.consent.purposes import Purpose
 from backend.models.personalization import FeedSettings
 from backend.models.rewards import RewardViewer
-from backend.vault import Place, Vault, place
+from backend.vault.vault import Place, Vault, place
 
 _PERSON = "%(person)s::uuid"
 

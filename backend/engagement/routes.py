@@ -6,11 +6,11 @@ from fastapi import APIRouter
 
 from backend.consent.persons import person_of_async
 from backend.deps import AsyncDb, Chain, Now, VaultDep
+from backend.edge.scoped import OptionalWitness
 from backend.engagement import service
 from backend.engagement.schemas import BatchIn, BatchOut
 from backend.errors import Unavailable
 from backend.rewards.calendar import Calendar
-from backend.scoped import OptionalWitness
 
 router = APIRouter(prefix="/v1", tags=["engagement"])
 

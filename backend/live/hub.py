@@ -16,9 +16,9 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from backend import metrics
 from backend.db import conninfo
 from backend.live.topics import Connection, Event, Tick, read_ticks
+from backend.telemetry import metrics
 from indexer.notify import CHANNEL
 
 QUEUE: Final = 256

@@ -17,12 +17,12 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from backend.accounts.service import SignedIn
-from backend.callers import address_of
 from backend.deps import AsyncDb, Core, CoreDep, identify
+from backend.edge.callers import address_of
+from backend.edge.scoped import OptionalFollower
 from backend.errors import AppError, Invalid, Unauthorized, Unavailable
 from backend.live.hub import Hub, Subscriber
 from backend.live.topics import MAX_ROWS, Event, parse_topics, read_ticks
-from backend.scoped import OptionalFollower
 from backend.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["system"])

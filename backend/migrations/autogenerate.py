@@ -21,7 +21,7 @@ from sqlalchemy import MetaData
 
 from backend.migrations.upgrade import FOLDER
 from backend.models import registry
-from backend.vault import Sealed
+from backend.vault.vault import Sealed
 from indexer.db import Uint256
 
 TARGET = FOLDER / "versions" / "0001_initial.py"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from backend.errors import WalletRequired
 from backend.models.base import Base, CreatedAt, Id
 from backend.models.marks import NotPersonal, OfAccount, marked
-from backend.vault import Sealed
+from backend.vault.vault import Sealed
 
 CHANNEL = "troupe_sessions"
 _TELL = f"""CREATE OR REPLACE FUNCTION app.sessions_changed() RETURNS trigger LANGUAGE plpgsql AS

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from backend.models.accounts import Account
 from backend.models.base import Base, CreatedAt, Id
 from backend.models.marks import OfAccount, marked
-from backend.vault import Sealed
+from backend.vault.vault import Sealed
 
 
 class IdempotentAnswer(Base):

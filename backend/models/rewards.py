@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base
 from backend.models.marks import Gated, NotPersonal, marked
-from backend.vault import Sealed
+from backend.vault.vault import Sealed
 from indexer.db import Uint256
 
 

@@ -15,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from backend.chain import NATIVE
 from backend.csvtext import csv_text
 from backend.deps import Chain, CoreDep, DbSession
+from backend.edge.scoped import OptionalPayer, ShareHolder
 from backend.errors import Conflict, Invalid
 from backend.mirror import ChainHead
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
@@ -35,7 +36,6 @@ from backend.payouts.schemas import (
 )
 from backend.payouts.service import CLAIMS, Payouts
 from backend.schemas import AddressStr
-from backend.scoped import OptionalPayer, ShareHolder
 
 router = APIRouter(prefix="/v1")
 

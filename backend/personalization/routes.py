@@ -19,10 +19,10 @@ from backend.deps import (
     PersonOrVisitor,
     VaultDep,
 )
+from backend.edge.scoped import OptionalFeedReader
 from backend.personalization import service
 from backend.personalization.catalogue import Window
 from backend.personalization.schemas import Because, Feed, FeedItem, PersonalizationIn, PersonalizationOut, Terms
-from backend.scoped import OptionalFeedReader
 
 router = APIRouter(prefix="/v1", tags=["feed"])
 

@@ -14,6 +14,7 @@ from backend.chain import ChainInfo, Token, decode_error
 from backend.content.routes import Store
 from backend.content.service import read_by_sha256
 from backend.deps import Chain, DbSession, Now, VaultDep
+from backend.edge.scoped import RewardsReader
 from backend.errors import NotFound, Unavailable
 from backend.intents import Intent, call_intent
 from backend.mirror import ChainHead, Head
@@ -43,7 +44,6 @@ from backend.rewards.schemas import (
 from backend.rewards.terms import Terms, raw
 from backend.rewards.voices import Voice
 from backend.schemas import AddressStr
-from backend.scoped import RewardsReader
 from indexer.types import Epoch
 
 router = APIRouter(prefix="/v1/rewards", tags=["rewards"])

@@ -34,7 +34,7 @@ from backend.rewards.epochs import EMPTY_LOG_ROOT, Inputs, Rewards
 from backend.rewards.terms import Terms, raw
 from backend.sender.service import Effect, enqueue, find
 from backend.sender.states import State
-from backend.vault import Vault
+from backend.vault.vault import Vault
 from indexer.db import Uint256
 from indexer.models import block, view
 from indexer.types import Epoch

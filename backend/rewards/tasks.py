@@ -18,7 +18,7 @@ from backend.models.rewards import RewardEpoch
 from backend.rewards import service, streams
 from backend.rewards.terms import Terms
 from backend.sender.tasks import operator_sender, sweep
-from backend.vault import Vault
+from backend.vault.vault import Vault
 from backend.worker import celery, core, task_session
 
 log = structlog.get_logger(__name__)

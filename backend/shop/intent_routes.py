@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from backend.deps import CoreDep
-from backend.scoped import OptionalTrader, Trader
+from backend.edge.scoped import OptionalTrader, Trader
 from backend.shop import service
 from backend.shop.intent_schemas import (
     AssetIntent,

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from backend.edge.scoped import OptionalTrader, Trader
 from backend.errors import Problem
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.schemas import AddressStr
-from backend.scoped import OptionalTrader, Trader
 from backend.shop import orderbook
 from backend.shop.holding import CollectionName
 from backend.shop.intent_routes import DeskDep

@@ -15,13 +15,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import QueuePool, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend import metrics
 from backend.deps import Core
 from backend.models.operations import TaskAttempt
 from backend.models.sender import OutboxIntent, SenderAccount
 from backend.node import Node, NodeRefused, NodeUnreachable
 from backend.sender.states import IN_FLIGHT, State
 from backend.system.readiness import NODE_TIMEOUT_S, mirrored
+from backend.telemetry import metrics
 
 QUEUE = "celery"
 """Celery's own name for the one queue that there is."""

@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.content.cid import CID
 from backend.content.store import ContentError
 from backend.deps import Core
-from backend.master_key import MasterKeyError
 from backend.migrations.upgrade import current, head
 from backend.node import Node, NodeRefused, NodeUnreachable
-from backend.vault import Vault
+from backend.vault.master_key import MasterKeyError
+from backend.vault.vault import Vault
 from indexer import models as chain
 from indexer.errors import Fatal
 from indexer.migrate import require_current

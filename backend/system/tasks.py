@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backend import idempotency
+from backend.edge import idempotency
 from backend.worker import celery, core, task_session
 
 

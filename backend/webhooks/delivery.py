@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from standardwebhooks import Webhook
 
 from backend.models.webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from backend.vault import NoKey, Vault, place
+from backend.vault.vault import NoKey, Vault, place
 from backend.webhooks.feed import message_id
 from backend.webhooks.transport import Transport, Unsent
 

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Path, Query, status
 from sqlalchemy import RowMapping
 
 from backend.deps import DbSession, Now, SettingsDep, VaultDep, secret_answer
+from backend.edge.scoped import WebhookOwner
 from backend.errors import Problem
 from backend.models.webhooks import WebhookEndpoint
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
-from backend.scoped import WebhookOwner
 from backend.webhooks import schemas
 from backend.webhooks.feed import message_id
 from backend.webhooks.service import Desk

@@ -17,7 +17,7 @@ from backend.errors import Conflict, Invalid, NotFound
 from backend.models.accounts import Account
 from backend.models.base import uuid7
 from backend.models.webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from backend.vault import Vault, place
+from backend.vault.vault import Vault, place
 from backend.webhooks import feed
 from backend.webhooks.delivery import give_up
 from backend.webhooks.transport import RefusedUrl, check_url

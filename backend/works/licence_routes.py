@@ -10,11 +10,11 @@ from backend.content import service as content
 from backend.content.media import TEXT
 from backend.content.routes import Store
 from backend.deps import Chain, DbSession
+from backend.edge.scoped import WorksAuthor
 from backend.errors import Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
-from backend.scoped import WorksAuthor
 from backend.works import catalogue, service
 from backend.works.licences import TEMPLATES, Terms, terms_document
 from backend.works.schemas import LicenceIntent, LicenceOut, LicencePage, LicenceTemplate, TermsIn

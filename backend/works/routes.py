@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from backend import mirror
-from backend.boundary import check_json
 from backend.content.routes import Store
 from backend.content.store import ContentStore
 from backend.content.uploads import MAX_UPLOAD_BYTES
 from backend.deps import Chain, Core, CoreDep, DbSession, unit_of_work
+from backend.edge.boundary import check_json
+from backend.edge.scoped import WorksAuthor, WorksReader, WorksUploader
 from backend.errors import AppError, Conflict, Forbidden, Invalid, Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead, Head, newest_first
@@ -25,7 +26,6 @@ from backend.models.works import Draft
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.rewards.merkle import Node
 from backend.schemas import AddressStr, Schema
-from backend.scoped import WorksAuthor, WorksReader, WorksUploader
 from backend.works import catalogue, service
 from backend.works.rules import Kind
 from backend.works.schemas import (

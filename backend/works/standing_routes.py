@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from backend.deps import Chain, CoreDep, DbSession
+from backend.edge.scoped import WorksAuthor
 from backend.errors import Problem
 from backend.mirror import ChainHead
-from backend.scoped import WorksAuthor
 from backend.works import standing
 from backend.works.routes import WorkId
 from backend.works.schemas import ContestIn, ContestIntent, StandingOut

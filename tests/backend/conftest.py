@@ -25,7 +25,7 @@ from starlette.testclient import TestClient
 
 from backend.app import create_app
 from backend.settings import Settings
-from backend.telemetry import configure_logging
+from backend.telemetry.logs import configure_logging
 from stack.postgres import DatabaseUrls
 from tests.conftest import Deployed
 from tests.factories import Mirror

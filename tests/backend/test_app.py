@@ -15,8 +15,8 @@ from psycopg_pool import PoolTimeout
 from sqlalchemy import select, text
 
 from backend.app import create_app
-from backend.boundary import JSON_DEPTH, JSON_LIMIT
 from backend.deps import AsyncDb, CurrentPerson, DbSession
+from backend.edge.boundary import JSON_DEPTH, JSON_LIMIT
 from backend.errors import AppError, Conflict
 from backend.models.accounts import SignInNonce
 from backend.schemas import AddressStr, Amount, AmountIn, Hash32, HexBytes, Schema, Time

@@ -12,8 +12,9 @@ from kombu.serialization import dumps, loads
 from redis import Redis
 from sqlalchemy import func, select, update
 
-from backend import attempts, metrics, worker
+from backend import attempts, worker
 from backend.models.operations import TaskAttempt
+from backend.telemetry import metrics
 
 ran: list[tuple[Any, ...]] = []
 

@@ -18,7 +18,7 @@ from redis import Redis as RedisClient
 from backend.backup.archive import Member, Writer
 from backend.backup.service import Installation, take
 from backend.settings import Settings
-from backend.vault import Vault
+from backend.vault.vault import Vault
 from backend.zipping import zip_stream
 from stack.migrate import migrate_all
 from stack.postgres import LASTING, DatabaseUrls, Postgres, ensure_database

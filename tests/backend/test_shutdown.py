@@ -17,8 +17,9 @@ import psycopg
 import pytest
 from redis import Redis
 
-from backend import metrics, trail, worker
+from backend import worker
 from backend.settings import Settings
+from backend.telemetry import metrics, trail
 from stack.postgres import DatabaseUrls
 from stack.processes import HOST, free_port, spawn, stop
 from tests.conftest import Deployed

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from stack.postgres import DatabaseUrls
-from tests.backend.interface.streams import TellingMirror
+from tests.backend.edge.streams import TellingMirror
 from tests.backend.payouts.conftest import Tell
 from tests.factories import Mirror
 from tests.web.test_pages import ALICE, assert_quiet, season

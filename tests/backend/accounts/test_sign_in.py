@@ -14,10 +14,10 @@ from eth_account.signers.local import LocalAccount
 from httpx import Response
 from sqlalchemy import create_engine, text
 
-from backend import master_key
 from backend.accounts.siwe import SECP256K1_ORDER, rfc3339
 from backend.app import create_app
 from backend.settings import Settings
+from backend.vault import master_key
 from tests.backend.conftest import PUBLIC_URL, Client, Clock, sign_in, signature
 
 pytestmark = pytest.mark.feature("C1", via="http")

@@ -30,7 +30,7 @@ from backend.models import registry
 from backend.models.accounts import Account
 from backend.models.works import Draft
 from backend.settings import Settings
-from backend.vault import Place, Vault
+from backend.vault.vault import Place, Vault
 from stack.postgres import DatabaseUrls
 from tests.factories import Mirror
 

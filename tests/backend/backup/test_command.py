@@ -11,7 +11,7 @@ import pytest
 
 from backend.backup.service import Installation
 from backend.models.accounts import Account
-from backend.vault import Place, Vault
+from backend.vault.vault import Place, Vault
 from tests.backend.backup.test_backup import filled, place  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[3]

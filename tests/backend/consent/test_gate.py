@@ -33,7 +33,7 @@ from backend.models.consent import DataUse
 from backend.models.engagement import NOBODY, EngagementEvent
 from backend.models.rewards import RewardEpoch
 from backend.settings import Settings
-from backend.vault import Erased, NoKey, Tampered, Vault
+from backend.vault.vault import Erased, NoKey, Tampered, Vault
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
 

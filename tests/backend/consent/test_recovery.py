@@ -20,7 +20,7 @@ from backend.backup import keys
 from backend.backup.service import Installation, put_back, take
 from backend.models import registry
 from backend.settings import Settings
-from backend.vault import Place, Sealed, Vault
+from backend.vault.vault import Place, Sealed, Vault
 from tests.backend.conftest import Client, Clock
 from tests.backend.consent.owndata import core_of, erase, like, make
 from tests.backend.leaks import Leak, Scanner, canary

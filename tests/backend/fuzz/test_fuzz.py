@@ -31,7 +31,7 @@ SEED = os.environ.get("TROUPE_FUZZ_SEED", "1")
 Counts = dict[str, dict[str, int]]
 """Operation -> status -> cases."""
 ENDLESS = ("/v1/live",)
-"""Answers that do not end by themselves; tests/backend/interface has their hostile input."""
+"""Answers that do not end by themselves; tests/backend/edge has their hostile input."""
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

@@ -24,7 +24,7 @@ from backend.personalization.linear import fit
 from backend.personalization.scoring import Norm, Weights
 from backend.personalization.signals import CLIP
 from backend.settings import Settings
-from backend.vault import SEALED
+from backend.vault.vault import SEALED
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
 

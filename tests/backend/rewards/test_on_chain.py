@@ -41,7 +41,7 @@ from backend.sender.service import Effect, enqueue
 from backend.sender.states import State
 from backend.sender.sweeper import Sender
 from backend.settings import Settings
-from backend.vault import Vault
+from backend.vault.vault import Vault
 from stack.postgres import DatabaseUrls
 from stack.supervisor import operator_key
 from tests.backend.conftest import Client

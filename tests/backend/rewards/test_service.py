@@ -36,7 +36,7 @@ from backend.rewards.terms import Terms
 from backend.sender.policy import Answer
 from backend.sender.states import State
 from backend.settings import Settings
-from backend.vault import Vault
+from backend.vault.vault import Vault
 from tests.backend.conftest import Client, Clock
 from tests.factories import GENESIS_TIME, Mirror, canonical, hash32
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from backend import master_key
 from backend.files import PARTIAL
-from backend.master_key import MasterKeyError, VaultError
-from backend.rotation import behind, rotate
-from backend.vault import Erased, Place, Tampered, Vault
+from backend.vault import master_key
+from backend.vault.master_key import MasterKeyError, VaultError
+from backend.vault.rotation import behind, rotate
+from backend.vault.vault import Erased, Place, Tampered, Vault
 
 AT = Place("note", "7", "text")
 

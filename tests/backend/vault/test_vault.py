@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from backend import master_key
-from backend.master_key import MasterKey, MasterKeyError
-from backend.vault import SEALED, Erased, NoKey, Place, Sealed, Tampered, Vault, VaultError
+from backend.vault import master_key
+from backend.vault.master_key import MasterKey, MasterKeyError
+from backend.vault.vault import SEALED, Erased, NoKey, Place, Sealed, Tampered, Vault, VaultError
 
 AT = Place("note", "7", "text")
 

@@ -1,6 +1,6 @@
 """Logs: one JSON object a line, with the request's id and block; ids, never payloads, keys, signatures or tokens.
 
-Metrics are in `backend.metrics`, traces in `backend.tracing`.
+Metrics are in `backend.telemetry.metrics`, traces in `backend.telemetry.tracing`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from backend import trail
+from backend.telemetry import trail
 
 SECRET = re.compile(r"0x[0-9a-fA-F]{40,}|\b[0-9a-fA-F]{64,}\b|[A-Za-z0-9_\-]{43,}|://[^\s/@]+@")
 """What may be an address, a hash, a signature, a key, a token or a server's password, in a text that is not ours."""

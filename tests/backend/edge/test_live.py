@@ -26,7 +26,7 @@ from stack.postgres import DatabaseUrls
 from stack.processes import Service, free_port, running
 from stack.supervisor import answers_http
 from tests.backend.conftest import Client, sign_in
-from tests.backend.interface.streams import TellingMirror, following, serving
+from tests.backend.edge.streams import TellingMirror, following, serving
 from tests.factories import Mirror
 
 pytestmark = pytest.mark.feature("Q6", via="http")

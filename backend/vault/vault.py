@@ -34,10 +34,11 @@ from sqlalchemy import LargeBinary
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeDecorator
 
-from backend import master_key, metrics
 from backend.files import PARTIAL, sync, write_durably
-from backend.master_key import MasterKey, MasterKeyError, VaultError
 from backend.settings import Settings
+from backend.telemetry import metrics
+from backend.vault import master_key
+from backend.vault.master_key import MasterKey, MasterKeyError, VaultError
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12

@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.conditional import AS_OF, entity_tag, matches
+from backend.edge.conditional import AS_OF, entity_tag, matches
 from backend.jsontext import read_json
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from backend.cli import app
-from backend.master_key import read
-from backend.vault import Vault
+from backend.vault.master_key import read
+from backend.vault.vault import Vault
 
 runner = CliRunner()
 

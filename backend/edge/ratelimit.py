@@ -25,9 +25,9 @@ import structlog
 from redis.exceptions import RedisError
 from starlette.types import Scope
 
-from backend import metrics
+from backend.edge.quotas import CallerKind, Quota, RouteClass, route_class
 from backend.errors import AppError, Unavailable
-from backend.quotas import CallerKind, Quota, RouteClass, route_class
+from backend.telemetry import metrics
 
 MAX_LEASE: Final = 20
 LEASE_PART: Final = 50

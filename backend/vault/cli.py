@@ -44,9 +44,9 @@ def _fail(reason: object) -> typer.Exit:
 @app.command()
 def init(state: StateOption = None) -> None:
     """Make the master key file of a new installation. Refused where there is one, or data keys that need one."""
-    from backend import master_key
-    from backend.master_key import VaultError
-    from backend.vault import require_no_keys
+    from backend.vault import master_key
+    from backend.vault.master_key import VaultError
+    from backend.vault.vault import require_no_keys
 
     folder, master = _places(state)
     if master.exists():
@@ -70,9 +70,9 @@ def rotate(
 
     Killed at any moment it loses nothing: give the same command again.
     """
-    from backend import rotation
-    from backend.master_key import VaultError
-    from backend.vault import Vault
+    from backend.vault import rotation
+    from backend.vault.master_key import VaultError
+    from backend.vault.vault import Vault
 
     bars = Progress(TextColumn("wrap"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err)
     try:
@@ -101,8 +101,8 @@ def rotate(
 @app.command()
 def status(state: StateOption = None) -> None:
     """Show how many data keys each version of the master key wraps. Ends with 1 when something is wrong."""
-    from backend.master_key import VaultError
-    from backend.vault import SHARDS, Vault
+    from backend.vault.master_key import VaultError
+    from backend.vault.vault import SHARDS, Vault
 
     damaged = []
     try:

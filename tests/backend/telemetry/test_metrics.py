@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from backend import metrics
 from backend.app import create_app
 from backend.settings import Settings
+from backend.telemetry import metrics
 from backend.worker import Counted
 from stack.anvil import Anvil
 from stack.postgres import DatabaseUrls

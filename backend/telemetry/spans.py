@@ -1,4 +1,4 @@
-"""The exporter between the SDK and whoever collects traces; imported only where traces are on (backend.tracing)."""
+"""The exporter between the SDK and whoever collects traces; imported only where traces are on (tracing.py)."""
 
 from __future__ import annotations
 

@@ -16,9 +16,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from redis import Redis
 
-from backend import tracing, trail, worker
+from backend import worker
 from backend.app import create_app
 from backend.settings import Settings
+from backend.telemetry import tracing, trail
 from tests.backend.conftest import PUBLIC_URL, Client
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -191,6 +192,10 @@ def test_without_traces_their_library_is_not_loaded(environment: dict[str, str])
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "backend.tracing" in loaded
-    ours = ("opentelemetry.sdk.trace", "opentelemetry.exporter", "backend.spans")  # redis loads the SDK's metrics
+    assert "backend.telemetry.tracing" in loaded
+    ours = (
+        "opentelemetry.sdk.trace",
+        "opentelemetry.exporter",
+        "backend.telemetry.spans",
+    )  # redis loads the SDK's metrics
     assert [name for name in loaded if name.startswith(ours)] == []

@@ -31,12 +31,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.accounts.keys import KeyHolder
-from backend.boundary import Malformed
 from backend.deps import Core, identify
+from backend.edge.boundary import Malformed
+from backend.edge.quotas import SAFE_METHODS
 from backend.errors import AppError, Conflict, Invalid, Unavailable
 from backend.models.idempotency import IdempotentAnswer
-from backend.quotas import SAFE_METHODS
-from backend.vault import Erased, place
+from backend.vault.vault import Erased, place
 
 KEPT: Final = timedelta(hours=24)
 NOT_FOR: Final = re.compile(r"/v1/(auth/|visitors$)")

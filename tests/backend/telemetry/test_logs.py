@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 from sqlalchemy import text
 
-from backend import trail
 from backend.deps import DbSession
 from backend.node import Node, NodeUnreachable
-from backend.telemetry import configure_logging, masked, rendered
+from backend.telemetry import trail
+from backend.telemetry.logs import configure_logging, masked, rendered
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import PUBLIC_URL, Client, sign_in, signature
 from tests.backend.mirror import MirrorWriter

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.telemetry import TelemetryConfig
 
-from backend import trail
+from backend.telemetry import trail
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -57,7 +57,7 @@ def make_provider(exporter: SpanExporter, *, service: str, ratio: float = 1.0, b
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor  # noqa: PLC0415
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased  # noqa: PLC0415
 
-    from backend.spans import Reticent  # noqa: PLC0415
+    from backend.telemetry.spans import Reticent  # noqa: PLC0415
 
     by_id = TraceIdRatioBased(ratio)
     provider = TracerProvider(

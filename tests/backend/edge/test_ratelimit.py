@@ -14,10 +14,10 @@ from eth_account.signers.local import LocalAccount
 from redis.asyncio import Redis
 
 from backend.app import create_app
-from backend.callers import network
+from backend.edge.callers import network
+from backend.edge.quotas import CLASSES, KINDS, Quota, parse_quotas, route_class
+from backend.edge.ratelimit import Limiter, Principal, RateLimited
 from backend.errors import Unavailable
-from backend.quotas import CLASSES, KINDS, Quota, parse_quotas, route_class
-from backend.ratelimit import Limiter, Principal, RateLimited
 from backend.settings import Settings
 from tests.backend.conftest import PUBLIC_URL, Client, Clock
 

@@ -1,9 +1,9 @@
 """The edge of the HTTP interface: what holds for every request and every answer, whatever the route.
 
-A request gets an id and is counted (backend.ratelimit). A JSON body is at most 1 MiB and 32 levels deep, and holds only
+A request gets an id and is counted (ratelimit.py). A JSON body is at most 1 MiB and 32 levels deep, and holds only
 characters that can be stored. An answer carries the id, the security headers, what is left of the quota, and whether
-pages of another origin may read it (backend.cors). An exception that nobody foresaw becomes a 500 without its stack,
-which goes to the log.
+pages of another origin may read it (cors.py). An exception that nobody foresaw becomes a 500 without its stack, which
+goes to the log.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend import metrics, telemetry, tracing, trail
-from backend.callers import address_of
-from backend.cors import Cors
 from backend.deps import Core, raw_token
+from backend.edge.callers import address_of
+from backend.edge.cors import Cors
+from backend.edge.quotas import DEVELOPMENT_FACTOR, parse_quotas
+from backend.edge.ratelimit import Limiter
 from backend.errors import MEDIA_TYPE, AppError, problem
 from backend.jsontext import MAX_DEPTH, too_deep
-from backend.quotas import DEVELOPMENT_FACTOR, parse_quotas
-from backend.ratelimit import Limiter
+from backend.telemetry import logs as telemetry
+from backend.telemetry import metrics, tracing, trail
 
 JSON_LIMIT = 1024 * 1024
 JSON_DEPTH = MAX_DEPTH

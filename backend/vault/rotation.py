@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from backend.master_key import VaultError
-from backend.vault import SHARDS, Vault
+from backend.vault.master_key import VaultError
+from backend.vault.vault import SHARDS, Vault
 
 Progress = Callable[[int, int], None]
 """Called with how many of how many folders are done."""

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 from starlette.types import Scope
 
 from backend.app import create_app
-from backend.boundary import JSON_LIMIT
-from backend.routing import RouteIndex, add_flat
+from backend.edge.boundary import JSON_LIMIT
+from backend.edge.routing import RouteIndex, add_flat
 from backend.settings import Settings
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.callers import UNKNOWN, caller_address, forwarded_for, network
+from backend.edge.callers import UNKNOWN, caller_address, forwarded_for, network
 
 PEER = "192.0.2.1"
 

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from starlette.datastructures import Headers
 
-from backend import idempotency
 from backend.app import ROUTERS, create_app
-from backend.boundary import JSON_LIMIT, Malformed
 from backend.deps import CoreDep, CurrentAccount, DbSession, secret_answer
+from backend.edge import idempotency
+from backend.edge.boundary import JSON_LIMIT, Malformed
 from backend.errors import Conflict
 from backend.models.idempotency import IdempotentAnswer
 from backend.settings import Settings, load_settings

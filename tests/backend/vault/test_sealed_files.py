@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.sealed_files import CHUNK, MAGIC, SALT, TAG, NotOpened, open_stream, seal_stream
+from backend.vault.sealed_files import CHUNK, MAGIC, SALT, TAG, NotOpened, open_stream, seal_stream
 from backend.zipping import zip_stream
 
 KEY = bytes(range(32))
