@@ -23,7 +23,7 @@ class IdempotentAnswer(Base):
         UniqueConstraint("account_id", "key_hash", postgresql_nulls_not_distinct=True),
         CheckConstraint("octet_length(key_hash) = 32 AND octet_length(fingerprint) = 32", name="hash_lengths"),
         CheckConstraint("account_id IS NULL OR body IS NULL", name="personal_bodies_are_sealed"),
-        marked(OfAccount("answers to repeat, sealed, of requests with an Idempotency-Key", "a day", ("idempotency",))),
+        marked(OfAccount("answers to repeat, sealed, of requests with a key", "a day", ("edge.idempotency",))),
     )
 
     id: Mapped[Id]

@@ -20,6 +20,7 @@ from backend.backup import keys
 from backend.backup.service import Installation, put_back, take
 from backend.models import registry
 from backend.settings import Settings
+from backend.vault import master_key
 from backend.vault.vault import Place, Sealed, Vault
 from tests.backend.conftest import Client, Clock
 from tests.backend.consent.owndata import core_of, erase, like, make
@@ -190,8 +191,6 @@ def scan(services: Services, scanner: Scanner, media: dict[str, Path], began: fl
 
 def test_a_key_file_holds_the_wrapped_key_where_the_test_looks(tmp_path: Path) -> None:
     """The oracle's own ground: what is looked for is what a vault needs to open a value."""
-    from backend import master_key  # noqa: PLC0415
-
     master_key.create(tmp_path / "master.key")
     vault, person = Vault(tmp_path / "vault", tmp_path / "master.key"), uuid.uuid4()
     sealed = vault.seal(person, "mine", Place("t", "1", "c"))
