@@ -295,6 +295,7 @@ def test_V15_what_the_database_refuses_at_the_commit_is_a_problem_and_not_a_succ
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_503_with_retry_after(settings: Settings) -> None:
     away = settings.model_copy(
         update={"database_url": type(settings.database_url)("postgresql+psycopg://x@/y?host=/nowhere")}

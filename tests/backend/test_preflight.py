@@ -146,6 +146,7 @@ API = [sys.executable, "-m", "uvicorn", "--factory", "backend.app:create_app", "
 CELERY = [sys.executable, "-m", "celery", "-A", "backend.worker:celery"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [API, [*CELERY, "worker", "-P", "solo"], [*CELERY, "beat"]], ids=["api", "worker", "beat"]
 )

@@ -184,6 +184,7 @@ def test_v5_a_pass_that_was_killed_is_finished_by_the_next(filled: Mirrored, poi
     assert filled.command("reindex").returncode == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reindexed_is_told(mirrored: Mirrored) -> None:
     def told(*arguments: str, status: int = 1) -> str:
         done = mirrored.command("reindex", *arguments)

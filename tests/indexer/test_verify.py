@@ -166,6 +166,7 @@ def told(module_deployed: Deployed, new_database: Callable[[], DatabaseUrls]) ->
     return contracts, mirrored
 
 
+@pytest.mark.slow
 @pytest.mark.feature("Q4", via="cli")
 @pytest.mark.feature("R8", via="cli")
 def test_v1_v5_a_true_mirror_equals_the_contracts(told: tuple[Contracts, Mirrored]) -> None:

@@ -55,6 +55,7 @@ def session(deployed: Deployed, lines: list[str]) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.feature("G1", via="cli")
 def test_the_tour_of_the_console_answers_what_its_page_shows(deployed: Deployed) -> None:
     """With TROUPE_TOUR_WRITE=1 the page's answers are written anew, for review in the diff."""

@@ -185,6 +185,7 @@ def test_a_caller_cannot_ask_for_more_traces_than_are_kept() -> None:
     assert exporter.get_finished_spans() == ()
 
 
+@pytest.mark.slow
 def test_without_traces_their_library_is_not_loaded(environment: dict[str, str]) -> None:
     code = (
         "import sys; from backend.app import create_app; from backend.settings import load_settings;"
