@@ -56,6 +56,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.consent.own_routes",
     "backend.engagement.routes",
     "backend.personalization.routes",
+    "backend.personalization.policy_routes",
     "backend.governance.routes",
     "backend.works.routes",
     "backend.works.standing_routes",

@@ -83,7 +83,9 @@ _KNOWN: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("Characters", "setContractURI"): lambda a: f"Describe the collection of characters by {_quoted(a['uri'])}",
     ("Characters", "setTraitMetadataURI"): lambda a: f"Describe the traits of characters by {_quoted(a['uri'])}",
     ("Characters", "setPlatform"): _platform,
-    ("WorkRegistry", "signal"): lambda a: f"Signal 0x{a['topic'].hex()}: advice, nothing else changes",
+    ("WorkRegistry", "signal"): lambda a: (
+        f"Signal 0x{a['topic'].hex()}: advice; a configuration of the feed with this digest is served from then on"
+    ),
 }
 
 

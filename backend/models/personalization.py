@@ -6,10 +6,10 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Identity
+from sqlalchemy import CheckConstraint, Identity
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.models.base import Base
+from backend.models.base import Base, CreatedAt
 from backend.models.marks import Gated, NotPersonal, marked
 
 
@@ -41,3 +41,19 @@ class ModelSnapshot(Base):
     works: Mapped[int]
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+
+
+class PersonalizationConfiguration(Base):
+    """A configuration of what people see, known here so that a vote can put it in force by its digest."""
+
+    __tablename__ = "personalization_configuration"
+    __table_args__ = (
+        CheckConstraint("octet_length(digest) = 32", name="digest_length"),
+        marked(NotPersonal("numbers of the feed's policy, public and the same for everybody")),
+    )
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    """sha256 of the document; the topic of `WorkRegistry.signal`."""
+    document: Mapped[bytes]
+    """Canonical JSON (backend.personalization.configuration)."""
+    created_at: Mapped[CreatedAt]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -19,9 +19,10 @@ from psycopg.rows import DictRow
 from backend.consent import reads
 from backend.consent.gate import read_async
 from backend.personalization import scoring, slate, snapshots
+from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, Source, parse
 from backend.personalization.explain import Moments
 from backend.personalization.scoring import Facts, Norm, Weights
-from backend.personalization.signals import EventKind, clip, signal
+from backend.personalization.signals import DEFAULT, EventKind, Signals, clip, signal
 from backend.personalization.snapshots import Model
 
 log = structlog.get_logger()
@@ -43,6 +44,13 @@ WHERE w.work_id > 0 AND w.status = {ACTIVE}
 ORDER BY w.work_id
 """
 
+VOTED: Final = """
+SELECT c.document, s.block_number, s.block_time
+FROM chain.work_registry_signal s JOIN app.personalization_configuration c ON c.digest = s.topic
+ORDER BY s.block_number DESC, s.log_index DESC LIMIT 1
+"""
+"""The configuration that governance put on record last, of those that are known here."""
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -55,17 +63,22 @@ class Catalogue:
     facts: Facts
     shelf: slate.Shelf
     moments: Moments
-    weights: Weights
+    configuration: Configuration
+    source: Source
     model_version: int | None
     serial: int
     """How often this process has read it: what a slate draws by chance stays the same until the next reading."""
+
+    @property
+    def weights(self) -> Weights:
+        return self.configuration.weights
 
     def positions(self, work_ids: Iterable[int]) -> NDArray[np.int64]:
         """Where these works stand, ascending; those that may not be shown are left out."""
         return np.array(sorted(self.place[work] for work in work_ids if work in self.place), dtype=np.int64)
 
 
-def trend(rows: Sequence[DictRow], now: datetime, half_life_s: float) -> dict[int, float]:
+def trend(rows: Sequence[DictRow], now: datetime, half_life_s: float, signals: Signals = DEFAULT) -> dict[int, float]:
     """Work -> decayed sum of positive signals; what people turned away from does not trend.
 
     Each person moves a work by CLIP at most, however much they send. All visitors without a name are one person here:
@@ -73,7 +86,7 @@ def trend(rows: Sequence[DictRow], now: datetime, half_life_s: float) -> dict[in
     """
     by_person: dict[tuple[int, int], float] = {}
     for row in rows:
-        value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
+        value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"], signals)
         if value > 0:
             age = max((now - row["received_at"]).total_seconds(), 0.0)
             pair = row["who"], row["work_id"]
@@ -92,12 +105,14 @@ def build(
     version: int | None,
     serial: int,
     now: datetime,
+    voted: tuple[Configuration, Source] | None = None,
 ) -> Catalogue:
-    """The catalogue from its rows. Pure."""
-    weights = model.weights if model else Weights()
+    """The catalogue from its rows, under the configuration that was voted for, if there is one. Pure."""
+    configuration, source = voted or in_force(model)
+    weights = configuration.weights
     work_ids = np.array([row["work_id"] for row in works], dtype=np.int64)
     size = len(work_ids)
-    trending = trend(events, now, weights.trend_half_life_s)
+    trending = trend(events, now, weights.trend_half_life_s, configuration.signals)
     exposures: dict[int, int] = {}
     for row in events:
         exposures[row["work_id"]] = exposures.get(row["work_id"], 0) + row["times"]
@@ -129,7 +144,36 @@ def build(
     )
     words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
     place = {work: n for n, work in enumerate(work_ids.tolist())}
-    return Catalogue(work_ids, place, words, facts, shelf, Moments.of(facts.content), weights, version, serial)
+    return Catalogue(
+        work_ids,
+        place,
+        words,
+        facts,
+        shelf,
+        Moments.of(facts.content),
+        configuration=configuration,
+        source=source,
+        model_version=version,
+        serial=serial,
+    )
+
+
+def in_force(model: Model | None) -> tuple[Configuration, Source]:
+    """The configuration where none was voted for: the built-in one, with the weights that training has learned."""
+    if model is None or model.weights == BUILT_IN.weights:
+        return BUILT_IN, Source("built-in")
+    return replace(BUILT_IN, weights=model.weights), Source("model")
+
+
+def voted_for(row: DictRow | None) -> tuple[Configuration, Source] | None:
+    """The configuration that the row of VOTED holds; None without one, and for one that this version can't serve."""
+    if row is None:
+        return None
+    try:
+        return parse(bytes(row["document"])), Source("governance", int(row["block_number"]), int(row["block_time"]))
+    except BadConfiguration as error:
+        log.error("configuration_refused", block=row["block_number"], reason=str(error))
+        return None
 
 
 class Window:
@@ -159,7 +203,8 @@ class Window:
     async def _read(self, connection: AsyncConnection[DictRow], now: datetime) -> Catalogue:
         before = self._catalogue
         works = await (await connection.execute(WORKS)).fetchall()
-        half_life_s = (before.weights if before else Weights()).trend_half_life_s
+        voted = voted_for(await (await connection.execute(VOTED)).fetchone())
+        half_life_s = (voted[0].weights if voted else before.weights if before else Weights()).trend_half_life_s
         since = now - timedelta(seconds=TREND_WINDOW_HALF_LIVES * half_life_s)
         (events,) = await read_async(connection, (reads.FEED_TREND, {"since": since}), now=now)
         newest = await (
@@ -174,4 +219,4 @@ class Window:
             except snapshots.BrokenSnapshot as error:
                 log.error("model_refused", version=newest["version"], reason=str(error))  # the one before serves on
         serial = before.serial + 1 if before else 0
-        return build(works, events, self._model, version=version, serial=serial, now=now)
+        return build(works, events, self._model, version=version, serial=serial, now=now, voted=voted)

@@ -27,7 +27,7 @@ from backend.personalization.schemas import Because, Feed, FeedItem, Personaliza
 router = APIRouter(prefix="/v1", tags=["feed"])
 
 
-def _window(request: Request, core: CoreDep) -> Window:
+def window(request: Request, core: CoreDep) -> Window:
     """The process's window on the catalogue; made at the first request."""
     if not hasattr(request.app.state, "feed_window"):
         request.app.state.feed_window = Window(core.settings.data_dir / "models")
@@ -51,7 +51,7 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     key gets that, too, unless you allow the purpose `agent`.
     """
     async with db.connection() as connection:
-        catalogue = await _window(request, core).catalogue(connection, now=now, tick=time.monotonic())
+        catalogue = await window(request, core).catalogue(connection, now=now, tick=time.monotonic())
         history = service.NOTHING
         why_not: str | None = "You are not signed in."
         if person is not None:
@@ -65,7 +65,7 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
         personal=why_not is None,
         why_not_personal=why_not,
         model_version=catalogue.model_version,
-        weights=catalogue.weights.digest,
+        configuration=catalogue.configuration.digest,
     )
 
 

@@ -50,7 +50,9 @@ class Feed(Schema):
     personal: bool = Field(description="Whether anything about you was read for it.")
     why_not_personal: str | None
     model_version: int | None
-    weights: str = Field(description="The digest of the numbers that scored it.")
+    configuration: str = Field(
+        description="The digest of all numbers that decided it: see `GET /v1/personalization/configuration`."
+    )
 
 
 class PersonalizationIn(Schema):

@@ -21,9 +21,6 @@ from backend.personalization.signals import FINISHED_BPS, EventKind, signal
 from backend.personalization.slate import Place, Policy, Viewer
 from backend.personalization.taste import Taste
 
-SERVED: Final = Policy(explore=0)
-"""Nothing is explored before impressions are kept with their probabilities: it would cost people and teach nothing."""
-
 Reason = Literal["taste", "trend", "new", "unlike", "fresh"]
 
 
@@ -118,11 +115,12 @@ def told(rows: Sequence[DictRow]) -> History:
 def past(catalogue: Catalogue, rows: Sequence[DictRow], now: datetime) -> tuple[Past, Taste]:
     """A history as the score takes it; events on works that may not be shown any more say nothing."""
     at = now.timestamp()
-    taste = Taste(catalogue.facts.taste, now=at)
+    signals = catalogue.configuration.signals
+    taste = Taste(catalogue.facts.taste, now=at, decays=catalogue.configuration.decays)
     for row in reversed(rows):
         work = catalogue.place.get(int(row["work_id"]))
         if work is not None:
-            value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"])
+            value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"], signals)
             taste.apply(work, value, row["received_at"].timestamp(), now=at)
     return taste.past(at), taste
 
@@ -140,9 +138,9 @@ class Shown:
 
 
 def choose(
-    catalogue: Catalogue, history: History, *, now: datetime, limit: int, policy: Policy = SERVED
+    catalogue: Catalogue, history: History, *, now: datetime, limit: int, policy: Policy | None = None
 ) -> list[Shown]:
-    """The slate of a person, best first, every work with its true reason.
+    """The slate of a person, best first, every work with its true reason; `policy`: another than the one in force.
 
     What is drawn by chance follows from the catalogue's reading and the person's events: a page that is loaded again
     within the two seconds shows the same.
@@ -157,7 +155,7 @@ def choose(
         allowed,
         catalogue.shelf,
         viewer=Viewer(past=done.towards),
-        policy=policy,
+        policy=policy or catalogue.configuration.policy,
         size=limit,
         rng=np.random.default_rng([catalogue.serial, len(history.rows)]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -26,42 +27,54 @@ class EventKind(StrEnum):
 
 FINISHED_BPS: Final = 9_000
 """From here on a work counts as finished."""
-BARELY_BPS: Final = 2_000
-SKIP_EARLY_MS: Final = 5_000
-SKIP_LATE_MS: Final = 30_000
-DWELL_FULL_MS: Final = 3_000
 CLIP: Final = 2.0
 
-_FIXED: Final = {
-    EventKind.LIKE: 1.0,
-    EventKind.SAVE: 0.8,
-    EventKind.SHARE: 0.8,
-    EventKind.PURCHASE: 1.0,
-    EventKind.REPLAY: 0.3,
-    EventKind.LESS_LIKE_THIS: -1.5,
-    EventKind.COMPLAINT: -2.0,
-}
+
+@dataclass(frozen=True)
+class Signals:
+    """What each kind of event counts, and from where on. Part of the configuration (configuration.py)."""
+
+    finish: float = 1.0
+    like: float = 1.0
+    save: float = 0.8
+    share: float = 0.8
+    purchase: float = 1.0
+    replay: float = 0.3
+    dwell: float = 0.1
+    skip_early: float = -0.5
+    skip_late: float = -0.2
+    less_like_this: float = -1.5
+    complaint: float = -2.0
+    barely_bps: float = 2_000
+    """A watch that went less far says nothing."""
+    skip_early_ms: float = 5_000
+    skip_late_ms: float = 30_000
+    dwell_full_ms: float = 3_000
+    """From here on a dwell counts in full."""
 
 
-def signal(kind: EventKind, duration_ms: int = 0, completion_bps: int = 0) -> float:
+DEFAULT: Final = Signals()
+
+
+def signal(kind: EventKind, duration_ms: int = 0, completion_bps: int = 0, signals: Signals = DEFAULT) -> float:
     """The taste value y of one event in [-2, 2]; 0 says nothing about taste (an impression, a bare play).
 
-    A watch counts as far as it went (1 when finished, nothing below a fifth); a skip counts against the work the
+    A watch counts as far as it went (in full when finished, nothing below a fifth); a skip counts against the work the
     earlier it comes; a dwell on the thumbnail is a tenth at most.
     """
     match kind:
         case EventKind.WATCH:
             if completion_bps >= FINISHED_BPS:
-                return 1.0
-            return completion_bps / 10_000 if completion_bps >= BARELY_BPS else 0.0
+                return signals.finish
+            return signals.finish * completion_bps / 10_000 if completion_bps >= signals.barely_bps else 0.0
         case EventKind.SKIP:
-            if duration_ms < SKIP_EARLY_MS:
-                return -0.5
-            return -0.2 if duration_ms < SKIP_LATE_MS else 0.0
+            if duration_ms < signals.skip_early_ms:
+                return signals.skip_early
+            return signals.skip_late if duration_ms < signals.skip_late_ms else 0.0
         case EventKind.DWELL:
-            return 0.1 * min(duration_ms / DWELL_FULL_MS, 1.0)
+            return signals.dwell * min(duration_ms / signals.dwell_full_ms, 1.0)
         case _:
-            return _FIXED.get(kind, 0.0)
+            return float(getattr(signals, kind.value, 0.0))  # impressions, plays and choices have no number
 
 
 def clip(value: float) -> float:

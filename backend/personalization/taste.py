@@ -12,6 +12,7 @@ the powers grow large; that multiplies by powers of two, which is exact.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,21 @@ from backend.personalization.scoring import DAY_S, Past
 LONG_S: Final = 60 * DAY_S
 SHORT_S: Final = 6 * 3_600.0
 SESSION_GAP_S: Final = 30 * 60.0
-"""After so long without an event the next one begins a new session."""
+
+
+@dataclass(frozen=True)
+class Decays:
+    """How fast the past fades, in seconds. Part of the configuration (configuration.py)."""
+
+    long_s: float = LONG_S
+    """Half-life of lasting taste."""
+    short_s: float = SHORT_S
+    """Half-life of today's mood."""
+    session_gap_s: float = SESSION_GAP_S
+    """After so long without an event the next one begins a new session."""
+
+
+DEFAULT: Final = Decays()
 POWERS: Final = 64
 """t0 moves on when an event lies more half-lives after it."""
 
@@ -61,18 +76,20 @@ class Scale:
 class Taste:
     """One person's events, folded. Works are positions in a catalogue; another catalogue or model is another Taste."""
 
-    def __init__(self, taste: sparse.csr_array, *, now: float) -> None:
+    def __init__(self, taste: sparse.csr_array, *, now: float, decays: Decays = DEFAULT) -> None:
         self._taste = taste
-        self._long, self._short = Scale(LONG_S, taste.shape[1], now), Scale(SHORT_S, taste.shape[1], now)
+        self._decays = decays
+        self._long = Scale(decays.long_s, taste.shape[1], now)
+        self._short = Scale(decays.short_s, taste.shape[1], now)
         self._last = -math.inf
         self._session = 0
 
     def apply(self, work: int, y: float, at: float, *, now: float) -> None:
         """Count one event on one work; what claims to come from the future happened now."""
         at = min(at, now)
-        if at - self._last > SESSION_GAP_S:
+        if at - self._last > self._decays.session_gap_s:
             self._session = 0
-        if self._last - at <= SESSION_GAP_S:  # an older event that comes late belongs to an older session
+        if self._last - at <= self._decays.session_gap_s:  # an older event that comes late belongs to an older session
             self._session += 1
         self._last = max(self._last, at)
         if y:
@@ -81,7 +98,9 @@ class Taste:
 
     def forget_today(self) -> None:
         """Empty the short scale: what was done today no longer counts twice."""
-        self._short = Scale(SHORT_S, len(self._short.sums), self._last if math.isfinite(self._last) else 0.0)
+        self._short = Scale(
+            self._decays.short_s, len(self._short.sums), self._last if math.isfinite(self._last) else 0.0
+        )
         self._session = 0
 
     def past(self, now: float) -> Past:
@@ -89,7 +108,7 @@ class Taste:
         works = np.array(sorted(self._long.values), dtype=np.int64)
         long = np.array([self._long.values[work] for work in works.tolist()]) * self._long.now(now)
         short = np.array([self._short.values.get(work, 0.0) for work in works.tolist()]) * self._short.now(now)
-        return Past(works, long, short, self._session if now - self._last <= SESSION_GAP_S else 0)
+        return Past(works, long, short, self._session if now - self._last <= self._decays.session_gap_s else 0)
 
     @property
     def sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_cc5aed30"
+revision = "0001_d42eec10"
 down_revision = None
 
 
@@ -244,6 +244,15 @@ def upgrade() -> None:
         unique=False,
         schema="app",
         postgresql_where="state = 'queued'",
+    )
+    op.create_table(
+        "personalization_configuration",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("octet_length(digest) = 32", name=op.f("ck_personalization_configuration_digest_length")),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_personalization_configuration")),
+        schema="app",
     )
     op.create_table(
         "restriction",
@@ -784,6 +793,7 @@ def downgrade() -> None:
     op.drop_table("sender_account", schema="app")
     op.drop_table("reward_epoch", schema="app")
     op.drop_table("restriction", schema="app")
+    op.drop_table("personalization_configuration", schema="app")
     op.drop_table("outbox_intent", schema="app")
     op.drop_table("model_snapshot", schema="app")
     op.drop_table("lease", schema="app")

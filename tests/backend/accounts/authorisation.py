@@ -48,6 +48,7 @@ TABLE: dict[str, Row] = {
         ANYBODY,
         """
         get_chain_status get_health get_readiness create_nonce verify_sign_in create_visitor verify_receipt
+        get_configuration get_known_configuration
         list_proposals get_proposal list_votes get_power get_policy make_proposal_intent make_vote_intent
         make_queue_intent make_execute_intent make_delegation_intent
         list_works get_work get_provenance get_split get_standing list_licences list_licence_templates get_licence
@@ -68,6 +69,7 @@ TABLE: dict[str, Row] = {
         get_erasure_meaning erase_me
         """,
     ),
+    **_rows(WALLET, "make_configuration_known"),
     **_rows(WALLET, "list_keys create_key rotate_key revoke_key"),
     **_rows(known_or_not(Scope.ENGAGEMENT_WRITE), "send_engagement"),
     **_rows(known_or_not(Scope.FEED_READ), "get_feed"),
