@@ -47,6 +47,7 @@ TASKS = (  # modules with tasks; a package adds its line
     "backend.sender.tasks",
     "backend.system.tasks",
     "backend.webhooks.tasks",
+    "backend.works.tasks",
 )
 
 SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its line
@@ -61,6 +62,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "tell-webhooks": {"task": "webhooks.tell", "schedule": 2.0, "options": {"expires": 2.0}},
     "send-webhooks": {"task": "webhooks.send", "schedule": 2.0, "options": {"expires": 2.0}},
     "forget-webhooks": {"task": "webhooks.forget", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "follow-the-words-of-works": {"task": "works.follow", "schedule": 2.0, "options": {"expires": 2.0}},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0},
 }
 

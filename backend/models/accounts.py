@@ -36,7 +36,7 @@ class Account(Base):
             OfAccount(
                 "your address, since when you are here, and the sealed link to your rows behind the gate",
                 "until you erase it",
-                ("accounts", "backup", "deps", "edge.scoped", "personalization.catalogue", "webhooks", "works"),
+                ("accounts", "backup", "deps", "edge.scoped", "webhooks", "works"),
             ),
             after=[_TELL, _told("account", "address")],
         ),

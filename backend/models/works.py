@@ -1,17 +1,17 @@
-"""Works that their authors prepare: drafts, until the chain has them."""
+"""Works that their authors prepare, and the words of those that the chain has."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.accounts import Account
 from backend.models.base import Base, CreatedAt, Id
 from backend.models.content import Content
-from backend.models.marks import OfAccount, marked
+from backend.models.marks import NotPersonal, OfAccount, marked
 
 
 class Draft(Base):
@@ -25,7 +25,7 @@ class Draft(Base):
             OfAccount(
                 "works that you prepare, until you register them",
                 "until you erase them",
-                ("works", "content", "backup", "personalization.catalogue"),
+                ("works", "content", "backup"),
             )
         ),
     )
@@ -49,3 +49,37 @@ class Draft(Base):
     split_cid: Mapped[str] = mapped_column(ForeignKey(Content.cid))
     salt: Mapped[bytes]
     """Random; hides the content hash in a commitment that is made before the registration."""
+
+
+class WorkText(Base):
+    """What is said of a work on chain, out of its metadata file, checked against the digest on chain.
+
+    One row a registration, so that lists and searches need no file; made and taken back by `backend.works.words`. Who
+    reads it joins it to `chain.work` by `work_id` and `cid_digest`: words of a registration that a reorganisation took
+    are never shown.
+    """
+
+    __tablename__ = "work_text"
+    __table_args__ = (
+        CheckConstraint("octet_length(content_hash) = 32 AND octet_length(cid_digest) = 32", name="hash_lengths"),
+        marked(NotPersonal("what the registration of a work on chain has published")),
+    )
+
+    work_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content_hash: Mapped[bytes]
+    cid_digest: Mapped[bytes]
+    """sha256 of the metadata file that the words are of."""
+    kept: Mapped[bool]
+    """Whether that file is kept here; without it there are no words."""
+    seen_block: Mapped[int]
+    """Of the registration."""
+    kind: Mapped[int]
+    title: Mapped[str | None]
+    description: Mapped[str | None]
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    language: Mapped[str | None]
+    ai_tools: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    media_cid: Mapped[str | None]
+    media_type: Mapped[str | None]
+    duration_ms: Mapped[int | None]
+    """Of a film or a song, where its author said it."""

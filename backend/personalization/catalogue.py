@@ -34,12 +34,9 @@ TREND_WINDOW_HALF_LIVES: Final = 6
 ACTIVE: Final = 0
 
 WORKS: Final = f"""
-SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, d.title, d.media_cid
+SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, t.title, t.media_cid
 FROM chain.work w
-LEFT JOIN LATERAL (
-    SELECT title, media_cid FROM app.draft JOIN app.account ON account.id = draft.account_id
-    WHERE draft.content_hash = w.content_hash AND account.address = w.registrant ORDER BY draft.created_at LIMIT 1
-) d ON true
+LEFT JOIN app.work_text t ON t.work_id = w.work_id AND t.cid_digest = w.cid_digest
 WHERE w.work_id > 0 AND w.status = {ACTIVE}
 ORDER BY w.work_id
 """

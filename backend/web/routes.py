@@ -246,7 +246,7 @@ async def _titles(payouts: Payouts, books: Books, page: Statement | None) -> dic
         work = view("work")
         with payouts.database.session() as session:
             found = session.execute(select(work).where(work.c.work_id.in_(shown))).mappings().all()
-            described = catalogue.show_works(session, payouts.store, books.head, found)
+            described = catalogue.show_works(session, books.head, found)
             return {one.work_id: one.title for one in described if one.title}
 
     return await to_thread.run_sync(read) if shown else {}

@@ -36,7 +36,7 @@ def work_page(work_id: Annotated[int, Path(ge=1, le=MAX_ID)], visitor: VisitorDe
 
 def _work_page(visitor: Visitor, shop: Reader, work_id: int) -> HTMLResponse:
     row = catalogue.find_work(shop.session, work_id)
-    work = catalogue.show_works(shop.session, shop.store, shop.head, [row])[0]
+    work = catalogue.show_works(shop.session, shop.head, [row])[0]
     wanted = ListingFilter(work_id=work_id, open_at=shop.head.time)
     listings = shop_catalogue.show_listings(
         shop, shop_catalogue.list_listings(shop.session, wanted, before=None, limit=SHOWN)
@@ -83,5 +83,5 @@ def _titles(shop: Reader, work_ids: list[int]) -> dict[int, str]:
     """What works are called, where their metadata is kept here."""
     work = view("work")
     rows = shop.session.execute(select(work).where(work.c.work_id.in_(work_ids))).mappings().all()
-    shown = catalogue.show_works(shop.session, shop.store, shop.head, rows)
+    shown = catalogue.show_works(shop.session, shop.head, rows)
     return {one.work_id: one.title for one in shown if one.title}

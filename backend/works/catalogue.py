@@ -17,6 +17,7 @@ from backend.content.store import ContentStore
 from backend.errors import NotFound
 from backend.mirror import Head
 from backend.models.content import Content
+from backend.models.works import WorkText
 from backend.rewards.merkle import Node
 from backend.works.known_trees import KnownTrees
 from backend.works.metadata import MAX_BYTES, Described, describe
@@ -33,11 +34,11 @@ from backend.works.schemas import (
     label_name,
 )
 from backend.works.splits import MAX_TREE_FILE_BYTES, Activated, Reassigned, Splits, fold
+from backend.works.words import said_of
 from indexer.models import event, view
 
 MAX_DESCENDANTS: Final = 1_000
 LEDGER: Final = "RevenueLedger"
-_NOTHING: Final = Described()
 
 
 def kind_or_number(kind: int) -> str:
@@ -88,17 +89,15 @@ def find_work(session: Session, work_id: int) -> RowMapping:
     return row
 
 
-def show_works(session: Session, store: ContentStore, head: Head, rows: Sequence[RowMapping]) -> list[WorkOut]:
+def show_works(session: Session, head: Head, rows: Sequence[RowMapping]) -> list[WorkOut]:
     """Works as they are answered: the chain's facts, and what their metadata files say."""
-    said = described(session, store, [row["cid_digest"] for row in rows])
+    said = said_of(session, rows)
     parents = _parents(session, [int(row["work_id"]) for row in rows])
-    return [
-        _show_work(row, said.get(row["cid_digest"], _NOTHING), parents.get(int(row["work_id"]), []), head)
-        for row in rows
-    ]
+    return [_show_work(row, said.get(int(row["work_id"])), parents.get(int(row["work_id"]), []), head) for row in rows]
 
 
-def _show_work(row: RowMapping, said: Described, parents: list[ParentOut], head: Head) -> WorkOut:
+def _show_work(row: RowMapping, said: WorkText | None, parents: list[ParentOut], head: Head) -> WorkOut:
+    said = said or WorkText(tags=[], ai_tools=[])
     media = None
     if said.media_cid is not None:
         media = MediaOut(cid=said.media_cid, url=content_url(said.media_cid), media_type=said.media_type)
@@ -113,6 +112,7 @@ def _show_work(row: RowMapping, said: Described, parents: list[ParentOut], head:
         licence_id=int(row["licence_id"]),
         metadata_cid=str(CID.raw(row["cid_digest"])),
         media=media,
+        duration_ms=said.duration_ms,
         language=said.language,
         tags=list(said.tags),
         parents=parents,

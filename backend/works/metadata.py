@@ -18,6 +18,7 @@ from backend.works.rules import AiLabel, Kind
 FORMAT: Final = "troupe-work/1"
 MAX_BYTES: Final = 262_144
 MAX_TITLE: Final = 200
+MAX_DURATION_MS: Final = 7 * 24 * 3_600_000
 
 
 def canonical_json(document: Any) -> bytes:
@@ -33,6 +34,8 @@ class Media:
     sha256: bytes
     size_bytes: int
     media_type: str
+    duration_ms: int | None = None
+    """Of a film or a song, as its author says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class WorkMetadata:
                 "sha256": "0x" + self.media.sha256.hex(),
                 "bytes": self.media.size_bytes,
                 "type": self.media.media_type,
+                **({} if self.media.duration_ms is None else {"duration_ms": self.media.duration_ms}),
             },
             "ai": {"label": self.ai_label.name.lower(), "tools": list(self.ai_tools)},
             "licence_id": self.licence_id,
@@ -102,6 +106,7 @@ class Described:
     description: str | None = None
     media_cid: str | None = None
     media_type: str | None = None
+    duration_ms: int | None = None
     ai_tools: tuple[str, ...] = ()
     language: str | None = None
     tags: tuple[str, ...] = ()
@@ -123,6 +128,7 @@ def describe(data: bytes) -> Described:
         description=_text(document.get("description"), 10_000),
         media_cid=_cid(media.get("cid")),
         media_type=_text(media.get("type"), 100),
+        duration_ms=_duration(media.get("duration_ms")),
         ai_tools=_texts(ai.get("tools") if isinstance(ai, dict) else None),
         language=_text(document.get("language"), 35),
         tags=_texts(document.get("tags")),
@@ -160,6 +166,11 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
     return tuple(text for item in value[:20] if (text := _text(item, 100)) is not None)
+
+
+def _duration(value: Any) -> int | None:
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_DURATION_MS
+    return value if known else None
 
 
 def _cid(value: Any) -> str | None:

@@ -269,7 +269,6 @@ def _show_drafts(session: DbSession, drafts: list[Draft], owner: Account, head: 
 def list_works(
     session: DbSession,
     head: ChainHead,
-    store: Store,
     *,
     owner: Annotated[AddressStr | None, Query(description="Who owns the token now")] = None,
     creator: Annotated[AddressStr | None, Query(description="Who registered it, or won a dispute about it")] = None,
@@ -291,17 +290,18 @@ def list_works(
         cursor=cursor or None,
         limit=limit,
     )
-    return WorkPage(items=catalogue.show_works(session, store, head, rows), next=following, as_of=head.as_of)
+    return WorkPage(items=catalogue.show_works(session, head, rows), next=following, as_of=head.as_of)
 
 
 @router.get("/{work_id}", responses={404: {"model": Problem, "description": "`work_not_found`"}})
-def get_work(work_id: WorkId, session: DbSession, head: ChainHead, store: Store) -> WorkAnswer:
+def get_work(work_id: WorkId, session: DbSession, head: ChainHead) -> WorkAnswer:
     """One registered work: what the chain says of it, and the title and text of its metadata file.
 
-    That file is read only if its bytes have the digest on chain; `title` is null where it is not kept here.
+    That file counts only if its bytes have the digest on chain; `title` is null where it is not kept here, and for the
+    few seconds until it has been read.
     """
     row = catalogue.find_work(session, work_id)
-    work: WorkOut = catalogue.show_works(session, store, head, [row])[0]
+    work: WorkOut = catalogue.show_works(session, head, [row])[0]
     return WorkAnswer(**dict(work), as_of=head.as_of)
 
 

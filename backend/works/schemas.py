@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from backend.intents import Intent
 from backend.schemas import AddressStr, Amount, AsOf, Hash32, Schema, Time
-from backend.works.metadata import MAX_TITLE, clean, printable
+from backend.works.metadata import MAX_DURATION_MS, MAX_TITLE, clean, printable
 from backend.works.rules import MAX_PARENTS, MAX_UPSTREAM_BPS, AiLabel, Kind
 
 MAX_CONTRIBUTORS: Final = 1_000
@@ -86,6 +86,9 @@ class DraftIn(Schema):
     )
     language: Annotated[str, AfterValidator(_language)] | None = Field(None, examples=["en", "pt-BR"])
     tags: list[Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=40)]] = Field([], max_length=20)
+    duration_ms: int | None = Field(
+        None, strict=True, ge=1, le=MAX_DURATION_MS, description="How long a film or a song takes, in milliseconds"
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -172,6 +175,7 @@ class WorkOut(Schema):
     content_hash: Hash32
     metadata_cid: str
     media: MediaOut | None
+    duration_ms: int | None = Field(description="Of a film or a song, as its author says")
     language: str | None
     tags: list[str]
     parents: list[ParentOut]

@@ -206,7 +206,7 @@ def create_draft(
         title=said.title,
         description=said.description,
         kind=Kind[said.kind.upper()],
-        media=Media(media.cid, seen.sha256, seen.size_bytes, seen.media_type),
+        media=Media(media.cid, seen.sha256, seen.size_bytes, seen.media_type, said.duration_ms),
         ai_label=AiLabel[said.ai_label.upper()],
         ai_tools=tuple(said.ai_tools),
         licence_id=said.licence_id,

@@ -24,8 +24,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from backend.content.service import open_store
 from backend.settings import Settings
 from backend.telemetry.logs import configure_logging
+from backend.works import words
 from stack.postgres import DatabaseUrls
 from tests.conftest import Deployed
 from tests.factories import Mirror
@@ -216,6 +218,12 @@ def allow(client: TestClient, *purposes: str, granted: bool = True) -> None:
     """Give or take back the signed-in person's consent to each purpose."""
     for purpose in purposes:
         assert client.put(f"/v1/consents/{purpose}", json={"granted": granted}).status_code == 200
+
+
+def follow(client: TestClient) -> words.Followed:
+    """Do what the worker does every two seconds: bring the words of works to what the mirror says."""
+    core = client.app.state.core  # type: ignore[attr-defined]
+    return words.follow(core.database.session, open_store(core.settings))
 
 
 def signature(person: LocalAccount, message: str) -> str:

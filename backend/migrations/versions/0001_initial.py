@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_d42eec10"
+revision = "0001_adc873e3"
 down_revision = None
 
 
@@ -426,6 +426,28 @@ def upgrade() -> None:
         postgresql_where=sa.text("NOT undone"),
     )
     op.create_table(
+        "work_text",
+        sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("cid_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("kept", sa.Boolean(), nullable=False),
+        sa.Column("seen_block", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.BigInteger(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=True),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("tags", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("language", sa.Text(), nullable=True),
+        sa.Column("ai_tools", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("media_cid", sa.Text(), nullable=True),
+        sa.Column("media_type", sa.Text(), nullable=True),
+        sa.Column("duration_ms", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "octet_length(content_hash) = 32 AND octet_length(cid_digest) = 32", name=op.f("ck_work_text_hash_lengths")
+        ),
+        sa.PrimaryKeyConstraint("work_id", name=op.f("pk_work_text")),
+        schema="app",
+    )
+    op.create_table(
         "api_key",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -783,6 +805,7 @@ def downgrade() -> None:
     op.drop_table("data_export", schema="app")
     op.drop_table("auth_session", schema="app")
     op.drop_table("api_key", schema="app")
+    op.drop_table("work_text", schema="app")
     op.drop_table("webhook_event", schema="app")
     op.drop_table("webhook_cursor", schema="app")
     op.drop_table("task_attempt", schema="app")

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from backend.payouts.ledger import NATIVE
 from backend.web.routes import TEMPLATES
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, follow
 from tests.backend.payouts.conftest import Tell, tell  # noqa: F401  a fixture
 from tests.backend.payouts.story import Story, person
 from tests.factories import Mirror
@@ -69,6 +69,7 @@ def test_titles_stay_text_on_every_page_that_shows_them(client: Client, tell: Te
         story.paid(number, 10**16, NATIVE, 1)
     story.next_block(60)
     tell(story)
+    follow(client)
     payouts = safe(client.get(f"/payouts/{ALICE}"))
     for number, title in enumerate(HOSTILE, start=1):
         assert title in payouts.text

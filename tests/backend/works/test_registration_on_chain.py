@@ -27,7 +27,7 @@ from backend.works import service
 from backend.works.rules import Edge, Parent, Status, edges_of
 from backend.works.splits import Share
 from stack.postgres import DatabaseUrls
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, follow
 from tests.backend.live import Live, Reverted
 from tests.backend.works.uploads import STORY, upload
 from tests.conftest import Deployed
@@ -129,6 +129,7 @@ def test_a_story_from_upload_to_registered_derivation(
     assert chain.view("WorkRegistry", "tokenURI", 1) == f"ipfs://{draft['metadata']['cid']}"  # case 69
     assert registered_at - committed_at >= 100
     assert (licence_id, kind, label, status) == (1, 1, 1, 0)
+    follow(client)
     work = client.get("/v1/works/1").json()
     assert (work["title"], work["owner"], work["tx_hash"]) == ("Act one", alice.address, registered["transactionHash"])
 
