@@ -34,7 +34,6 @@ def shown(client: Client) -> dict[int, str | None]:
     """What the list of works, each work, and the feed say; they say the same."""
     titles = {one["work_id"]: one["title"] for one in client.get("/v1/works").json()["items"]}
     assert titles == {work: client.get(f"/v1/works/{work}").json()["title"] for work in titles}
-    core_of(client).database.dispose()
     return titles
 
 
