@@ -29,13 +29,14 @@ WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, o
            THEN {_PERSON} ELSE %(nobody)s::uuid END AS person_id
 ), sent AS MATERIALIZED (
     SELECT DISTINCT ON (event_id) event_id, work_id, kind, at, duration_ms, completion_bps,
+           CASE WHEN who.person_id <> %(nobody)s::uuid THEN slate_id END AS slate_id,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_id ELSE event_id END AS kept_id,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_digest ELSE named_digest END AS digest
     FROM who, unnest(%(ids)s::uuid[], %(works)s::bigint[], %(kinds)s::text[], %(ats)s::timestamptz[],
                      %(durations)s::int[], %(completions)s::int[], %(digests)s::bytea[],
-                     %(nameless_ids)s::uuid[], %(nameless_digests)s::bytea[])
+                     %(nameless_ids)s::uuid[], %(nameless_digests)s::bytea[], %(slates)s::uuid[])
          WITH ORDINALITY AS e(event_id, work_id, kind, at, duration_ms, completion_bps, named_digest,
-                              nameless_id, nameless_digest, place)
+                              nameless_id, nameless_digest, slate_id, place)
     ORDER BY event_id, place
 ), opened AS MATERIALIZED (  -- an epoch that has been fixed takes nothing more, whatever the chain's clock says
     SELECT greatest(%(epoch)s, (SELECT coalesce(max(f.epoch), 0) + 1 FROM app.reward_epoch f)) AS epoch
@@ -44,11 +45,11 @@ WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, o
     WHERE EXISTS (SELECT FROM chain.work_registry_work_registered w WHERE w.work_id = sent.work_id)
 ), added AS (
     INSERT INTO app.engagement_event
-        (person_id, event_id, work_id, kind, at, received_at, duration_ms, completion_bps, epoch, digest)
+        (person_id, event_id, work_id, kind, at, received_at, duration_ms, completion_bps, epoch, slate_id, digest)
     SELECT who.person_id, kept_id, work_id, kind,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', at) ELSE at END,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', %(now)s::timestamptz) ELSE %(now)s END,
-           duration_ms, completion_bps, opened.epoch, digest
+           duration_ms, completion_bps, opened.epoch, slate_id, digest
     FROM known, who, opened
     ON CONFLICT (person_id, event_id) DO NOTHING
     RETURNING event_id AS kept_id
@@ -77,6 +78,47 @@ async def store_events(
         cursor = await connection.execute(INTAKE, parameters)
         await connection.execute(LEAVE)
     return await cursor.fetchall()
+
+
+KEEP_SLATE: Final = f"""
+WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, or brings its rows to another
+    SELECT FROM app.account WHERE id = %(account)s::uuid FOR KEY SHARE
+)
+INSERT INTO app.impression
+    (person_id, slate_id, at, works, whys, propensities, choices, usual, configuration, model_version, arms, packaging)
+SELECT {_PERSON}, %(slate)s, %(now)s, %(works)s::bigint[], %(whys)s::text[], %(propensities)s::float8[],
+       %(choices)s::bigint[], %(usual)s::float8[], %(configuration)s, %(model_version)s::bigint,
+       %(arms)s::jsonb, %(packaging)s::jsonb
+FROM present WHERE {allows_sql(Purpose.BEHAVIOUR, _PERSON)} AND {not_frozen_sql(_PERSON)}
+ON CONFLICT (person_id, slate_id) DO NOTHING
+"""
+
+
+async def keep_slate(connection: AsyncConnection[DictRow], parameters: Mapping[str, Any]) -> None:
+    """Keep what was shown, in one round trip; nothing where consent does not hold in this very statement (V11).
+
+    The same slate again changes nothing. It needs no disk: of what is lost in a crash nobody was promised anything.
+    """
+    async with connection.pipeline():
+        await connection.execute(f"{ENTER}")
+        await connection.execute("SET LOCAL synchronous_commit = off")
+        await connection.execute(KEEP_SLATE, parameters)
+        await connection.execute(LEAVE)
+
+
+def forget_slates(session: Session, *, before: datetime, limit: int = 5_000) -> int:
+    """Delete slates that were shown before a moment, at most so many; how many."""
+    with entered(session):
+        return int(
+            session.connection()
+            .exec_driver_sql(
+                "DELETE FROM app.impression i USING (SELECT person_id, slate_id FROM app.impression"
+                " WHERE at < %(before)s ORDER BY at LIMIT %(limit)s) gone"
+                " WHERE i.person_id = gone.person_id AND i.slate_id = gone.slate_id",
+                {"before": before, "limit": limit},
+            )
+            .rowcount
+        )
 
 
 def set_feed_enabled(session: Session, *, person: uuid.UUID, enabled: bool, now: datetime) -> None:
@@ -133,6 +175,11 @@ def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int
             " (SELECT FROM app.engagement_event o WHERE o.person_id = %(person)s AND o.event_id = e.event_id)",
             both,
         ).rowcount
+        run(
+            "UPDATE app.impression i SET person_id = %(person)s WHERE i.person_id = %(visitor)s AND NOT EXISTS"
+            " (SELECT FROM app.impression o WHERE o.person_id = %(person)s AND o.slate_id = i.slate_id)",
+            both,
+        )
         run(
             "UPDATE app.feed_settings s SET person_id = %(person)s WHERE s.person_id = %(visitor)s AND NOT EXISTS"
             " (SELECT FROM app.feed_settings o WHERE o.person_id = %(person)s)",

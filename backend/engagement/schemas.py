@@ -30,6 +30,11 @@ class EventIn(Schema):
     duration_ms: Annotated[int, Field(strict=True, ge=0, le=DURATION_LIMIT_MS)] = 0
     completion_bps: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
     """How far the person came, in hundredths of a percent of the work."""
+    slate_id: uuid.UUID | None = Field(
+        None,
+        description="The `slate_id` of the feed that it came of. It counts for that slate where it was yours and holds "
+        "the work, and is not kept when nobody's name is.",
+    )
 
     @field_validator("at")
     @classmethod
@@ -48,7 +53,7 @@ class EventIn(Schema):
     @property
     def digest(self) -> bytes:
         """sha256 of what was said, in a fixed order and width, so that a repeat is told from another event."""
-        return self._digest(self.at)
+        return self._digest(self.at, b"" if self.slate_id is None else b"|slate|" + self.slate_id.bytes)
 
     @property
     def nameless_id(self) -> uuid.UUID:
@@ -60,10 +65,10 @@ class EventIn(Schema):
         """The digest with the hour alone, so that trying out all times of the hour finds nothing."""
         return self._digest(self.at.replace(minute=0, second=0, microsecond=0))
 
-    def _digest(self, at: datetime) -> bytes:
+    def _digest(self, at: datetime, more: bytes = b"") -> bytes:
         micros = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
         body = self.id.bytes + struct.pack(">qqii", self.work_id, micros, self.duration_ms, self.completion_bps)
-        return sha256(body + self.kind.encode()).digest()
+        return sha256(body + self.kind.encode() + more).digest()
 
 
 class BatchIn(Schema):

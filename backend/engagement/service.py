@@ -46,6 +46,7 @@ async def accept(
         "completions": [event.completion_bps for event in events],
         "digests": [event.digest for event in events],
         "nameless_ids": [event.nameless_id for event in events],
+        "slates": [event.slate_id for event in events],
         "nameless_digests": [event.nameless_digest for event in events],
         "now": now,
         "epoch": epoch,

@@ -42,5 +42,8 @@ class EngagementEvent(Base):
     completion_bps: Mapped[int]
     epoch: Mapped[int]
     """The epoch that was open at the head of the chain when the event was received."""
+    slate_id: Mapped[uuid.UUID | None]
+    """The slate that it came of, as the client says; None for others, and in the rows of NOBODY. It counts where that
+    slate was shown to the same person and holds the work."""
     digest: Mapped[bytes]
     """sha256 of the event as sent (NOBODY's to the hour): tells a repeat from another event under the same id."""

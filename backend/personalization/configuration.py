@@ -47,8 +47,8 @@ class Source(NamedTuple):
 class Configuration:
     """The numbers of the slate, of the score, of what events say, and of how the past fades."""
 
-    policy: Policy = field(default_factory=lambda: Policy(explore=0))
-    """Nothing is explored before impressions are kept with their probabilities: it would cost and teach nothing."""
+    policy: Policy = field(default_factory=Policy)
+    """Its `explore` holds for slates that are kept with their probabilities; others explore nothing."""
     weights: Weights = field(default_factory=Weights)
     signals: Signals = field(default_factory=Signals)
     decays: Decays = field(default_factory=Decays)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Query, Request
 
 from backend.consent.persons import make_person, person_of_async
 from backend.consent.writes import set_feed_enabled
@@ -20,7 +20,7 @@ from backend.deps import (
     VaultDep,
 )
 from backend.edge.scoped import OptionalFeedReader
-from backend.personalization import service
+from backend.personalization import impressions, service
 from backend.personalization.catalogue import Window
 from backend.personalization.schemas import Because, Feed, FeedItem, PersonalizationIn, PersonalizationOut, Terms
 
@@ -42,6 +42,7 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     db: AsyncDb,
     person: OptionalFeedReader,
     now: Now,
+    after: BackgroundTasks,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Feed:
     """What to watch next, best first, each item with the true reason why it is there.
@@ -49,18 +50,45 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     Signed in or as a visitor, and with the purposes `behaviour` and `content_taste` allowed, the slate follows what you
     did up to this moment; otherwise it is what is popular and new, and nothing about you is read. A program with an API
     key gets that, too, unless you allow the purpose `agent`.
+
+    Where you allow `behaviour`, the slate is kept, and `slate_id` names it: send it along with what comes of it
+    (`POST /v1/engagement`). Where it is chosen for you, too, about one place in ten is drawn by chance. The same page
+    loaded again is the same slate.
     """
     async with db.connection() as connection:
         catalogue = await window(request, core).catalogue(connection, now=now, tick=time.monotonic())
-        history = service.NOTHING
+        history, viewed = service.NOTHING, None
         why_not: str | None = "You are not signed in."
         if person is not None:
             pseudonym = await person_of_async(connection, core.vault, person.account_id)
             program = person.session_id is None
             found, history = await service.history(connection, person=pseudonym, now=now, program=program)
             why_not = found.why_not_for_a_program if program else found.why_not
-    shown = service.choose(catalogue, history, now=now, limit=limit)
+            if pseudonym is not None and found.kept(program=program):
+                viewed = impressions.viewing(
+                    catalogue,
+                    history.rows,
+                    account_id=person.account_id,
+                    person=pseudonym,
+                    arms={},
+                    explored=why_not is None,
+                    limit=limit,
+                    policy=catalogue.configuration.policy,
+                )
+    policy = impressions.exploring(catalogue.configuration.policy, viewed)
+    shown = service.choose(catalogue, history, now=now, limit=limit, policy=policy, seed=impressions.seed(viewed))
+    if viewed is not None and shown:
+        kept = impressions.row(
+            viewed,
+            [item.work_id for item in shown],
+            [item.place for item in shown],
+            configuration=catalogue.configuration.digest,
+            model_version=catalogue.model_version,
+            now=now,
+        )
+        after.add_task(impressions.keep, db, kept)
     return Feed(
+        slate_id=viewed.slate_id if viewed is not None and shown else None,
         items=[_item(item, history, catalogue.words) for item in shown],
         personal=why_not is None,
         why_not_personal=why_not,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Literal
 
 from pydantic import Field
@@ -46,6 +47,9 @@ class FeedItem(Schema):
 class Feed(Schema):
     """A slate, best first."""
 
+    slate_id: uuid.UUID | None = Field(
+        description="Send it along with what comes of the slate; null where the slate is not kept."
+    )
     items: list[FeedItem]
     personal: bool = Field(description="Whether anything about you was read for it.")
     why_not_personal: str | None

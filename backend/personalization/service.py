@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -51,6 +51,10 @@ class Allowed:
         if not self.content_taste:
             return "You have not allowed us to use what you do to choose for you."
         return None
+
+    def kept(self, *, program: bool) -> bool:
+        """Whether what is shown is kept, and so may be explored with."""
+        return self.behaviour and not self.frozen and (self.agent or not program)
 
     @property
     def why_not_for_a_program(self) -> str | None:
@@ -135,15 +139,23 @@ class Shown:
     reason: Reason
     because: Sequence[tuple[int, float]]
     propensity: float
+    place: Place
 
 
 def choose(
-    catalogue: Catalogue, history: History, *, now: datetime, limit: int, policy: Policy | None = None
+    catalogue: Catalogue,
+    history: History,
+    *,
+    now: datetime,
+    limit: int,
+    policy: Policy | None = None,
+    seed: Sequence[int] | None = None,
 ) -> list[Shown]:
-    """The slate of a person, best first, every work with its true reason; `policy`: another than the one in force.
+    """The slate of a person, best first, every work with its true reason.
 
-    What is drawn by chance follows from the catalogue's reading and the person's events: a page that is loaded again
-    within the two seconds shows the same.
+    What is drawn by chance follows from `seed` (impressions.seed), and without one from the catalogue's reading: a page
+    that is loaded again within the two seconds shows the same. Without a `policy` it is the one in force, and nothing
+    is explored.
     """
     done, taste = past(catalogue, history.rows, now)
     parts = scoring.terms(catalogue.facts, done, taste.sums)
@@ -155,9 +167,10 @@ def choose(
         allowed,
         catalogue.shelf,
         viewer=Viewer(past=done.towards),
-        policy=policy or catalogue.configuration.policy,
+        policy=policy or replace(catalogue.configuration.policy, explore=0),
         size=limit,
-        rng=np.random.default_rng([catalogue.serial, len(history.rows)]),
+        rng=np.random.default_rng(seed or [catalogue.serial, len(history.rows)]),
+        popular=catalogue.facts.trend,
     )
     items = np.array([place.work for place in places], dtype=np.int64)
     fall = explain.parts(catalogue.facts, catalogue.moments, done, items, catalogue.weights)
@@ -179,6 +192,7 @@ def choose(
                 reason=reason,
                 because=named if reason == "taste" else [],
                 propensity=place.propensity,
+                place=place,
             )
         )
     return shown

@@ -114,6 +114,11 @@ class Place:
     total: float
     why: Why
     propensity: float
+    """Given the places that were filled before it."""
+    choices: int = 1
+    """How many works could have come here."""
+    usual: float = 0.0
+    """With which probability a policy that takes the most popular of those would have put this work here."""
 
 
 def clean(values: Floats) -> Floats:
@@ -154,17 +159,19 @@ def fill(
     policy: Policy = Policy(),
     size: int = 20,
     rng: np.random.Generator,
+    popular: Floats | None = None,
 ) -> list[Place]:
     """A slate of at most `size` of the allowed works (ascending positions); fewer allowed give fewer places.
 
-    Deterministic for a given generator; with `explore` 0 and no special place it draws nothing.
+    `popular`, one entry a work, is what a policy that shows the most popular would go by (Place.usual). Deterministic
+    for a given generator; with `explore` 0 and no special place it draws nothing.
     """
     if len(allowed) == 0 or size <= 0:
         return []
     total = totals(score, shelf, viewer, policy)
     depth = min(max(DEPTH, 4 * size), len(allowed))
     order = np.lexsort((allowed, -total[allowed])) if depth == len(allowed) else _best(total[allowed], depth)
-    pool = _Pool(allowed[order], total, shelf, viewer, policy)
+    pool = _Pool(allowed[order], total, shelf, viewer, policy, popular)
     places: list[Place | None] = [None] * min(size, len(allowed))
     if len(places) >= SPECIAL_FROM and len(allowed) > len(places):
         _reserve(places, pool, allowed, rng)
@@ -186,19 +193,36 @@ def _reserve(places: list[Place | None], pool: _Pool, allowed: Positions, rng: n
     if policy.unlike and free:
         candidates = unlike(shelf, pool.viewer, allowed)
         chosen = rng.permutation(candidates)[: min(policy.unlike, len(free))]
-        for work in chosen.tolist():
-            places[free.pop(0)] = pool.place(work, "unlike", 1 / len(candidates))
+        _draw(places, free, pool, "unlike", candidates, chosen)
     if policy.fresh and free:
         rest = allowed[~np.isin(allowed, list(pool.slate))]
         seldom = rest[shelf.exposures[rest] <= np.quantile(shelf.exposures[rest], LOWEST)] if len(rest) else rest
-        for work in rng.permutation(seldom)[: min(policy.fresh, len(free))].tolist():
-            places[free.pop(0)] = pool.place(work, "fresh", 1 / len(seldom))
+        _draw(places, free, pool, "fresh", seldom, rng.permutation(seldom)[: min(policy.fresh, len(free))])
+
+
+def _draw(  # noqa: PLR0917
+    places: list[Place | None], free: list[int], pool: _Pool, why: Why, candidates: Positions, chosen: Positions
+) -> None:
+    """Put works that were drawn without replacement where they stand: the second had one candidate less."""
+    for work in chosen.tolist():
+        usual = pool.usual(candidates, work)
+        places[free.pop(0)] = pool.place(work, why, 1 / len(candidates), choices=len(candidates), usual=usual)
+        candidates = candidates[candidates != work]
 
 
 class _Pool:
     """The candidates of one slate and how much each is like what stands in it already."""
 
-    def __init__(self, works: Positions, total: Floats, shelf: Shelf, viewer: Viewer, policy: Policy) -> None:
+    def __init__(  # noqa: PLR0917
+        self,
+        works: Positions,
+        total: Floats,
+        shelf: Shelf,
+        viewer: Viewer,
+        policy: Policy,
+        popular: Floats | None = None,
+    ) -> None:
+        self.popular = popular
         self.works, self.total, self.shelf, self.viewer, self.policy = works, total, shelf, viewer, policy
         self.vectors = shelf.content[works]
         self.nearest = np.zeros(len(works))
@@ -213,12 +237,20 @@ class _Pool:
         np.maximum(self.nearest, cosine, out=self.nearest)
         self.alike += cosine >= ALIKE
 
-    def place(self, work: int, why: Why, propensity: float) -> Place:
+    def usual(self, candidates: Positions, work: int) -> float:
+        """The probability of the work where the most popular of the candidates is taken, any one of equals."""
+        if self.popular is None:
+            return 0.0
+        among = self.popular[candidates]
+        most = among.max()
+        return 1 / int((among == most).sum()) if self.popular[work] == most else 0.0
+
+    def place(self, work: int, why: Why, propensity: float, *, choices: int = 1, usual: float = 0.0) -> Place:
         """Let a work stand in the slate."""
         self.slate.add(work)
         self.open &= self.works != work
         self._count(work)
-        return Place(work, float(self.total[work]), why, propensity)
+        return Place(work, float(self.total[work]), why, propensity, choices, usual)
 
     def take(self, rng: np.random.Generator) -> Place | None:
         """The work of the next place; None when nothing is left. Alike works are passed over while others are there."""
@@ -232,12 +264,17 @@ class _Pool:
         greedy = int(np.argmax(marginal))  # the first of equals, which is the better by total
         explore = self.policy.explore
         if not explore:
-            return self.place(int(self.works[at[greedy]]), "best", 1.0)
-        drawn = np.exp(marginal - marginal.max())
+            return self._taken(at, greedy, "best", 1.0)
+        drawn = np.exp(marginal - marginal[greedy])
         drawn /= drawn.sum()
         chosen = greedy
         explored = rng.random() < explore
         if explored:
-            chosen = min(int(np.searchsorted(np.cumsum(drawn), rng.random())), len(at) - 1)
+            upto = np.cumsum(drawn)  # a work without any probability is never drawn: it spans nothing
+            chosen = int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))
         propensity = explore * float(drawn[chosen]) + (1 - explore) * (chosen == greedy)
-        return self.place(int(self.works[at[chosen]]), "explored" if explored else "best", propensity)
+        return self._taken(at, chosen, "explored" if explored else "best", min(propensity, 1.0))
+
+    def _taken(self, at: Positions, chosen: int, why: Why, propensity: float) -> Place:
+        work = int(self.works[at[chosen]])
+        return self.place(work, why, propensity, choices=len(at), usual=self.usual(self.works[at], work))

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_adc873e3"
+revision = "0001_f6a60048"
 down_revision = None
 
 
@@ -107,6 +107,7 @@ def upgrade() -> None:
         sa.Column("duration_ms", sa.BigInteger(), nullable=False),
         sa.Column("completion_bps", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("slate_id", sa.Uuid(), nullable=True),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.CheckConstraint("completion_bps BETWEEN 0 AND 10000", name=op.f("ck_engagement_event_completion_is_bps")),
         sa.CheckConstraint("duration_ms >= 0", name=op.f("ck_engagement_event_duration_is_positive")),
@@ -148,6 +149,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_feed_settings")),
         schema="app",
     )
+    op.create_table(
+        "impression",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("slate_id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("works", sa.ARRAY(sa.BigInteger()), nullable=False),
+        sa.Column("whys", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("propensities", sa.ARRAY(sa.Double()), nullable=False),
+        sa.Column("choices", sa.ARRAY(sa.BigInteger()), nullable=False),
+        sa.Column("usual", sa.ARRAY(sa.Double()), nullable=False),
+        sa.Column("configuration", sa.Text(), nullable=False),
+        sa.Column("model_version", sa.BigInteger(), nullable=True),
+        sa.Column("arms", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("packaging", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.CheckConstraint(
+            "cardinality(works) BETWEEN 1 AND 100 AND cardinality(whys) = cardinality(works) AND cardinality(propensities) = cardinality(works) AND cardinality(choices) = cardinality(works) AND cardinality(usual) = cardinality(works)",
+            name=op.f("ck_impression_one_entry_a_place"),
+        ),
+        sa.PrimaryKeyConstraint("person_id", "slate_id", name=op.f("pk_impression")),
+        schema="app",
+    )
+    op.create_index("ix_impression_at", "impression", ["at"], unique=False, schema="app")
     op.create_table(
         "lease",
         sa.Column("name", sa.Text(), nullable=False),
@@ -820,6 +843,7 @@ def downgrade() -> None:
     op.drop_table("outbox_intent", schema="app")
     op.drop_table("model_snapshot", schema="app")
     op.drop_table("lease", schema="app")
+    op.drop_table("impression", schema="app")
     op.drop_table("feed_settings", schema="app")
     op.drop_table("erasure", schema="app")
     op.drop_table("engagement_event", schema="app")
