@@ -57,6 +57,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.engagement.routes",
     "backend.personalization.routes",
     "backend.personalization.policy_routes",
+    "backend.personalization.control_routes",
     "backend.governance.routes",
     "backend.works.routes",
     "backend.works.standing_routes",

@@ -129,6 +129,13 @@ def read(
         return result.all()
 
 
+def look(session: Session, what: Check, *, now: datetime, person: uuid.UUID) -> Mapping[str, Any]:
+    """A person's own switches and consents, in the session's transaction."""
+    with entered(session):
+        result = session.connection().exec_driver_sql(what.statement, _parameters(what, now, person, {}))
+        return dict(result.mappings().one())
+
+
 async def read_async(
     connection: AsyncConnection[DictRow],
     *reads: tuple[Read | Check, Mapping[str, Any]],

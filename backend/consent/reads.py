@@ -13,16 +13,28 @@ from backend.models.engagement import NOBODY
 HISTORY_LIMIT: Final = 500
 """How many of a person's newest events are read for a slate."""
 
-_SWITCHED_ON = "COALESCE((SELECT s.enabled FROM app.feed_settings s WHERE s.person_id = {person}), true)"
+_SWITCHED_ON = """NOT EXISTS (
+    SELECT FROM app.feed_settings s WHERE s.person_id = {person} AND (NOT s.enabled OR s.paused_until > %(now)s))"""
 _NAMED = f"SELECT DISTINCT person_id FROM app.engagement_event WHERE person_id <> '{NOBODY}'"
+_REMEMBERED = """e.received_at > COALESCE((
+        SELECT s.forgotten_at FROM app.feed_settings s WHERE s.person_id = e.person_id), '-infinity')
+    AND NOT EXISTS (SELECT FROM app.feed_forgotten f
+        WHERE f.person_id = e.person_id AND f.work_id = e.work_id AND e.received_at <= f.at)"""
+"""Whether an event was not forgotten by a reset."""
 
 FEED_STATUS = Check(f"""
-SELECT {_SWITCHED_ON.format(person="%(person)s::uuid")} AS enabled,
+SELECT COALESCE(s.enabled, true) AS enabled, CASE WHEN s.paused_until > %(now)s THEN s.paused_until END AS paused_until,
        {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AS behaviour,
        {allows_sql(Purpose.CONTENT_TASTE, "%(person)s::uuid")} AS content_taste,
        {allows_sql(Purpose.AGENT, "%(person)s::uuid")} AS agent,
-       NOT {not_frozen_sql("%(person)s::uuid")} AS frozen
+       NOT {not_frozen_sql("%(person)s::uuid")} AS frozen,
+       s.novelty, s.energy, s.birth_year, s.territory,
+       s.session_minutes, s.autoplay_at_most, s.night_from, s.night_until, s.time_zone,
+       ARRAY(SELECT h.creator FROM app.feed_hidden h WHERE h.person_id = %(person)s::uuid ORDER BY h.at, h.creator)
+           AS hidden_creators
+FROM (SELECT) AS always LEFT JOIN app.feed_settings s ON s.person_id = %(person)s::uuid
 """)
+"""What a person switched, set and allows; it looks at nothing that they did."""
 
 FEED_HISTORY = Read(
     reader="feed.history",
@@ -31,9 +43,10 @@ FEED_HISTORY = Read(
     needs=(Purpose.BEHAVIOUR, Purpose.CONTENT_TASTE),
     also=_SWITCHED_ON.format(person="p.person_id"),
     sql=f"""
-        SELECT e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at
-        FROM allowed CROSS JOIN LATERAL (
-            SELECT * FROM app.engagement_event e WHERE e.person_id = allowed.person_id
+        SELECT e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at,
+               e.received_at > COALESCE(s.today_forgotten_at, '-infinity') AS lately
+        FROM allowed LEFT JOIN app.feed_settings s ON s.person_id = allowed.person_id CROSS JOIN LATERAL (
+            SELECT * FROM app.engagement_event e WHERE e.person_id = allowed.person_id AND {_REMEMBERED}
             ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
         ) e ORDER BY e.received_at DESC""",
 )
@@ -45,6 +58,22 @@ FEED_FOR_PROGRAM = replace(
     purpose=Purpose.AGENT,
     needs=(*FEED_HISTORY.needs, Purpose.AGENT),
 )
+
+FEED_SITTING = Read(
+    reader="feed.sitting",
+    what="When you did things in the last twelve hours was read, to tell whether a limit of yours is reached.",
+    purpose=Purpose.BEHAVIOUR,
+    needs=(Purpose.BEHAVIOUR,),
+    also=f"{_SWITCHED_ON.format(person='p.person_id')} AND EXISTS (SELECT FROM app.feed_settings s"
+    " WHERE s.person_id = p.person_id AND (s.session_minutes IS NOT NULL OR s.autoplay_at_most > 0))",
+    sql=f"""
+        SELECT e.received_at, e.kind FROM allowed CROSS JOIN LATERAL (
+            SELECT * FROM app.engagement_event e
+            WHERE e.person_id = allowed.person_id AND e.received_at > %(now)s - interval '12 hours'
+            ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
+        ) e ORDER BY e.received_at DESC""",
+)
+"""When things were done, and whether somebody chose them: nothing about which works."""
 
 FEED_TREND = Read(
     reader="feed.trend",
@@ -72,7 +101,7 @@ TRAINING_SIZE = Read(
     reader="feed.training_size",
     what="The events that a model may learn from were counted, to know whether to train it again.",
     who="sums",
-    sql="SELECT count(*) AS events FROM app.engagement_event e JOIN allowed USING (person_id)",
+    sql=f"SELECT count(*) AS events FROM app.engagement_event e JOIN allowed USING (person_id) WHERE {_REMEMBERED}",
     **_TASTE,  # type: ignore[arg-type]
 )
 
@@ -81,10 +110,10 @@ TRAINING_PAIRS = Read(
     what="What you liked was read to train the model that says which works go together.",
     purpose=Purpose.CONTENT_TASTE,
     who="everybody",
-    sql="""
+    sql=f"""
         SELECT e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, count(*) AS times,
                max(e.received_at) AS last_at
-        FROM app.engagement_event e JOIN allowed USING (person_id)
+        FROM app.engagement_event e JOIN allowed USING (person_id) WHERE {_REMEMBERED}
         GROUP BY e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps""",
     **_TASTE,  # type: ignore[arg-type]
 )
@@ -128,6 +157,7 @@ READS: Final[tuple[Read, ...]] = (
     *(
         FEED_HISTORY,
         FEED_FOR_PROGRAM,
+        FEED_SITTING,
         FEED_TREND,
         TRAINING_SIZE,
         TRAINING_PAIRS,

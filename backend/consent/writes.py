@@ -121,13 +121,13 @@ def forget_slates(session: Session, *, before: datetime, limit: int = 5_000) -> 
         )
 
 
-def set_feed_enabled(session: Session, *, person: uuid.UUID, enabled: bool, now: datetime) -> None:
-    """Keep a person's off switch."""
-    row = {"enabled": enabled, "changed_at": now}
+def set_feed(session: Session, *, person: uuid.UUID, values: Mapping[str, Any], now: datetime) -> None:
+    """Keep a person's switches and limits: columns of `FeedSettings`; those not named stay as they are."""
+    row = {**values, "changed_at": now}
     with entered(session):
         session.execute(
             insert(FeedSettings)
-            .values(person_id=person, **row)
+            .values(person_id=person, **{"enabled": True, **row})
             .on_conflict_do_update(index_elements=[FeedSettings.person_id], set_=row)
         )
 
@@ -163,13 +163,24 @@ def viewer_salt(person: uuid.UUID, epoch: int) -> Place:
 
 
 def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int:
-    """Make what a visitor did a person's: the events, and the feed's switch where the person has none; how many events.
+    """Make what a visitor did a person's, and the feed's settings where the person has none; how many events.
 
-    An event that the person has by the same id stays as the person has it.
+    An event that the person has by the same id stays as the person has it. What the visitor had forgotten stays so,
+    work by work: a visitor's reset says nothing about what the person did elsewhere.
     """
     both = {"visitor": visitor, "person": person}
     with entered(session):
         run = session.connection().exec_driver_sql
+        run(
+            "INSERT INTO app.feed_forgotten AS t (person_id, work_id, at, topic)"
+            " SELECT %(person)s, work_id, max(at), max(topic) FROM ("
+            "   SELECT work_id, at, topic FROM app.feed_forgotten WHERE person_id = %(visitor)s UNION ALL"
+            "   SELECT e.work_id, s.forgotten_at, NULL FROM app.feed_settings s JOIN app.engagement_event e"
+            "   ON e.person_id = s.person_id AND e.received_at <= s.forgotten_at WHERE s.person_id = %(visitor)s"
+            " ) f GROUP BY work_id"
+            " ON CONFLICT (person_id, work_id) DO UPDATE SET at = greatest(t.at, excluded.at)",
+            both,
+        )
         moved = run(
             "UPDATE app.engagement_event e SET person_id = %(person)s WHERE e.person_id = %(visitor)s AND NOT EXISTS"
             " (SELECT FROM app.engagement_event o WHERE o.person_id = %(person)s AND o.event_id = e.event_id)",
@@ -181,8 +192,15 @@ def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int
             both,
         )
         run(
-            "UPDATE app.feed_settings s SET person_id = %(person)s WHERE s.person_id = %(visitor)s AND NOT EXISTS"
+            "UPDATE app.feed_settings s SET person_id = %(person)s, forgotten_at = NULL, today_forgotten_at = NULL"
+            " WHERE s.person_id = %(visitor)s AND NOT EXISTS"
             " (SELECT FROM app.feed_settings o WHERE o.person_id = %(person)s)",
             both,
         )
+        for table, key in (("feed_hidden", "creator"), ("feed_prior", "work_id")):
+            run(
+                f"UPDATE app.{table} s SET person_id = %(person)s WHERE s.person_id = %(visitor)s AND NOT EXISTS"
+                f" (SELECT FROM app.{table} o WHERE o.person_id = %(person)s AND o.{key} = s.{key})",
+                both,
+            )
     return int(moved)

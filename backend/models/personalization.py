@@ -1,4 +1,4 @@
-"""What a person set about their feed, and which model snapshot serves."""
+"""What a person set about their feed, what it shall forget, what they brought along, and which model serves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Identity
+from sqlalchemy import CheckConstraint, Identity, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base, CreatedAt
@@ -14,15 +14,89 @@ from backend.models.marks import Gated, NotPersonal, marked
 
 
 class FeedSettings(Base):
-    """A person's own switches; no row means the defaults."""
+    """A person's own switches and limits; no row, or NULL in a column, means the default."""
 
     __tablename__ = "feed_settings"
-    __table_args__ = (marked(Gated("whether you switched your personal feed off", "until you erase it")),)
+    __table_args__ = (
+        CheckConstraint("novelty BETWEEN 0 AND 1", name="novelty"),
+        CheckConstraint("energy BETWEEN -1 AND 1", name="energy"),
+        CheckConstraint("(night_from IS NULL) = (night_until IS NULL)", name="night_whole"),
+        marked(
+            Gated(
+                "how you set your feed: off switch, pause, sliders, limits, age and country as you said them",
+                "until you erase it",
+            )
+        ),
+    )
 
     person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     enabled: Mapped[bool]
     """False: the feed reads nothing about the person."""
+    paused_until: Mapped[datetime | None]
+    """Until then, as if it were off."""
+    novelty: Mapped[float | None]
+    energy: Mapped[float | None]
+    birth_year: Mapped[int | None] = mapped_column(SmallInteger)
+    territory: Mapped[str | None]
+    """ISO 3166-1 alpha-2, in capitals."""
+    session_minutes: Mapped[int | None] = mapped_column(SmallInteger)
+    """A sitting of so many minutes is enough."""
+    autoplay_at_most: Mapped[int | None] = mapped_column(SmallInteger)
+    """So many works may begin by themselves, one after the other."""
+    night_from: Mapped[int | None] = mapped_column(SmallInteger)
+    """Minutes after midnight in `time_zone`."""
+    night_until: Mapped[int | None] = mapped_column(SmallInteger)
+    time_zone: Mapped[str | None]
+    """An IANA name."""
+    forgotten_at: Mapped[datetime | None]
+    """What was done until then says nothing to the feed: a reset. The rows stay in the log."""
+    today_forgotten_at: Mapped[datetime | None]
+    """What was done until then is no mood of today: it counts on the long scale alone."""
     changed_at: Mapped[datetime]
+
+
+class FeedForgotten(Base):
+    """A work of which the feed shall not know what the person did with it before `at`; the rows stay in the log."""
+
+    __tablename__ = "feed_forgotten"
+    __table_args__ = (marked(Gated("works that your feed shall forget", "until you erase it")),)
+
+    person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    work_id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    topic: Mapped[str | None]
+    """`kind:3` or `tag:noir` where it was forgotten with its topic."""
+
+
+class FeedHidden(Base):
+    """A creator whose works the person does not want to be shown."""
+
+    __tablename__ = "feed_hidden"
+    __table_args__ = (marked(Gated("creators whose works you hid", "until you erase it")),)
+
+    person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    creator: Mapped[bytes] = mapped_column(primary_key=True)
+    """The address that registered the works."""
+    at: Mapped[datetime]
+
+
+class FeedPrior(Base):
+    """A liking that the person brought along in a signed document."""
+
+    __tablename__ = "feed_prior"
+    __table_args__ = (
+        CheckConstraint("value BETWEEN -2 AND 2", name="value"),
+        marked(Gated("likings that you brought along from elsewhere", "until you erase it")),
+    )
+
+    person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    work_id: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float]
+    """What the person's signals for the work summed up to at `at`."""
+    at: Mapped[datetime]
+    """When the document was issued: the value decays from then on."""
+    issuer: Mapped[str]
+    imported_at: Mapped[datetime]
 
 
 class ModelSnapshot(Base):

@@ -1,28 +1,23 @@
-"""The feed and its off switch."""
+"""The feed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Annotated, Final
+from dataclasses import replace
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 
-from backend.consent.persons import make_person, person_of_async
-from backend.consent.writes import set_feed_enabled
-from backend.deps import (
-    AccountOrVisitor,
-    AsyncDb,
-    CoreDep,
-    DbSession,
-    Now,
-    PersonOrVisitor,
-    VaultDep,
-)
+from backend.consent.persons import person_of_async
+from backend.deps import AsyncDb, CoreDep, Now
 from backend.edge.scoped import OptionalFeedReader
-from backend.personalization import impressions, service
+from backend.personalization import impressions, service, wellbeing
 from backend.personalization.catalogue import Window
-from backend.personalization.schemas import Because, Feed, FeedItem, PersonalizationIn, PersonalizationOut, Terms
+from backend.personalization.control_schemas import Reached, Wellbeing
+from backend.personalization.controls import DEFAULTS
+from backend.personalization.schemas import Because, Feed, FeedItem, Terms
+from backend.personalization.wellbeing import Standing
 
 router = APIRouter(prefix="/v1", tags=["feed"])
 
@@ -44,6 +39,9 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     now: Now,
     after: BackgroundTasks,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    novelty: Annotated[float | None, Query(ge=0, le=1, description="For this slate, instead of your slider.")] = None,
+    energy: Annotated[float | None, Query(ge=-1, le=1, description="For this slate, instead of your slider.")] = None,
+    anyway: Annotated[bool, Query(description="The whole slate, whatever limit of yours is reached.")] = False,
 ) -> Feed:
     """What to watch next, best first, each item with the true reason why it is there.
 
@@ -58,25 +56,33 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     async with db.connection() as connection:
         catalogue = await window(request, core).catalogue(connection, now=now, tick=time.monotonic())
         history, viewed = service.NOTHING, None
+        controls, standing = DEFAULTS, Standing()
         why_not: str | None = "You are not signed in."
         if person is not None:
             pseudonym = await person_of_async(connection, core.vault, person.account_id)
             program = person.session_id is None
             found, history = await service.history(connection, person=pseudonym, now=now, program=program)
             why_not = found.why_not_for_a_program if program else found.why_not
-            if pseudonym is not None and found.kept(program=program):
-                viewed = impressions.viewing(
-                    catalogue,
-                    history.rows,
-                    account_id=person.account_id,
-                    person=pseudonym,
-                    arms={},
-                    explored=why_not is None,
-                    limit=limit,
-                    policy=catalogue.configuration.policy,
-                )
-    policy = impressions.exploring(catalogue.configuration.policy, viewed)
-    shown = service.choose(catalogue, history, now=now, limit=limit, policy=policy, seed=impressions.seed(viewed))
+            controls = found.controls
+            standing = await service.limits(connection, person=pseudonym, controls=controls, now=now)
+        turned = replace(controls, **_asked(novelty=novelty, energy=energy))
+        policy = turned.policy(catalogue.configuration.policy)
+        size = limit
+        if not anyway:
+            policy, size = wellbeing.kept(policy, limit, standing)
+        if person is not None and pseudonym is not None and found.kept(program=program):
+            viewed = impressions.viewing(
+                catalogue,
+                history.rows,
+                account_id=person.account_id,
+                person=pseudonym,
+                arms={},
+                explored=why_not is None,
+                limit=size,
+                policy=policy,
+            )
+    policy = impressions.exploring(policy, viewed)
+    shown = service.choose(catalogue, history, now=now, limit=size, policy=policy, seed=impressions.seed(viewed))
     if viewed is not None and shown:
         kept = impressions.row(
             viewed,
@@ -94,6 +100,21 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
         why_not_personal=why_not,
         model_version=catalogue.model_version,
         configuration=catalogue.configuration.digest,
+        wellbeing=_wellbeing(standing),
+    )
+
+
+def _asked(**sliders: float | None) -> dict[str, Any]:
+    """The sliders that a request turns by itself."""
+    return {name: value for name, value in sliders.items() if value is not None}
+
+
+def _wellbeing(standing: Standing) -> Wellbeing:
+    return Wellbeing(
+        reached=[Reached(limit=name, sentence=sentence) for name, sentence in standing.reached],
+        session_minutes=standing.session_minutes,
+        autoplay_left=standing.autoplay_left,
+        until=standing.until,
     )
 
 
@@ -134,21 +155,3 @@ def _sentence(reason: service.Reason, because: list[Because]) -> str:
         return _WHY[reason]
     named = " and ".join(f"{b.did} {b.title or f'work {b.work_id}'}" for b in because)
     return f"Because you {named}."
-
-
-@router.get("/me/personalization")
-async def get_personalization(db: AsyncDb, vault: VaultDep, me: PersonOrVisitor, now: Now) -> PersonalizationOut:
-    """Your off switch, and the two consents that a personal feed needs."""
-    async with db.connection() as connection:
-        person = await person_of_async(connection, vault, me.account_id)
-        found = await service.allowed(connection, person=person, now=now)
-    return PersonalizationOut(enabled=found.enabled, behaviour=found.behaviour, content_taste=found.content_taste)
-
-
-@router.put("/me/personalization")
-def set_personalization(
-    session: DbSession, vault: VaultDep, me: AccountOrVisitor, now: Now, body: PersonalizationIn
-) -> PersonalizationIn:
-    """Switch your personal feed off or on. It acts on the next request."""
-    set_feed_enabled(session, person=make_person(session, vault, me.id), enabled=body.enabled, now=now)
-    return body

@@ -1,4 +1,4 @@
-"""The feed as it leaves, and its switches."""
+"""The feed as it leaves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from backend.personalization.control_schemas import Wellbeing
 from backend.schemas import Schema
 
 
@@ -57,17 +58,4 @@ class Feed(Schema):
     configuration: str = Field(
         description="The digest of all numbers that decided it: see `GET /v1/personalization/configuration`."
     )
-
-
-class PersonalizationIn(Schema):
-    """The off switch."""
-
-    enabled: bool
-
-
-class PersonalizationOut(Schema):
-    """Your switch and the two consents that a personal feed needs."""
-
-    enabled: bool
-    behaviour: bool
-    content_taste: bool
+    wellbeing: Wellbeing = Field(description="The limits that you set, and which of them are reached.")

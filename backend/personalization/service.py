@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 import numpy as np
 from psycopg import AsyncConnection
@@ -14,12 +14,14 @@ from psycopg.rows import DictRow
 
 from backend.consent import reads
 from backend.consent.gate import read_async
-from backend.personalization import explain, scoring, slate
+from backend.personalization import explain, scoring, slate, wellbeing
 from backend.personalization.catalogue import Catalogue
+from backend.personalization.controls import DEFAULTS, Controls
 from backend.personalization.scoring import TERMS, Past
 from backend.personalization.signals import FINISHED_BPS, EventKind, signal
 from backend.personalization.slate import Place, Policy, Viewer
 from backend.personalization.taste import Taste
+from backend.personalization.wellbeing import Did, Standing
 
 Reason = Literal["taste", "trend", "new", "unlike", "fresh"]
 
@@ -34,6 +36,25 @@ class Allowed:
     agent: bool = False
     """Whether programs may read it, too."""
     frozen: bool = False
+    paused_until: datetime | None = None
+    """Set while the pause lasts."""
+    said: Controls = DEFAULTS
+    """Everything the person set, for showing it to them; the feed takes `controls`."""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Allowed:
+        """From what `reads.FEED_STATUS` found."""
+        switches = ("enabled", "behaviour", "content_taste", "agent", "frozen", "paused_until")
+        return cls(**{name: row[name] for name in switches}, said=Controls.of(row))
+
+    @property
+    def controls(self) -> Controls:
+        """What the feed takes of the settings: sliders and limits only where it may read anything about the person at
+        all; what may not be shown to them holds always."""
+        if self.frozen or not self.enabled or self.paused_until is not None:
+            said = self.said
+            return Controls(birth_year=said.birth_year, territory=said.territory, hidden_creators=said.hidden_creators)
+        return self.said
 
     @property
     def personal(self) -> bool:
@@ -46,6 +67,8 @@ class Allowed:
             return "You had your data frozen."
         if not self.enabled:
             return "You switched personalization off."
+        if self.paused_until is not None:
+            return f"You paused personalization until {self.paused_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
         if not self.behaviour:
             return "You have not allowed us to keep what you do."
         if not self.content_taste:
@@ -82,7 +105,7 @@ async def allowed(connection: AsyncConnection[DictRow], *, person: uuid.UUID | N
     if person is None:
         return STRANGER
     ((status,),) = await read_async(connection, (reads.FEED_STATUS, {}), person=person, now=now)
-    return Allowed(**status)
+    return Allowed.of(status)
 
 
 async def history(
@@ -99,7 +122,19 @@ async def history(
         person=person,
         now=now,
     )
-    return Allowed(**status), told(rows)
+    return Allowed.of(status), told(rows)
+
+
+async def limits(
+    connection: AsyncConnection[DictRow], *, person: uuid.UUID | None, controls: Controls, now: datetime
+) -> Standing:
+    """How a person's limits stand. What they did lately is read where a limit needs it, and where they allow that."""
+    rows: list[DictRow] = []
+    known = controls.limits.need_the_sitting and person is not None
+    if known:
+        (rows,) = await read_async(connection, (reads.FEED_SITTING, {}), person=person, now=now)
+    did = [Did(row["received_at"], EventKind(row["kind"])) for row in rows] if known else None
+    return wellbeing.standing(controls.limits, did, now)
 
 
 def told(rows: Sequence[DictRow]) -> History:

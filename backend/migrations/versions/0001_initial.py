@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_f6a60048"
+revision = "0001_957cf800"
 down_revision = None
 
 
@@ -142,10 +142,54 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "feed_forgotten",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("work_id", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("topic", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("person_id", "work_id", name=op.f("pk_feed_forgotten")),
+        schema="app",
+    )
+    op.create_table(
+        "feed_hidden",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("creator", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", "creator", name=op.f("pk_feed_hidden")),
+        schema="app",
+    )
+    op.create_table(
+        "feed_prior",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("work_id", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("value BETWEEN -2 AND 2", name=op.f("ck_feed_prior_value")),
+        sa.PrimaryKeyConstraint("person_id", "work_id", name=op.f("pk_feed_prior")),
+        schema="app",
+    )
+    op.create_table(
         "feed_settings",
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("novelty", sa.Double(), nullable=True),
+        sa.Column("energy", sa.Double(), nullable=True),
+        sa.Column("birth_year", sa.SmallInteger(), nullable=True),
+        sa.Column("territory", sa.Text(), nullable=True),
+        sa.Column("session_minutes", sa.SmallInteger(), nullable=True),
+        sa.Column("autoplay_at_most", sa.SmallInteger(), nullable=True),
+        sa.Column("night_from", sa.SmallInteger(), nullable=True),
+        sa.Column("night_until", sa.SmallInteger(), nullable=True),
+        sa.Column("time_zone", sa.Text(), nullable=True),
+        sa.Column("forgotten_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("today_forgotten_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("(night_from IS NULL) = (night_until IS NULL)", name=op.f("ck_feed_settings_night_whole")),
+        sa.CheckConstraint("energy BETWEEN -1 AND 1", name=op.f("ck_feed_settings_energy")),
+        sa.CheckConstraint("novelty BETWEEN 0 AND 1", name=op.f("ck_feed_settings_novelty")),
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_feed_settings")),
         schema="app",
     )
@@ -845,6 +889,9 @@ def downgrade() -> None:
     op.drop_table("lease", schema="app")
     op.drop_table("impression", schema="app")
     op.drop_table("feed_settings", schema="app")
+    op.drop_table("feed_prior", schema="app")
+    op.drop_table("feed_hidden", schema="app")
+    op.drop_table("feed_forgotten", schema="app")
     op.drop_table("erasure", schema="app")
     op.drop_table("engagement_event", schema="app")
     op.drop_table("data_use", schema="app")

@@ -64,7 +64,7 @@ TABLE: dict[str, Row] = {
         KNOWN,
         """
         get_session_info sign_out list_sessions revoke_session get_me list_consents set_consent list_receipts
-        download_receipt get_receipt_proof get_data_use get_personalization set_personalization
+        download_receipt get_receipt_proof get_data_use get_personalization set_personalization change_personalization
         list_exports create_export get_export delete_export download_export get_restriction set_restriction
         get_erasure_meaning erase_me
         """,

@@ -9,6 +9,7 @@ import signal
 import uuid
 import zipfile
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
@@ -51,6 +52,13 @@ def like(me: Client, *works: int, at: str = "2026-11-21T20:00:00Z") -> None:
     events = [{"id": str(uuid.uuid4()), "kind": "like", "work_id": work, "at": at} for work in works]
     answer = me.post("/v1/engagement", json={"events": events}).json()
     assert answer["counted_as"] == "person", answer
+
+
+def send(me: Client, at: datetime, kind: str, *works: int, **more: Any) -> None:
+    """What the person did, one event a work."""
+    events = [{"id": str(uuid.uuid4()), "kind": kind, "work_id": w, "at": at.isoformat(), **more} for w in works]
+    answer = me.post("/v1/engagement", json={"events": events}).json()
+    assert answer["accepted"] == len(works), answer
 
 
 def make(client: Client, me: Client, at: export.At = export.nothing) -> dict[str, Any]:
