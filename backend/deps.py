@@ -215,7 +215,8 @@ def of_another_site(request: Request, settings: Settings) -> bool:
     return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
 
-# these only describe the sign-in in OpenAPI: presented_token reads it, with errors of our own
+# these only describe the sign-in in OpenAPI, and are None where a route runs (backend.edge.routing): presented_token
+# reads the token, with errors of our own
 BearerScheme = Annotated[
     object,
     Security(HTTPBearer(auto_error=False, scheme_name="bearer", description="The token of POST /v1/auth/verify")),
@@ -248,7 +249,7 @@ def get_optional_caller(
     session: DbSession,
     scopes: SecurityScopes,
     background: BackgroundTasks,
-    _scheme: OptionalScheme,
+    _scheme: OptionalScheme = None,
 ) -> Caller | None:
     token = presented_token(request, core.settings)
     if token is None:
@@ -290,7 +291,7 @@ def page_session(request: Request, core: Core, session: Session) -> AuthSession 
 OptionalCaller = Annotated[Caller | None, Depends(get_optional_caller)]
 
 
-def get_caller(caller: OptionalCaller, _bearer: BearerScheme, _cookie: CookieScheme) -> Caller:
+def get_caller(caller: OptionalCaller, _bearer: BearerScheme = None, _cookie: CookieScheme = None) -> Caller:
     if caller is None:
         raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
     return caller
@@ -405,13 +406,9 @@ async def person_of_session(request: Request, core: Core, token: str) -> account
 
 
 async def get_optional_person_or_visitor(
-    *,
-    request: Request,
-    core: CoreDep,
-    scopes: SecurityScopes,
-    background: BackgroundTasks,
-    _scheme: OptionalScheme,
+    request: Request, scopes: SecurityScopes, background: BackgroundTasks, _scheme: OptionalScheme = None
 ) -> accounts.Somebody | None:
+    core: Core = request.app.state.core  # by a dependency of its own it would be found in ten times the time
     found = await identify(request, core)
     if isinstance(found, keys.KeyHolder):
         keys.require(found.scopes, scopes.scopes)
@@ -426,8 +423,14 @@ OptionalPersonOrVisitor = Annotated[accounts.Somebody | None, Depends(get_option
 
 
 async def get_person_or_visitor(
-    person: OptionalPersonOrVisitor, _bearer: BearerScheme, _cookie: CookieScheme
+    *,
+    request: Request,
+    scopes: SecurityScopes,
+    background: BackgroundTasks,
+    _bearer: BearerScheme = None,
+    _cookie: CookieScheme = None,
 ) -> accounts.Somebody:
+    person = await get_optional_person_or_visitor(request, scopes, background)
     if person is None:
         raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
     return person

@@ -216,11 +216,13 @@ def revoke_session(
 
 
 @router.get("/me", response_model=Me)
-async def get_me(request: Request, core: CoreDep, person: PersonOrVisitor) -> Response:
+async def get_me(request: Request, person: PersonOrVisitor) -> Response:
     """The account that is signed in, or the visitor. A role that was given a moment ago shows within 5 s."""
     notes: dict[str, bytes] = getattr(request.state, "remembered", {})
     if "me" not in notes:
-        notes["me"] = (await to_thread.run_sync(_me, core, person.account_id)).model_dump_json().encode()
+        notes["me"] = (
+            (await to_thread.run_sync(_me, request.app.state.core, person.account_id)).model_dump_json().encode()
+        )
     return Response(notes["me"], media_type="application/json")
 
 

@@ -9,7 +9,9 @@ goes to the log.
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -50,6 +52,10 @@ PAGE_HEADERS = (*COMMON_HEADERS, (b"content-security-policy", PAGE_POLICY.encode
 API_HEADERS = (*COMMON_HEADERS, (b"content-security-policy", API_POLICY.encode()))
 SECURE = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 """Headers of every answer that does not set them itself, as bytes: they are added to each."""
+
+RawHeader = tuple[bytes, bytes]
+PLAIN = re.compile(rb"[!-$&-~]*")
+"""An address in which nothing is escaped."""
 
 log = structlog.get_logger(__name__)
 
@@ -144,8 +150,11 @@ async def read_json_body(headers: Headers, receive: Receive) -> bytes | None:
 
 def check_address(scope: Scope) -> None:
     """Raise Malformed for a path or query with a NUL character or bytes that are not UTF-8."""
-    raw = scope.get("raw_path") or scope["path"].encode()
-    for part in (raw, scope["query_string"].replace(b"+", b" ")):
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    if PLAIN.fullmatch(raw) and PLAIN.fullmatch(query):
+        return
+    for part in (raw, query.replace(b"+", b" ")):
         try:
             text = unquote_to_bytes(part).decode()
         except UnicodeDecodeError:
@@ -216,8 +225,7 @@ def _end(scope: Scope, status: int, taken_s: float) -> None:
     route = _route(scope)
     method = scope["method"] if route != "(none)" and scope["method"] in metrics.METHODS else "(any)"
     metrics.requests_open.dec()
-    metrics.requests_total.labels(method, route, str(status)).inc()
-    metrics.request_seconds.labels(method, route).observe(taken_s)
+    metrics.answered(method, route, status, taken_s)
     ms = round(taken_s * 1000, 1)
     telemetry.tell(__name__, "request", method=scope["method"], route=route, status=status, ms=ms)
 
@@ -229,7 +237,9 @@ class Boundary:
         settings = core.settings
         self.app = app
         self.settings = settings
-        self.https = settings.public_url.startswith("https://")
+        secure = (SECURE,) if settings.public_url.startswith("https://") else ()
+        self._page_headers = (*PAGE_HEADERS, *secure)
+        self._api_headers = (*API_HEADERS, *secure)
         self.cors = Cors(settings.cors_origins, settings.cors_credentials)
         factor = 1 if settings.env == "production" else DEVELOPMENT_FACTOR
         self.limiter = Limiter(
@@ -246,7 +256,7 @@ class Boundary:
         began = time.perf_counter()
         headers = Headers(scope=scope)
         request_id = _begin(scope, headers)
-        token = raw_token(headers, self.settings)
+        token = scope["state"]["token"] = raw_token(headers, self.settings)
         counted: dict[str, str] = {}
         status = 0
         over_limit = False
@@ -256,15 +266,15 @@ class Boundary:
             if over_limit:
                 return
             if message["type"] == "http.response.start":
-                if message["status"] == 413 and Headers(scope=message).get("content-type", "").startswith("text/plain"):
+                given = message["status"]
+                if given == 413 and Headers(scope=message).get("content-type", "").startswith("text/plain"):
                     over_limit = True  # a route's own limit, told in the framework's words: ours follow below
                     return
-                status = message["status"]
-                answered = MutableHeaders(scope=message)
-                answered.update(counted)
+                status = given
                 tracing.note()
-                self._dress(answered, request_id)
-                self.cors.dress(headers.get("origin"), answered)
+                raw = message["headers"] = self._dressed(message.get("headers", ()), request_id, counted)
+                if self.cors:
+                    self.cors.dress(headers.get("origin"), MutableHeaders(raw=raw))
             await send(message)
 
         try:
@@ -272,7 +282,7 @@ class Boundary:
                 await preflight(scope, receive, answer)
                 return
             check_address(scope)
-            counted |= await self.limiter.admit(scope, token)
+            counted = await self.limiter.admit(scope, token)
             if is_json(headers.get("content-type", "")):
                 body = await read_json_body(headers, receive)
                 if body is None:
@@ -295,11 +305,12 @@ class Boundary:
             self.limiter.learn(scope, token, status)
             _end(scope, status, time.perf_counter() - began)
 
-    def _dress(self, headers: MutableHeaders, request_id: str) -> None:
-        raw = headers.raw
-        given = {name.lower(): value for name, value in raw}
-        headers["X-Request-ID"] = request_id
-        page = given.get(b"content-type", b"").startswith(b"text/html")
-        raw += [pair for pair in (PAGE_HEADERS if page else API_HEADERS) if pair[0] not in given]
-        if self.https and SECURE[0] not in given:
-            raw.append(SECURE)
+    def _dressed(self, given: Iterable[RawHeader], request_id: str, counted: Mapping[str, str]) -> list[RawHeader]:
+        """An answer's headers with those that every answer has, of which its own stand."""
+        raw = [pair for pair in given if pair[0] != b"x-request-id"]
+        names = dict(raw)
+        page = names.get(b"content-type", b"").startswith(b"text/html")
+        raw += [pair for pair in (self._page_headers if page else self._api_headers) if pair[0] not in names]
+        raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in counted.items()]
+        raw.append((b"x-request-id", request_id.encode("latin-1")))
+        return raw

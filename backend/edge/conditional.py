@@ -12,13 +12,13 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.deps import Core, raw_token
+from backend.deps import Core
 from backend.errors import AppError
 
 AS_OF: Final = re.compile(rb'"as_of":\{"block":(\d+),"hash":"0x([0-9a-f]{64})"')
@@ -29,6 +29,7 @@ WRITERS: Final = 4
 """Conditional changes at once in one process: each holds a connection of the pool while its route needs another."""
 PUBLIC: Final = "no-cache"
 PRIVATE: Final = "private, no-store"
+VARY: Final = b"Authorization, Cookie"
 
 
 def entity_tag(body: bytes) -> str:
@@ -77,20 +78,16 @@ class Conditional:
 
         async def tagged(start: Message, body: bytes) -> None:
             nonlocal changed
-            answer = MutableHeaders(raw=start["headers"])
-            tag = answer["ETag"] = entity_tag(body)
-            known = raw_token(headers, self.core.settings) is not None
-            answer.setdefault("Cache-Control", PRIVATE if known else PUBLIC)
-            answer.add_vary_header("Authorization")
-            answer.add_vary_header("Cookie")
+            tag = entity_tag(body)
             if "if-match" in headers and not matches(headers["if-match"], tag):
                 changed = True  # told below: the routes think that their answer is on its way
                 return
-            if matches(headers.get("if-none-match", ""), tag):
-                for name in ("content-length", "content-type"):
-                    del answer[name]
+            raw = _tagged_headers(start["headers"], tag, PUBLIC if scope["state"]["token"] is None else PRIVATE)
+            wanted = headers.get("if-none-match")
+            if wanted is not None and matches(wanted, tag):
+                raw = [pair for pair in raw if pair[0] not in (b"content-length", b"content-type")]
                 start, body = {**start, "status": 304}, b""
-            await send({**start, "headers": answer.raw})
+            await send({**start, "headers": raw})
             await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, _whole(tagged, send))
@@ -99,7 +96,7 @@ class Conditional:
 
     async def _write(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """Change what is there only if it is what the caller saw. Two such requests wait for each other."""
-        name = f"{scope['path']} {raw_token(headers, self.core.settings)}"
+        name = f"{scope['path']} {scope['state']['token']}"
         lock = int.from_bytes(hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:8], signed=True)
         pool = self.core.database.async_pool
         async with self._room, pool.connection() as connection, connection.transaction():
@@ -155,6 +152,16 @@ class Conditional:
         return row["head"] is not None and number > row["head"]
 
 
+def _tagged_headers(given: Iterable[tuple[bytes, bytes]], tag: str, caching: str) -> list[tuple[bytes, bytes]]:
+    """An answer's headers with its tag, whose caches may keep it, and that it differs from caller to caller."""
+    raw = [pair for pair in given if pair[0] != b"vary"]
+    varies = [value for name, value in given if name == b"vary"]
+    raw += [(b"etag", tag.encode()), (b"vary", b", ".join([*varies, VARY]))]
+    if not any(name == b"cache-control" for name, _ in raw):
+        raw.append((b"cache-control", caching.encode()))
+    return raw
+
+
 def _whole(then: Callable[[Message, bytes], Awaitable[None]], send: Send) -> Send:
     """A send that hands over a whole JSON answer of 200 without a tag of its own; all else goes on as it comes."""
     held: Message | None = None
@@ -162,12 +169,9 @@ def _whole(then: Callable[[Message, bytes], Awaitable[None]], send: Send) -> Sen
     async def receive(message: Message) -> None:
         nonlocal held
         if message["type"] == "http.response.start":
-            answer = Headers(raw=message["headers"])
-            if (
-                message["status"] == 200
-                and answer.get("content-type", "").startswith("application/json")
-                and "etag" not in answer
-            ):
+            answer = dict(message["headers"])
+            json = answer.get(b"content-type", b"").startswith(b"application/json")
+            if json and message["status"] == 200 and b"etag" not in answer:
                 held = message
                 return
         elif held is not None:

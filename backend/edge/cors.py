@@ -47,6 +47,10 @@ class Cors:
     credentialed: frozenset[str]
     """Exact; their pages may also use the session cookie."""
 
+    def __bool__(self) -> bool:
+        """Whether any page of another origin may read anything."""
+        return bool(self.origins or self.credentialed)
+
     def allows(self, origin: str) -> bool:
         return origin in self.origins or origin in self.credentialed or "*" in self.origins
 
@@ -63,7 +67,7 @@ class Cors:
 
     def dress(self, origin: str | None, headers: MutableHeaders) -> None:
         """Tell the browser whether the page that asked may read this answer."""
-        if not self.origins and not self.credentialed:
+        if not self:
             return
         headers.add_vary_header("Origin")
         if origin is None or not self.allows(origin):

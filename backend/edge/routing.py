@@ -1,27 +1,54 @@
-"""Finding a request's route without trying all of them.
+"""Finding a request's route without trying all of them, and running it without what only describes it.
 
 FastAPI asks one route after the other, and every included router a second time: with a hundred routes that takes
 longer than all else that a cached read does. So routes are kept flat (`add_flat`), and an index of the first parts of
 their paths stands before them. What it does not know, the routes behind it answer as ever: 404, 405, files.
+
+A security scheme of FastAPI is a dependency that is solved anew for each request; ours only say in OpenAPI who may
+call a route, so a `LeanRoute` shows them and does not run them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 from fastapi.telemetry._api import _route_selected
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
+
+from backend.edge.quotas import SAFE_METHODS
 
 _COPIED = [name for name in inspect.signature(APIRouter.add_api_route).parameters if name not in ("self", "path")]
 ANY = "{"
 Key = tuple[str, str, int]
 """The first two parts of a path and the number of its parts; ANY and 0 stand for all."""
+
+
+def without_schemes(dependant: Dependant) -> Dependant:
+    """What a route depends on, but for the security schemes: whoever asked for one is called without it."""
+    kept = [each for each in dependant.dependencies if not isinstance(each.call, SecurityBase)]
+    return dataclasses.replace(dependant, dependencies=[without_schemes(each) for each in kept])
+
+
+class LeanRoute(APIRoute):
+    """Runs without the security schemes that it shows in OpenAPI."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, of fewer dependencies."""
+        described = self.dependant
+        self.dependant = without_schemes(described)
+        try:
+            return super().get_route_handler()
+        finally:
+            self.dependant = described
 
 
 def add_flat(whole: APIRouter, router: APIRouter, *, max_body_size: int) -> None:
@@ -30,8 +57,10 @@ def add_flat(whole: APIRouter, router: APIRouter, *, max_body_size: int) -> None
         if not isinstance(route, APIRoute):
             raise TypeError(f"{route} is no plain route: include its router as FastAPI does")
         options: dict[str, Any] = {name: getattr(route, name) for name in _COPIED if hasattr(route, name)}
-        options["max_body_size"] = route.max_body_size or max_body_size
-        whole.add_api_route(route.path, route_class_override=type(route), **options)
+        reads = route.body_field is None and (route.methods or set()) <= SAFE_METHODS  # there is no body to be guarded
+        options["max_body_size"] = None if reads else route.max_body_size or max_body_size
+        lean = LeanRoute if type(route) is APIRoute else type(route)
+        whole.add_api_route(route.path, route_class_override=lean, **options)
 
 
 def _parts(path: str) -> list[str]:

@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPMethod
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -29,6 +30,21 @@ request_seconds = Histogram(
     ["method", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+
+
+@cache
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The series of a kind of answer; as many as routes, methods and statuses, since looking one up costs its half."""
+    return requests_total.labels(method, route, str(status)), request_seconds.labels(method, route)
+
+
+def answered(method: str, route: str, status: int, taken_s: float) -> None:
+    """Count a request that was answered."""
+    total, seconds = _series(method, route, status)
+    total.inc()
+    seconds.observe(taken_s)
+
+
 requests_open = Gauge("troupe_http_requests_open", "Requests that are being answered now, live streams among them.")
 problems_total = Counter("troupe_http_problems_total", "Error answers by their code of docs/errors.md.", ["code"])
 rate_limited_total = Counter(
