@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Identity, SmallInteger
+from sqlalchemy import CheckConstraint, Identity, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base, CreatedAt
@@ -100,20 +100,28 @@ class FeedPrior(Base):
 
 
 class ModelSnapshot(Base):
-    """An immutable model on disk; the newest row serves."""
+    """An immutable model on disk. The pinned one serves, else the newest that was accepted (versions.py)."""
 
     __tablename__ = "model_snapshot"
     __table_args__ = (
+        Index(
+            "one_pinned", text("(pinned_at IS NOT NULL)"), unique=True, postgresql_where=text("pinned_at IS NOT NULL")
+        ),
         marked(NotPersonal("sums over many people: which works go together, and no person's part in it")),
     )
 
     version: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    folder: Mapped[str]
-    """Below the data folder's models/."""
+    folder: Mapped[str | None]
+    """Below the data folder's models/; None when it was refused, or is old and was removed."""
     pairs: Mapped[int]
     """How many positive (person, work) pairs it was trained on."""
     works: Mapped[int]
     metrics: Mapped[dict[str, Any]]
+    """What it was made from, and how good it was on what came after a cut of the log (judging.py)."""
+    refused: Mapped[str | None]
+    """Why it may not serve, in a sentence; None for one that may."""
+    pinned_at: Mapped[datetime | None]
+    """Since when it serves whatever is newer, because somebody said so."""
     created_at: Mapped[datetime]
 
 

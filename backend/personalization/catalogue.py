@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import psycopg
 import structlog
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
+from psycopg_pool import PoolTimeout
 
 from backend.consent import reads
 from backend.consent.gate import read_async
-from backend.personalization import scoring, slate, snapshots
+from backend.db import AsyncPool
+from backend.personalization import knowledge, scoring, slate, snapshots, versions
 from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, Source, parse
 from backend.personalization.explain import Moments
-from backend.personalization.scoring import Facts, Norm, Weights
+from backend.personalization.scoring import Facts, Weights
 from backend.personalization.signals import DEFAULT, EventKind, Signals, clip, signal
 from backend.personalization.snapshots import Model
 
@@ -29,6 +32,8 @@ log = structlog.get_logger()
 
 REFRESH_S: Final = 2.0
 """How old the catalogue and the model pointer of a process may be. A person's own events are never cached."""
+AHEAD_S: Final = 1.0
+"""From this age on the next one is read while this one serves: under load no request waits for a reading."""
 TREND_WINDOW_HALF_LIVES: Final = 6
 """Older events would weigh less than 1/64 and are not counted in the trend."""
 ACTIVE: Final = 0
@@ -103,8 +108,12 @@ def build(
     serial: int,
     now: datetime,
     voted: tuple[Configuration, Source] | None = None,
+    before: Catalogue | None = None,
 ) -> Catalogue:
-    """The catalogue from its rows, under the configuration that was voted for, if there is one. Pure."""
+    """The catalogue from its rows, under the configuration that was voted for, if there is one. Pure.
+
+    What only the model and the list of works decide is taken from `before`.
+    """
     configuration, source = voted or in_force(model)
     weights = configuration.weights
     work_ids = np.array([row["work_id"] for row in works], dtype=np.int64)
@@ -114,27 +123,19 @@ def build(
     for row in events:
         exposures[row["work_id"]] = exposures.get(row["work_id"], 0) + row["times"]
     created = np.array([row["created_at"] for row in works], dtype=np.float64)
-    popularity, familiar, content = np.zeros(size), np.zeros(size), np.zeros((size, 1), dtype=np.float32)
-    if model is not None and len(model.work_ids) and size:
-        at = np.searchsorted(model.work_ids, work_ids).clip(max=len(model.work_ids) - 1)
-        known = model.work_ids[at] == work_ids
-        popularity[known], familiar[known] = model.popularity[at[known]], model.familiar[at[known]]
-        content = np.zeros((size, model.content.shape[1]), dtype=np.float32)
-        content[known] = model.content[at[known]]
-    people = max(model.people if model else 0, 1)
-    facts = Facts(
+    same = before is not None and before.model_version == version and np.array_equal(before.work_ids, work_ids)
+    known = knowledge.of_works(model, work_ids)
+    facts = knowledge.facts(
+        model,
+        known,
+        work_ids,
         trend=np.log1p(np.array([trending.get(work, 0.0) for work in work_ids.tolist()])),
-        familiar=familiar,
-        popularity=scoring.standardised(np.log1p(popularity)),
         recency=scoring.recency(created, now.timestamp(), weights),
-        content=content.astype(np.float64),
-        taste=scoring.placed(model.items, work_ids) if model else scoring.nothing_known(size),
-        liking=model.liking if model else Norm(0.0, 0.0),
-        mainstream=model.mainstream if model else Norm(0.0, 0.0),
+        laid_out=before.facts if before is not None and same else None,
     )
     shelf = slate.Shelf(
-        content=content,
-        novelty=scoring.standardised(-np.log2(np.maximum(popularity, 0.5) / people)),
+        content=known.content,
+        novelty=scoring.standardised(-np.log2(np.maximum(known.popularity, 0.5) / known.people)),
         quality=np.zeros(size),
         energy=np.zeros(size),
         exposures=np.array([float(exposures.get(work, 0)) for work in work_ids.tolist()]),
@@ -147,7 +148,7 @@ def build(
         words,
         facts,
         shelf,
-        Moments.of(facts.content),
+        before.moments if before is not None and same else Moments.of(facts.content),
         configuration=configuration,
         source=source,
         model_version=version,
@@ -174,28 +175,44 @@ def voted_for(row: DictRow | None) -> tuple[Configuration, Source] | None:
 
 
 class Window:
-    """One process's catalogue, read anew when it is older than REFRESH_S.
+    """One process's catalogue, read anew when it is older than REFRESH_S, at most; from AHEAD_S on in the background.
 
     Several processes may differ by those two seconds, and by nothing else: a person's own events are read from the
-    database in every request.
+    database in every request. A new model is read and its arrays are laid out beside the old ones, in a thread, while
+    requests are answered from the old: then one name changes, and no request waits or sees a part of each.
     """
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, pool: Callable[[], AsyncPool] | None = None) -> None:
         self._models = models
+        self._pool = pool
         self._catalogue: Catalogue | None = None
         self._model: Model | None = None
+        self._refused: set[str] = set()
+        """Folders whose files were found broken."""
         self._read_at = -math.inf
         self._lock = asyncio.Lock()
+        self._ahead: asyncio.Task[None] | None = None
 
     async def catalogue(self, connection: AsyncConnection[DictRow], *, now: datetime, tick: float) -> Catalogue:
         """The catalogue as of now; `tick` is a monotonic clock in seconds."""
-        if self._catalogue is not None and tick - self._read_at < REFRESH_S:
+        age = tick - self._read_at
+        if self._catalogue is not None and age < REFRESH_S:
+            if age >= AHEAD_S and self._pool is not None and (self._ahead is None or self._ahead.done()):
+                self._ahead = asyncio.create_task(self._read_ahead(self._pool(), now, tick))
             return self._catalogue
         async with self._lock:
             if self._catalogue is None or tick - self._read_at >= REFRESH_S:
                 self._catalogue = await self._read(connection, now)
                 self._read_at = tick
             return self._catalogue
+
+    async def _read_ahead(self, pool: AsyncPool, now: datetime, tick: float) -> None:
+        try:
+            async with pool.connection() as connection, self._lock:  # never wait for one with the lock
+                self._catalogue = await self._read(connection, now)
+                self._read_at = max(self._read_at, tick)
+        except (psycopg.Error, PoolTimeout) as error:  # the next request reads it itself, and fails in its own words
+            log.warning("catalogue_not_read_ahead", reason=type(error).__name__)
 
     async def _read(self, connection: AsyncConnection[DictRow], now: datetime) -> Catalogue:
         before = self._catalogue
@@ -204,16 +221,26 @@ class Window:
         half_life_s = (voted[0].weights if voted else before.weights if before else Weights()).trend_half_life_s
         since = now - timedelta(seconds=TREND_WINDOW_HALF_LIVES * half_life_s)
         (events,) = await read_async(connection, (reads.FEED_TREND, {"since": since}), now=now)
-        newest = await (
-            await connection.execute("SELECT version, folder FROM app.model_snapshot ORDER BY version DESC LIMIT 1")
-        ).fetchone()
+        candidates = await (await connection.execute(versions.SERVING)).fetchall()
         version = before.model_version if before else None
-        if newest is None:
-            self._model, version = None, None
-        elif newest["version"] != version:
-            try:
-                self._model, version = snapshots.read(self._models, newest["folder"]), newest["version"]
-            except snapshots.BrokenSnapshot as error:
-                log.error("model_refused", version=newest["version"], reason=str(error))  # the one before serves on
+        model, version = await asyncio.to_thread(self._newest, candidates, version)
         serial = before.serial + 1 if before else 0
-        return build(works, events, self._model, version=version, serial=serial, now=now, voted=voted)
+        made = await asyncio.to_thread(
+            build, works, events, model, version=version, serial=serial, now=now, voted=voted, before=before
+        )
+        self._model = model
+        return made
+
+    def _newest(self, candidates: Sequence[DictRow], version: int | None) -> tuple[Model | None, int | None]:
+        """The first of the candidates whose files are whole; that which serves where none of them is."""
+        for row in candidates:
+            if row["version"] == version:
+                return self._model, version
+            if row["folder"] in self._refused:
+                continue
+            try:
+                return snapshots.read(self._models, row["folder"]), row["version"]
+            except snapshots.BrokenSnapshot as error:
+                self._refused.add(row["folder"])
+                log.error("model_refused", version=row["version"], reason=str(error))
+        return (self._model, version) if candidates else (None, None)

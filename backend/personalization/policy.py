@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from backend.errors import Invalid, NotFound
-from backend.models.personalization import ModelSnapshot, PersonalizationConfiguration
-from backend.personalization import snapshots
+from backend.models.personalization import PersonalizationConfiguration
+from backend.personalization import snapshots, versions
 from backend.personalization.catalogue import VOTED, in_force, voted_for
 from backend.personalization.configuration import (
     BUILT_IN,
@@ -32,9 +32,9 @@ def current(session: Session, models: Path) -> tuple[Configuration, Source]:
     voted = voted_for(session.execute(text(VOTED)).mappings().one_or_none())  # type: ignore[arg-type]  # it is a mapping
     if voted is not None:
         return voted
-    newest = session.scalars(select(ModelSnapshot).order_by(ModelSnapshot.version.desc()).limit(1)).first()
+    serves = versions.serving(session)
     try:
-        return in_force(snapshots.read(models, newest.folder) if newest else None)
+        return in_force(snapshots.read(models, serves.folder) if serves and serves.folder else None)
     except snapshots.BrokenSnapshot:
         return in_force(None)
 

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1", tags=["feed"])
 def window(request: Request, core: CoreDep) -> Window:
     """The process's window on the catalogue; made at the first request."""
     if not hasattr(request.app.state, "feed_window"):
-        request.app.state.feed_window = Window(core.settings.data_dir / "models")
+        request.app.state.feed_window = Window(core.settings.data_dir / "models", lambda: core.database.async_pool)
     window: Window = request.app.state.feed_window
     return window
 

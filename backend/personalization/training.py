@@ -1,14 +1,20 @@
-"""From what people allow to be learned from to a model that serves. Sync: it runs as a task."""
+"""From what people allow to be learned from to a model that serves. Sync: a task does it, or `./troupe models train`.
+
+A training that is killed, wherever, has changed nothing: a folder gets its name when it is whole, the row that names it
+comes with the commit, and the next training sweeps what is left (versions.py).
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,36 +25,60 @@ from sqlalchemy.orm import Session
 from backend.consent import reads
 from backend.consent.gate import read
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import content, linear, scoring, snapshots
+from backend.personalization import content, judging, linear, scoring, snapshots, versions
 from backend.personalization.catalogue import WORKS
 from backend.personalization.content import Described
+from backend.personalization.evaluation import offline, splits
+from backend.personalization.evaluation.splits import Log
+from backend.personalization.progress import Said, quiet
 from backend.personalization.scoring import Norm, Weights
 from backend.personalization.signals import EventKind, signal
-from backend.personalization.snapshots import Model
+from backend.personalization.snapshots import BrokenSnapshot, Model
 
 POSITIVE_FROM: Final = 0.5
 """A work counts as liked by a person when its signals sum to this or more."""
+LEARN_FROM: Final = 200
+"""Weights are learned from when so many people can be judged in the last fold; before that they are what they were."""
+LEARN_AGAIN: Final = 1.5
+"""They are learned anew when there are so many times the pairs that they were learned from."""
+CELLS: Final = 4_000_000
+"""People times works of a fold that weights are learned on; what memory allows."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A person liked a work, last at `at`."""
+class Pairs:
+    """Who liked which work, last when: one row a person and work. Columns, so that many of them fit."""
 
-    person: uuid.UUID
-    work_id: int
-    at: datetime
+    person: NDArray[np.int64]
+    """Numbers from 0, in the order of the pseudonyms."""
+    work_id: NDArray[np.int64]
+    at: NDArray[np.float64]
+    """Seconds."""
+
+    def where(self, chosen: NDArray[np.bool_]) -> Pairs:
+        """The chosen rows."""
+        return Pairs(self.person[chosen], self.work_id[chosen], self.at[chosen])
+
+    def __len__(self) -> int:
+        return len(self.person)
 
 
-def positive_pairs(session: Session, *, now: datetime) -> list[Pair]:
+def positive_pairs(session: Session, *, now: datetime) -> Pairs:
     """Where the signals of a person who allows it sum to POSITIVE_FROM or more; by person and work."""
     sums: dict[tuple[uuid.UUID, int], float] = {}
-    last: dict[tuple[uuid.UUID, int], datetime] = {}
+    last: dict[tuple[uuid.UUID, int], float] = {}
     for row in read(session, reads.TRAINING_PAIRS, now=now):
-        pair = row.person_id, row.work_id
+        pair, at = (row.person_id, row.work_id), row.last_at.timestamp()
         value = signal(EventKind(row.kind), row.duration_ms, row.completion_bps) * row.times
         sums[pair] = sums.get(pair, 0.0) + value
-        last[pair] = max(row.last_at, last.get(pair, row.last_at))
-    return [Pair(*pair, last[pair]) for pair, value in sorted(sums.items()) if value >= POSITIVE_FROM]
+        last[pair] = max(at, last.get(pair, at))
+    liked = sorted(pair for pair, value in sums.items() if value >= POSITIVE_FROM)
+    numbers = {person: number for number, person in enumerate(sorted({person for person, _ in liked}))}
+    return Pairs(
+        np.array([numbers[person] for person, _ in liked], dtype=np.int64),
+        np.array([work_id for _, work_id in liked], dtype=np.int64),
+        np.array([last[pair] for pair in liked], dtype=np.float64),
+    )
 
 
 @dataclass(frozen=True)
@@ -68,53 +98,127 @@ def works(session: Session) -> list[Work]:
     ]
 
 
-def fit(pairs: list[Pair], known: list[Work], *, now: datetime, weights: Weights) -> Model:
-    """Learn a model. Pure: the same pairs and works give the same model."""
-    numbers = {person: i for i, person in enumerate(sorted({pair.person for pair in pairs}))}
-    people = np.array([numbers[pair.person] for pair in pairs], dtype=np.int64)
-    liked = np.array([pair.work_id for pair in pairs], dtype=np.int64)
-    work_ids = np.array([work.work_id for work in known], dtype=np.int64)
-    at = np.searchsorted(work_ids, liked).clip(max=max(len(work_ids) - 1, 0))
-    shown = work_ids[at] == liked if len(work_ids) else np.zeros(len(liked), dtype=bool)
-    ages = np.array([(now - pair.at).total_seconds() for pair in pairs])
-    popularity = np.bincount(at[shown], minlength=len(work_ids)).astype(np.float64)
+@dataclass(frozen=True)
+class Shelf:
+    """What is known of the works themselves, one entry a work, ids ascending."""
+
+    work_ids: NDArray[np.int64]
+    created_at: NDArray[np.float64]
+    content: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, known: list[Work]) -> Shelf:
+        return cls(
+            np.array([work.work_id for work in known], dtype=np.int64),
+            np.array([work.created_at for work in known], dtype=np.float64),
+            content.embed([work.described for work in known]),
+        )
+
+    def places(self, work_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where works stand here, and whether they do."""
+        if not len(self.work_ids):
+            return np.zeros(len(work_ids), dtype=np.int64), np.zeros(len(work_ids), dtype=bool)
+        at = np.searchsorted(self.work_ids, work_ids).clip(max=len(self.work_ids) - 1)
+        return at, self.work_ids[at] == work_ids
+
+
+def fit(pairs: Pairs, shelf: Shelf, *, now: float, weights: Weights) -> Model:
+    """Learn a model as of `now` (seconds). Pure: the same pairs and works give the same model."""
+    size = len(shelf.work_ids)
+    at, shown = shelf.places(pairs.work_id)
+    people, person = np.unique(pairs.person, return_inverse=True)
+    popularity = np.bincount(at[shown], minlength=size).astype(np.float64)
     familiar = np.log1p(
         scoring.decayed_counts(
-            at[shown], -ages[shown], now=0.0, half_life_s=scoring.FAMILIAR_HALF_LIFE_S, works=len(work_ids)
+            at[shown], pairs.at[shown], now=now, half_life_s=scoring.FAMILIAR_HALF_LIFE_S, works=size
         )
     )
-    created = np.array([work.created_at for work in known], dtype=np.float64)
-    recency = scoring.recency(created, now.timestamp(), weights)
-    history = sparse.csr_array(
-        (np.ones(int(shown.sum())), (people[shown], at[shown])), shape=(len(numbers), len(work_ids))
-    )
+    recency = scoring.recency(shelf.created_at, now, weights)
+    history = sparse.csr_array((np.ones(int(shown.sum())), (person[shown], at[shown])), shape=(len(people), size))
     return Model(
-        items=linear.fit(people, liked),
-        work_ids=work_ids,
+        items=linear.fit(pairs.person, pairs.work_id),
+        work_ids=shelf.work_ids,
         popularity=popularity,
         familiar=familiar,
-        content=_described(known),
-        people=len(numbers),
+        content=shelf.content,
+        people=len(people),
         liking=_usual(recency, history),
         mainstream=_usual(familiar, history),
         weights=weights,
     )
 
 
-def _described(known: list[Work]) -> NDArray[np.float32]:
-    return content.embed([work.described for work in known])
-
-
 def _usual(values: NDArray[np.float64], history: sparse.csr_array) -> Norm:
     return scoring.traits(values, history) if len(values) else Norm(0.0, 0.0)
 
 
-def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05) -> ModelSnapshot | None:
-    """Fit a model on what people allow and make it the one that serves.
+def log_of(pairs: Pairs, shelf: Shelf) -> tuple[Log, Pairs]:
+    """The pairs on works that may be shown, in the order of time: as what models are judged on, and as pairs."""
+    at, shown = shelf.places(pairs.work_id)
+    kept = np.flatnonzero(shown)
+    kept = kept[np.argsort(pairs.at[kept], kind="stable")]
+    people = int(pairs.person.max()) + 1 if len(pairs) else 0
+    log = Log(pairs.person[kept], at[kept], pairs.at[kept], people, len(shelf.work_ids))
+    return log, Pairs(pairs.person[kept], pairs.work_id[kept], pairs.at[kept])
 
-    Returns None when there is nothing to learn from, or less than `growth` of what may be learned from has changed
-    since the newest snapshot and no work was added or taken away: the persons' rows are read only when they are used.
+
+@dataclass(frozen=True)
+class Learned:
+    """Weights, and from how many pairs they were learned; 0 for those that nobody learned."""
+
+    weights: Weights
+    pairs: int
+
+
+def weights_for(log: Log, shelf: Shelf, before: Learned, *, said: Said = quiet) -> Learned:
+    """The weights for a log: learned on earlier cuts of it, or those from before while it has not grown enough.
+
+    Nothing after the cut that models are judged by is looked at.
     """
+    if len(log) < LEARN_AGAIN * before.pairs or not len(log):
+        return before
+    cut = float(np.quantile(log.at, 1 - judging.HELD_OUT))
+    folds = [fold for fold in splits.folds_before(log, cut, count=3) if len(fold.held_out)]
+    if not folds or len(np.unique(folds[-1].held_out.person)) < LEARN_FROM:
+        return before
+    learned = offline.learn(
+        folds,
+        offline.Works(shelf.content, shelf.created_at),
+        before.weights,
+        at_most=max(CELLS // max(log.works, 1), LEARN_FROM),
+        progress=lambda done, of: said("learn the weights", done, of),
+    )
+    return Learned(learned, len(log))
+
+
+Fitter = Callable[[Pairs, Shelf, float, Weights], Model]
+"""How a model is made; `fit`, unless the work is shared among processes."""
+
+
+def plain(pairs: Pairs, shelf: Shelf, now: float, weights: Weights) -> Model:
+    """`fit`, in this process."""
+    return fit(pairs, shelf, now=now, weights=weights)
+
+
+def train(
+    session: Session,
+    *,
+    models: Path,
+    now: datetime,
+    growth: float = 0.05,
+    fitter: Fitter = plain,
+    said: Said = quiet,
+    replaces: bool = False,
+) -> ModelSnapshot | None:
+    """Fit a model on what people allow, judge it, and make it the one that serves, or keep why it may not.
+
+    Returns None when there is nothing to learn from, when another training is under way, or when less than `growth` of
+    what may be learned from has changed since the newest snapshot and no work was added or taken away: the persons'
+    rows are read only when they are used. `replaces`: no older model may stay, so that it is not compared with them.
+    """
+    if not versions.lock(session, wait=replaces):
+        return None
+    versions.sweep(session, models)
     ((events,),) = read(session, reads.TRAINING_SIZE, now=now)
     newest = session.scalars(select(ModelSnapshot).order_by(ModelSnapshot.version.desc()).limit(1)).first()
     known = works(session)
@@ -122,13 +226,29 @@ def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05
         changed = abs(events - newest.metrics["events"]) >= growth * max(newest.metrics["events"], 1)
         if not changed and newest.metrics["catalogue"] == len(known):
             return None
-    pairs = positive_pairs(session, now=now) if events else []
-    if not pairs:
+    said("read what may be learned from", 0, 1)
+    pairs = positive_pairs(session, now=now) if events else Pairs(*(np.zeros(0, dtype=np.int64),) * 2, np.zeros(0))
+    if not len(pairs):
         return None
-    started = time.perf_counter()
-    model = fit(pairs, known, now=now, weights=Weights())
+    started = time.process_time()
+    shelf = Shelf.of(known)
+    log, shown = log_of(pairs, shelf)
+    serves = versions.serving(session)
+    learned = weights_for(log, shelf, _learned(serves), said=said)
+    verdict = judging.judge(
+        judging.Past(log, shelf.work_ids, shelf.created_at),
+        lambda before, cut, weights: fitter(shown.where(before), shelf, cut, weights),
+        weights=learned.weights,
+        serving=None if replaces else _served(models, serves),
+        served_since=serves.created_at.timestamp() if serves else np.inf,
+        said=said,
+    )
+    said("fit the model", 0, 1)
+    model = fitter(pairs, shelf, now.timestamp(), learned.weights)
+    refused = judging.broken(model) or verdict.refused
+    said("write the model", 1, 1)
     snapshot = ModelSnapshot(
-        folder=snapshots.write(models, model),
+        folder=None if refused else snapshots.write(models, model),
         pairs=len(pairs),
         works=len(model.items.work_ids),
         metrics={
@@ -136,23 +256,70 @@ def train(session: Session, *, models: Path, now: datetime, growth: float = 0.05
             "catalogue": len(known),
             "people": model.people,
             "entries": int(model.items.matrix.nnz),
-            "fit_s": time.perf_counter() - started,
-        },
+            "weights": asdict(model.weights),
+            "learned_from": learned.pairs,
+            "processor_s": time.process_time() - started,
+        }
+        | verdict.metrics,
+        refused=refused,
         created_at=now,
     )
     session.add(snapshot)
     session.flush()
+    versions.drop_old(session)
     return snapshot
+
+
+def _learned(serves: ModelSnapshot | None) -> Learned:
+    if serves is None or "learned_from" not in serves.metrics:
+        return Learned(Weights(), 0)
+    kept: dict[str, Any] = serves.metrics["weights"]
+    try:
+        return Learned(Weights(**kept), serves.metrics["learned_from"])
+    except TypeError:  # of a version with other terms
+        return Learned(Weights(), 0)
+
+
+def _served(models: Path, serves: ModelSnapshot | None) -> Model | None:
+    """The model that serves; None where there is none, or its files are broken: then it is nothing to be beaten."""
+    if serves is None or serves.folder is None:
+        return None
+    try:
+        return snapshots.read(models, serves.folder)
+    except BrokenSnapshot:
+        return None
+
+
+Unit = Callable[[], AbstractContextManager[Session]]
+"""One unit of work, committed at its end."""
+
+
+def train_and_sweep(
+    unit: Unit, *, models: Path, now: datetime, growth: float = 0.05, fitter: Fitter = plain, said: Said = quiet
+) -> ModelSnapshot | None:
+    """`train`, and when that is committed, remove the folders that it put out of use."""
+    with unit() as session:
+        made = train(session, models=models, now=now, growth=growth, fitter=fitter, said=said)
+        if made is not None:
+            session.expunge(made)
+    if made is not None:
+        with unit() as session:
+            if versions.lock(session):
+                versions.sweep(session, models)
+    return made
 
 
 def retrain(session: Session, *, models: Path, now: datetime) -> bool:
     """Train on what people allow now and drop every older model, on the disk too; False when there is nothing to learn.
 
-    For when what a model learnt from must leave it. Where nothing is left to learn from, no model serves.
+    For when what a model learnt from must leave it: also the pinned one goes. Where nothing is left to learn from, or
+    the new model is refused, no model serves.
     """
-    made = train(session, models=models, now=now, growth=0.0)
+    made = train(session, models=models, now=now, growth=0.0, replaces=True)
     older = session.scalars(select(ModelSnapshot).where(ModelSnapshot.version != (made.version if made else 0))).all()
+    kept = made.folder if made is not None else None
     for snapshot in older:
         session.delete(snapshot)
-        shutil.rmtree(models / snapshot.folder, ignore_errors=True)
+        if snapshot.folder is not None and snapshot.folder != kept:
+            shutil.rmtree(models / snapshot.folder, ignore_errors=True)
     return made is not None

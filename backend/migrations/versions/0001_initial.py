@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_957cf800"
+revision = "0001_4604f766"
 down_revision = None
 
 
@@ -232,13 +232,23 @@ def upgrade() -> None:
     op.create_table(
         "model_snapshot",
         sa.Column("version", sa.BigInteger(), sa.Identity(always=False), nullable=False),
-        sa.Column("folder", sa.Text(), nullable=False),
+        sa.Column("folder", sa.Text(), nullable=True),
         sa.Column("pairs", sa.BigInteger(), nullable=False),
         sa.Column("works", sa.BigInteger(), nullable=False),
         sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("refused", sa.Text(), nullable=True),
+        sa.Column("pinned_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_model_snapshot")),
         schema="app",
+    )
+    op.create_index(
+        "one_pinned",
+        "model_snapshot",
+        [sa.literal_column("(pinned_at IS NOT NULL)")],
+        unique=True,
+        schema="app",
+        postgresql_where=sa.text("pinned_at IS NOT NULL"),
     )
     op.create_table(
         "outbox_intent",

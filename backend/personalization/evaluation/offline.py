@@ -23,6 +23,8 @@ K: Final = 10
 LIST: Final = 20
 BREADTH: Final = 0.06
 """The part of all works that should stand in somebody's list."""
+DRAW: Final = 90_210
+"""The seed by which people are drawn where there are more than are judged."""
 LATELY_S: Final = 3 * DAY_S
 """The half-life of the baseline «popular lately»."""
 
@@ -89,9 +91,12 @@ class Judged:
     """How many works were held out for each of `people`."""
 
     @classmethod
-    def of(cls, split: Split) -> Judged:
+    def of(cls, split: Split, *, at_most: int | None = None) -> Judged:
+        """Everybody of the split; of more than `at_most`, so many of them, drawn the same way each time."""
         held_out = matrix(split.held_out)
         people = np.unique(split.held_out.person)
+        if at_most is not None and len(people) > at_most:
+            people = np.sort(np.random.default_rng(DRAW).choice(people, at_most, replace=False))
         return cls(people, matrix(split.known), held_out, np.diff(held_out.indptr)[people].astype(np.int64))
 
     def past(self, person: int) -> NDArray[np.int64]:
@@ -190,8 +195,8 @@ class Fold:
     """One row a person, one column a work."""
 
     @classmethod
-    def of(cls, split: Split, works: Works, weights: Weights) -> Fold:
-        judged = Judged.of(split)
+    def of(cls, split: Split, works: Works, weights: Weights, *, at_most: int | None = None) -> Fold:
+        judged = Judged.of(split, at_most=at_most)
         facts = facts_at(split, works, weights)
         shape = (len(judged.people), split.known.works)
         personal = {name: np.zeros(shape, dtype=np.float32) for name in scoring.TERMS[2:]}
@@ -224,13 +229,14 @@ def learn(
     *,
     steps: int = 6,
     step: float = 0.2,
+    at_most: int | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Weights:
     """Weights by coordinate search on earlier splits: each in turn a step up or down, halved where neither helps.
 
-    Deterministic. The half-lives stay as they are in `start`.
+    Deterministic. The half-lives stay as they are in `start`. `at_most` people a split are looked at, if given.
     """
-    folds = [Fold.of(split, works, start) for split in splits]
+    folds = [Fold.of(split, works, start, at_most=at_most) for split in splits]
 
     def value(weights: Weights) -> float:
         return float(np.mean([fold.objective(weights) for fold in folds]))

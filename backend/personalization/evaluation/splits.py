@@ -87,6 +87,8 @@ def folds_before(log: Log, cut: float, *, count: int, share: float = 0.2) -> lis
     What is chosen by them (weights, half-lives) has seen nothing of what comes after the cut.
     """
     known = log.where(log.at < cut)
+    if not len(known):
+        return []
     last = float(np.quantile(known.at, 1 - share))
     width = cut - last
     return [cut_at(known, cut - (n + 1) * width, cut - n * width) for n in reversed(range(count))]

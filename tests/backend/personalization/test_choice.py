@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from backend.personalization.linear import ItemItem, fit
 from backend.personalization.scoring import Weights
 from backend.personalization.signals import EventKind, signal
 from backend.personalization.snapshots import Model
-from backend.personalization.training import Pair, Work
+from backend.personalization.training import Pairs, Shelf, Work
 from backend.personalization.training import fit as learn
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -84,6 +83,11 @@ def works(count: int, **titles: str) -> list[Work]:
     return [Work(n, 0, Described(titles.get(f"w{n}", ""))) for n in range(1, count + 1)]
 
 
+def pairs(liked: list[tuple[int, int]]) -> Pairs:
+    people, liked_works = np.array(liked, dtype=np.int64).T
+    return Pairs(people, liked_works, np.full(len(liked), NOW.timestamp()))
+
+
 def event(kind: EventKind, work_id: int, *, age: timedelta = timedelta(0), **more: Any) -> dict[str, Any]:
     told = {"kind": kind.value, "work_id": work_id, "duration_ms": 0, "completion_bps": 0, "received_at": NOW - age}
     return told | more
@@ -102,8 +106,7 @@ def chosen(there: Catalogue, *mine: dict[str, Any], limit: int = 20) -> list[ser
 def model() -> Model:
     """60 people: half like works 1 to 5, half like 6 to 10, each leaving one out."""
     people = [(p, w) for p in range(60) for w in range(1, 11) if (w <= 5) == (p % 2 == 0) and w % 5 != p % 5]
-    pairs = [Pair(UUID(int=p), w, NOW) for p, w in people]
-    return learn(pairs, works(10), now=NOW, weights=Weights())
+    return learn(pairs(people), Shelf.of(works(10)), now=NOW.timestamp(), weights=Weights())
 
 
 LIKE, LESS = EventKind.LIKE, EventKind.LESS_LIKE_THIS
@@ -175,8 +178,8 @@ class TestChoice:
 
     def test_one_place_is_unlike_and_one_is_fresh_and_both_say_so(self) -> None:
         titles = {f"w{n}": "quiet sea" if n <= 15 else "loud war" for n in range(1, 31)}
-        pairs = [Pair(UUID(int=p), w, NOW) for p in range(20) for w in range(1, 31) if (w + p) % 3]
-        made = learn(pairs, works(30, **titles), now=NOW, weights=Weights())
+        liked = pairs([(p, w) for p in range(20) for w in range(1, 31) if (w + p) % 3])
+        made = learn(liked, Shelf.of(works(30, **titles)), now=NOW.timestamp(), weights=Weights())
         slate = chosen(shelf(made, 30), *(event(LIKE, n) for n in (1, 2, 3)), limit=10)
         reasons = [item.reason for item in slate]
         assert (reasons.count("unlike"), reasons.count("fresh")) == (1, 1)

@@ -1,0 +1,221 @@
+"""`./troupe models`: which model serves, how good each one was, and going back to an older one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from backend.db import Database
+    from backend.models.personalization import ModelSnapshot
+    from backend.personalization.versions import State
+
+app = typer.Typer(name="models", help="The models that choose what people see.", invoke_without_command=True)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", help="The folder of the stack's data.", envvar="TROUPE_STATE", show_default=".troupe"),
+]
+MARKS: Final = {
+    "serves": "[green]● serves[/]",
+    "pinned": "[green]● serves, pinned[/]",
+    "kept": "○ kept",
+    "refused": "[red]✕ refused[/]",
+    "dropped": "[dim]dropped[/]",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """An installation's database, models and Redis."""
+
+    database: Database
+    models: Path
+    redis: Redis
+
+
+@contextmanager
+def _place(state: Path | None) -> Iterator[Place]:
+    """The installation that the environment names, or the stack's own, which has to run."""
+    from redis import Redis
+    from sqlalchemy.exc import OperationalError
+
+    from backend.db import Database
+    from stack.supervisor import Settings, state_from_environment
+
+    named = os.environ
+    if state is not None or not named.get("TROUPE_DATABASE_URL"):
+        named = Settings(state.resolve() if state else state_from_environment()).environment() | {}  # type: ignore[assignment]
+    missing = [name for name in ("TROUPE_DATABASE_URL", "TROUPE_DATA_DIR", "TROUPE_REDIS_URL") if name not in named]
+    if missing:
+        raise typer.BadParameter("is not set, and its companions are: set all of them", param_hint=missing[0])
+    database = Database(named["TROUPE_DATABASE_URL"], pool_size=2, application_name="troupe-models")
+    redis = Redis.from_url(named["TROUPE_REDIS_URL"], socket_connect_timeout=2, socket_timeout=2)
+    try:
+        yield Place(database, Path(named["TROUPE_DATA_DIR"]) / "models", redis)
+    except OperationalError:
+        raise _fail("the database does not answer: start it, or `./troupe dev`, and try again") from None
+    finally:
+        database.dispose()
+
+
+def _fail(reason: object) -> typer.Exit:
+    err.print(f"[bold red]troupe:[/] {escape(str(reason))}", soft_wrap=True)
+    return typer.Exit(1)
+
+
+@app.callback()
+def models(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    state: StateOption = None,
+) -> None:
+    """Show the models, newest first, with what they scored on people who came back after a cut of the log."""
+    if context.invoked_subcommand is not None:
+        return
+    import json
+
+    from backend.personalization import progress, versions
+
+    with _place(state) as place:
+        with place.database.session() as session:
+            found = versions.listed(session)
+            free = versions.lock(session)
+            rows = [_row(snapshot, of) for snapshot, of in found]
+        training = progress.under_way(place.redis)
+    if as_json:
+        for row in rows:
+            out.print(json.dumps(row), markup=False, soft_wrap=True)
+        return
+    out.print(_table(rows) if rows else "there is no model yet: one is trained when people allow it and like something")
+    for row in rows:
+        if row["refused"]:
+            out.print(f"{row['version']} was refused: {escape(row['refused'])}", soft_wrap=True)
+    if not free and training is not None:
+        out.print(f"training: {training.what}, {training.done} of {training.of}, said {training.said_at}")
+    elif not free:
+        out.print("a training is under way")
+    elif training is not None:
+        out.print(f"a training was broken off at {training.said_at} ({training.what}); the next one begins anew")
+
+
+def _row(snapshot: ModelSnapshot, of: State) -> dict[str, Any]:
+    metrics = snapshot.metrics
+    return {
+        "version": snapshot.version,
+        "state": of,
+        "pairs": snapshot.pairs,
+        "works": snapshot.works,
+        "judged": metrics.get("judged", 0),
+        "made_at": snapshot.created_at.astimezone(UTC).isoformat(),
+        "refused": snapshot.refused,
+        "figures": metrics.get("models", {}).get("this model"),
+        "against": metrics.get("against", {}),
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    from backend.personalization.evaluation import report
+    from backend.personalization.evaluation.metrics import Difference
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("version", "made", "pairs", "works", "judged by", "NDCG@10 ± SE", "Recall@20 ± SE", "coverage"):
+        grid.add_column(heading, justify="left" if heading == "made" else "right", no_wrap=True)
+    grid.add_column("against popular lately")
+    grid.add_column("state", no_wrap=True)
+    for row in rows:
+        figures, against = row["figures"], row["against"].get(report.BASELINE)
+        means = ["", "", "", "too few people to judge by"]
+        if figures is not None:
+            means = [f"{figures[name]:.4f} ± {figures[f'{name}_error']:.4f}" for name in ("ndcg", "recall")]
+            means += [f"{figures['coverage']:.3f}", report.verdict(Difference(**against)) if against else ""]
+        made = row["made_at"][:16].replace("T", " ")
+        counts = [f"{row[name]:,}" for name in ("pairs", "works", "judged")]
+        grid.add_row(str(row["version"]), made, *counts, *means, MARKS[row["state"]])
+    return grid
+
+
+@app.command()
+def rollback(
+    version: Annotated[
+        int | None, typer.Argument(help="The model that shall serve; else the one before.", show_default=False)
+    ] = None,
+    state: StateOption = None,
+) -> None:
+    """Let an older model serve. All processes follow within two seconds; it stays until `./troupe models release`."""
+    from backend.personalization import versions
+
+    with _place(state) as place:
+        try:
+            with place.database.session() as session:
+                chosen = versions.roll_back(session, place.models, version=version, now=datetime.now(UTC)).version
+        except versions.NoSuchModel as error:
+            raise _fail(error) from None
+    out.print(f"model {chosen} serves, within two seconds everywhere, until `./troupe models release`")
+
+
+@app.command()
+def release(state: StateOption = None) -> None:
+    """Let the newest accepted model serve again."""
+    from backend.personalization import versions
+
+    with _place(state) as place, place.database.session() as session:
+        serves = versions.release(session)
+        said = f"model {serves.version} serves, within two seconds everywhere" if serves else "there is no model yet"
+    out.print(said)
+
+
+@app.command()
+def train(
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Only if enough has changed since the newest, as the worker does.")
+    ] = False,
+    state: StateOption = None,
+) -> None:
+    """Train a model now, judge it, and let it serve if it is not worse than what there is. Ends with 1 when refused."""
+    from backend.personalization import progress, training
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with _place(state) as place, Progress(*columns, console=err, transient=True) as shown:
+        bar = shown.add_task("begin", total=None)
+        tell = progress.told(place.redis, lambda: datetime.now(UTC))
+
+        def said(what: str, done: int, of: int) -> None:
+            tell(what, done, of)
+            shown.update(bar, description=what, completed=done, total=of)
+
+        try:
+            made = training.train_and_sweep(
+                place.database.session,
+                models=place.models,
+                now=datetime.now(UTC),
+                growth=0.05 if if_changed else 0.0,
+                said=said,
+            )
+        finally:
+            progress.ended(place.redis)
+    if made is None:
+        out.print(
+            "no model was trained: nobody allows it yet, too little has changed, or another training is under way"
+        )
+    elif made.refused is not None:
+        raise _fail(f"model {made.version} was refused, and the one before serves on: {made.refused}")
+    else:
+        out.print(
+            f"model {made.version} serves, within two seconds everywhere: {made.pairs:,} pairs, {made.works:,} works"
+        )
