@@ -58,6 +58,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.personalization.routes",
     "backend.personalization.policy_routes",
     "backend.personalization.control_routes",
+    "backend.search.routes",
     "backend.governance.routes",
     "backend.works.routes",
     "backend.works.standing_routes",
@@ -85,6 +86,7 @@ TAGS = [
     },
     {"name": "engagement", "description": "What people do with works, accepted once."},
     {"name": "feed", "description": "What to watch next, why, and the off switch."},
+    {"name": "search", "description": "Find works by words and by meaning, with the reason why each was found."},
     {"name": "works", "description": "Drafts and their registration; works, provenance, splits, licences."},
     {
         "name": "shop",

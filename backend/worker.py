@@ -44,6 +44,7 @@ TASKS = (  # modules with tasks; a package adds its line
     "backend.payouts.tasks",
     "backend.personalization.tasks",
     "backend.rewards.tasks",
+    "backend.search.tasks",
     "backend.sender.tasks",
     "backend.system.tasks",
     "backend.webhooks.tasks",
@@ -64,6 +65,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "forget-webhooks": {"task": "webhooks.forget", "schedule": 3600.0, "options": {"expires": 3600.0}},
     "follow-the-words-of-works": {"task": "works.follow", "schedule": 2.0, "options": {"expires": 2.0}},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0, "options": {"expires": 15.0}},
+    "refresh-search": {"task": "search.refresh", "schedule": 5.0, "options": {"expires": 5.0}},
 }
 
 SOFT_LIMIT_S = 240

@@ -17,6 +17,7 @@ from alembic.autogenerate import render_python_code
 from alembic.autogenerate.api import AutogenContext
 from alembic.migration import MigrationContext
 from alembic.operations import ops
+from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import MetaData
 
 from backend.migrations.upgrade import FOLDER
@@ -70,6 +71,9 @@ def render(metadata: MetaData) -> str:
             return "Uint256()"
         if kind == "type" and isinstance(item, Sealed):
             return "sa.LargeBinary()"
+        if kind == "type" and isinstance(item, VECTOR):
+            imports.add("from pgvector.sqlalchemy import VECTOR")
+            return f"VECTOR({item.dim})"
         return False
 
     def code(steps: list[ops.MigrateOperation]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from pgvector.sqlalchemy import VECTOR
 from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_4604f766"
+revision = "0001_7013f2a3"
 down_revision = None
 
 
@@ -352,6 +353,15 @@ def upgrade() -> None:
         sa.CheckConstraint("(scored_at IS NULL) = (log_sha256 IS NULL)", name=op.f("ck_reward_epoch_scored_whole")),
         sa.CheckConstraint("(scored_at IS NULL) = (scores_sha256 IS NULL)", name=op.f("ck_reward_epoch_scores_whole")),
         sa.PrimaryKeyConstraint("epoch", name=op.f("pk_reward_epoch")),
+        schema="app",
+    )
+    op.create_table(
+        "search_space",
+        sa.Column("version", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("folder", sa.Text(), nullable=False),
+        sa.Column("works", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_search_space")),
         schema="app",
     )
     op.create_table(
@@ -743,6 +753,41 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "search_entry",
+        sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("document", postgresql.TSVECTOR(), nullable=False),
+        sa.Column("fitted", sa.Boolean(), nullable=False),
+        sa.Column("space", sa.BigInteger(), nullable=True),
+        sa.Column("place", VECTOR(64), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["space"],
+            ["app.search_space.version"],
+            name=op.f("fk_search_entry_space_search_space"),
+            ondelete="SET NULL",
+        ),
+        sa.PrimaryKeyConstraint("work_id", name=op.f("pk_search_entry")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_search_entry_document"),
+        "search_entry",
+        ["document"],
+        unique=False,
+        schema="app",
+        postgresql_using="gin",
+    )
+    op.create_index(
+        op.f("ix_search_entry_place"),
+        "search_entry",
+        ["place"],
+        unique=False,
+        schema="app",
+        postgresql_using="hnsw",
+        postgresql_with={"m": 16, "ef_construction": 100},
+        postgresql_ops={"place": "vector_cosine_ops"},
+    )
+    op.create_table(
         "split_leaf",
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -873,6 +918,7 @@ def downgrade() -> None:
     op.drop_table("reward_leaf", schema="app")
     op.drop_table("webhook_endpoint", schema="app")
     op.drop_table("split_leaf", schema="app")
+    op.drop_table("search_entry", schema="app")
     op.drop_table("reward_viewer", schema="app")
     op.drop_table("reward_score", schema="app")
     op.drop_table("reward_root", schema="app")
@@ -891,6 +937,7 @@ def downgrade() -> None:
     op.drop_table("signed_order", schema="app")
     op.drop_table("sign_in_nonce", schema="app")
     op.drop_table("sender_account", schema="app")
+    op.drop_table("search_space", schema="app")
     op.drop_table("reward_epoch", schema="app")
     op.drop_table("restriction", schema="app")
     op.drop_table("personalization_configuration", schema="app")

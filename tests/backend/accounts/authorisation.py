@@ -55,6 +55,7 @@ TABLE: dict[str, Row] = {
         list_listings get_listing list_items get_item list_item_holders list_held_items list_classes get_class
         list_characters get_character list_plans get_plan list_subscriptions get_access
         list_orders get_order post_order cancel_all_orders get_content
+        search_works
         get_payout_summary get_payout_claims get_payout_series get_payout_statements get_payout_statements_csv
         create_activate_intent list_reward_epochs get_reward_epoch get_account_rewards
         """,
