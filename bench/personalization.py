@@ -28,6 +28,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "serving": serving.hot,
     "large": serving.large,
     "training": training.run,
+    "training-large": training.large,
 }
 
 

@@ -185,10 +185,16 @@ def train(
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Only if enough has changed since the newest, as the worker does.")
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="Share the work among the workers of a Dask scheduler."),
+    ] = None,
     state: StateOption = None,
 ) -> None:
     """Train a model now, judge it, and let it serve if it is not worse than what there is. Ends with 1 when refused."""
-    from backend.personalization import progress, training
+    from contextlib import nullcontext
+
+    from backend.personalization import cluster, linear, progress, training
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with _place(state) as place, Progress(*columns, console=err, transient=True) as shown:
@@ -200,13 +206,17 @@ def train(
             shown.update(bar, description=what, completed=done, total=of)
 
         try:
-            made = training.train_and_sweep(
-                place.database.session,
-                models=place.models,
-                now=datetime.now(UTC),
-                growth=0.05 if if_changed else 0.0,
-                said=said,
-            )
+            with cluster.shared(scheduler) if scheduler else nullcontext(linear.here) as share:
+                made = training.train_and_sweep(
+                    place.database.session,
+                    models=place.models,
+                    now=datetime.now(UTC),
+                    growth=0.05 if if_changed else 0.0,
+                    share=share,
+                    said=said,
+                )
+        except cluster.NoCluster as error:
+            raise _fail(error) from None
         finally:
             progress.ended(place.redis)
     if made is None:

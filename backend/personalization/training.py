@@ -30,6 +30,7 @@ from backend.personalization.catalogue import WORKS
 from backend.personalization.content import Described
 from backend.personalization.evaluation import offline, splits
 from backend.personalization.evaluation.splits import Log
+from backend.personalization.linear import Share, here
 from backend.personalization.progress import Said, quiet
 from backend.personalization.scoring import Norm, Weights
 from backend.personalization.signals import EventKind, signal
@@ -122,8 +123,8 @@ class Shelf:
         return at, self.work_ids[at] == work_ids
 
 
-def fit(pairs: Pairs, shelf: Shelf, *, now: float, weights: Weights) -> Model:
-    """Learn a model as of `now` (seconds). Pure: the same pairs and works give the same model."""
+def fit(pairs: Pairs, shelf: Shelf, *, now: float, weights: Weights, share: Share = here) -> Model:
+    """Learn a model as of `now` (seconds). Pure: the same pairs and works give the same model, wherever it is made."""
     size = len(shelf.work_ids)
     at, shown = shelf.places(pairs.work_id)
     people, person = np.unique(pairs.person, return_inverse=True)
@@ -133,10 +134,11 @@ def fit(pairs: Pairs, shelf: Shelf, *, now: float, weights: Weights) -> Model:
             at[shown], pairs.at[shown], now=now, half_life_s=scoring.FAMILIAR_HALF_LIFE_S, works=size
         )
     )
+    fresh = np.exp2(np.minimum(pairs.at - now, 0.0) / scoring.FAMILIAR_HALF_LIFE_S)
     recency = scoring.recency(shelf.created_at, now, weights)
     history = sparse.csr_array((np.ones(int(shown.sum())), (person[shown], at[shown])), shape=(len(people), size))
     return Model(
-        items=linear.fit(pairs.person, pairs.work_id),
+        items=linear.fit(pairs.person, pairs.work_id, weight=fresh, share=share),
         work_ids=shelf.work_ids,
         popularity=popularity,
         familiar=familiar,
@@ -191,22 +193,13 @@ def weights_for(log: Log, shelf: Shelf, before: Learned, *, said: Said = quiet) 
     return Learned(learned, len(log))
 
 
-Fitter = Callable[[Pairs, Shelf, float, Weights], Model]
-"""How a model is made; `fit`, unless the work is shared among processes."""
-
-
-def plain(pairs: Pairs, shelf: Shelf, now: float, weights: Weights) -> Model:
-    """`fit`, in this process."""
-    return fit(pairs, shelf, now=now, weights=weights)
-
-
 def train(
     session: Session,
     *,
     models: Path,
     now: datetime,
     growth: float = 0.05,
-    fitter: Fitter = plain,
+    share: Share = here,
     said: Said = quiet,
     replaces: bool = False,
 ) -> ModelSnapshot | None:
@@ -237,14 +230,14 @@ def train(
     learned = weights_for(log, shelf, _learned(serves), said=said)
     verdict = judging.judge(
         judging.Past(log, shelf.work_ids, shelf.created_at),
-        lambda before, cut, weights: fitter(shown.where(before), shelf, cut, weights),
+        lambda before, cut, weights: fit(shown.where(before), shelf, now=cut, weights=weights, share=share),
         weights=learned.weights,
         serving=None if replaces else _served(models, serves),
         served_since=serves.created_at.timestamp() if serves else np.inf,
         said=said,
     )
     said("fit the model", 0, 1)
-    model = fitter(pairs, shelf, now.timestamp(), learned.weights)
+    model = fit(pairs, shelf, now=now.timestamp(), weights=learned.weights, share=share)
     refused = judging.broken(model) or verdict.refused
     said("write the model", 1, 1)
     snapshot = ModelSnapshot(
@@ -295,11 +288,11 @@ Unit = Callable[[], AbstractContextManager[Session]]
 
 
 def train_and_sweep(
-    unit: Unit, *, models: Path, now: datetime, growth: float = 0.05, fitter: Fitter = plain, said: Said = quiet
+    unit: Unit, *, models: Path, now: datetime, growth: float = 0.05, share: Share = here, said: Said = quiet
 ) -> ModelSnapshot | None:
     """`train`, and when that is committed, remove the folders that it put out of use."""
     with unit() as session:
-        made = train(session, models=models, now=now, growth=growth, fitter=fitter, said=said)
+        made = train(session, models=models, now=now, growth=growth, share=share, said=said)
         if made is not None:
             session.expunge(made)
     if made is not None:
