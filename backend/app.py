@@ -58,6 +58,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.personalization.routes",
     "backend.personalization.policy_routes",
     "backend.personalization.control_routes",
+    "backend.personalization.taste_routes",
     "backend.search.routes",
     "backend.governance.routes",
     "backend.works.routes",

@@ -13,6 +13,9 @@ from backend.models.engagement import NOBODY
 HISTORY_LIMIT: Final = 500
 """How many of a person's newest events are read for a slate."""
 
+BROUGHT: Final = "brought"
+"""The kind of a row of history that is no event: a liking that was brought along, dated when its document was."""
+
 _SWITCHED_ON = """NOT EXISTS (
     SELECT FROM app.feed_settings s WHERE s.person_id = {person} AND (NOT s.enabled OR s.paused_until > %(now)s))"""
 _NAMED = f"SELECT DISTINCT person_id FROM app.engagement_event WHERE person_id <> '{NOBODY}'"
@@ -44,11 +47,17 @@ FEED_HISTORY = Read(
     also=_SWITCHED_ON.format(person="p.person_id"),
     sql=f"""
         SELECT e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at,
-               e.received_at > COALESCE(s.today_forgotten_at, '-infinity') AS lately
+               e.received_at > COALESCE(s.today_forgotten_at, '-infinity') AS lately,
+               NULL::float8 AS value, NULL AS issuer
         FROM allowed LEFT JOIN app.feed_settings s ON s.person_id = allowed.person_id CROSS JOIN LATERAL (
             SELECT * FROM app.engagement_event e WHERE e.person_id = allowed.person_id AND {_REMEMBERED}
             ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
-        ) e ORDER BY e.received_at DESC""",
+        ) e
+        UNION ALL
+        SELECT e.work_id, '{BROUGHT}', 0, 0, e.at, false, e.value, e.issuer
+        FROM allowed JOIN (SELECT *, imported_at AS received_at FROM app.feed_prior) e USING (person_id)
+        WHERE {_REMEMBERED}
+        ORDER BY received_at DESC""",
 )
 
 FEED_FOR_PROGRAM = replace(
@@ -149,6 +158,16 @@ MY_EVENT_IDS = Read(
         WHERE e.epoch = %(epoch)s""",
 )
 
+MY_SLATE = Read(
+    reader="you.slate",
+    what="You asked how a slate came about that you were shown.",
+    needs=(),
+    own=True,
+    sql="""
+        SELECT i.slate_id, i.at, i.works, i.whys, i.propensities, i.configuration, i.model_version
+        FROM app.impression i JOIN allowed USING (person_id) WHERE i.slate_id = %(slate_id)s""",
+)
+
 registry.load()
 OWN_ROWS: Final = {table.name: own_rows(table) for table in gated_tables()}
 """For each table behind the gate, the read of a person's own rows, in full."""
@@ -164,6 +183,7 @@ READS: Final[tuple[Read, ...]] = (
         REWARD_EVENTS,
         MY_VIEWER,
         MY_EVENT_IDS,
+        MY_SLATE,
     ),
     *OWN_ROWS.values(),
 )

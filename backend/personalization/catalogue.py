@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import psycopg
@@ -22,11 +22,14 @@ from backend.consent import reads
 from backend.consent.gate import read_async
 from backend.db import AsyncPool
 from backend.personalization import knowledge, scoring, slate, snapshots, versions
+from backend.personalization.aversion import fold
 from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, Source, parse
 from backend.personalization.explain import Moments
 from backend.personalization.scoring import Facts, Weights
 from backend.personalization.signals import DEFAULT, EventKind, Signals, clip, signal
 from backend.personalization.snapshots import Model
+from backend.works.rules import AiLabel, Kind
+from backend.works.schemas import KindName, LabelName, kind_name, label_name
 
 log = structlog.get_logger()
 
@@ -39,7 +42,7 @@ TREND_WINDOW_HALF_LIVES: Final = 6
 ACTIVE: Final = 0
 
 WORKS: Final = f"""
-SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, t.title, t.media_cid
+SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, w.ai_label, t.title, t.media_cid, t.tags
 FROM chain.work w
 LEFT JOIN app.work_text t ON t.work_id = w.work_id AND t.cid_digest = w.cid_digest
 WHERE w.work_id > 0 AND w.status = {ACTIVE}
@@ -52,6 +55,24 @@ FROM chain.work_registry_signal s JOIN app.personalization_configuration c ON c.
 ORDER BY s.block_number DESC, s.log_index DESC LIMIT 1
 """
 """The configuration that governance put on record last, of those that are known here."""
+
+
+class Label(NamedTuple):
+    """What a work is, for lists and topics."""
+
+    kind: int
+    ai_label: int
+    tags: tuple[str, ...]
+    """As aversion.fold has them, each once."""
+
+    @property
+    def kind_name(self) -> KindName | None:
+        """None for a number that this platform has no word for."""
+        return kind_name(self.kind) if self.kind in set(Kind) else None
+
+    @property
+    def ai_label_name(self) -> LabelName | None:
+        return label_name(self.ai_label) if self.ai_label in set(AiLabel) else None
 
 
 @dataclass(frozen=True)
@@ -70,6 +91,9 @@ class Catalogue:
     model_version: int | None
     serial: int
     """How often this process has read it: what a slate draws by chance stays the same until the next reading."""
+    labels: Mapping[int, Label]
+    tagged: Mapping[str, NDArray[np.int64]]
+    """Tag -> where its works stand."""
 
     @property
     def weights(self) -> Weights:
@@ -97,6 +121,18 @@ def trend(rows: Sequence[DictRow], now: datetime, half_life_s: float, signals: S
     for (_, work_id), value in by_person.items():
         sums[work_id] = sums.get(work_id, 0.0) + clip(value)
     return sums
+
+
+def labelled(works: Sequence[DictRow]) -> tuple[dict[int, Label], dict[str, NDArray[np.int64]]]:
+    """The works' labels, and where the works of each tag stand."""
+    labels: dict[int, Label] = {}
+    at: dict[str, list[int]] = {}
+    for n, row in enumerate(works):
+        tags = tuple(dict.fromkeys(fold(tag) for tag in row.get("tags") or ()))
+        labels[row["work_id"]] = Label(row.get("kind", 0), row.get("ai_label", 0), tags)
+        for tag in tags:
+            at.setdefault(tag, []).append(n)
+    return labels, {tag: np.array(places, dtype=np.int64) for tag, places in at.items()}
 
 
 def build(
@@ -142,6 +178,7 @@ def build(
     )
     words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
     place = {work: n for n, work in enumerate(work_ids.tolist())}
+    labels, tagged = labelled(works)
     return Catalogue(
         work_ids,
         place,
@@ -153,6 +190,8 @@ def build(
         source=source,
         model_version=version,
         serial=serial,
+        labels=labels,
+        tagged=tagged,
     )
 
 

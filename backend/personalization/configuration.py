@@ -139,6 +139,7 @@ WORDS: Final[Mapping[str, str]] = {
     "policy.quality": "What counts for how well those who were shown it took it, at its lower confidence bound.",
     "policy.fatigue": "What a work pays for having been shown to you lately in vain (log1p of how often).",
     "policy.energy": "What counts for a lively work (z of its energy). Your slider turns it, from calm to lively.",
+    "policy.unwanted": "What a work pays for each tag of a work of which you asked for less.",
     "policy.similar_at_most": "So many works alike (cosine 0.8 and more) are shown in a session.",
     "policy.unlike": "Places of a slate for works unlike all that you know; never the first.",
     "policy.fresh": "Places of a slate for works that hardly anybody has been shown.",
@@ -169,5 +170,6 @@ WORDS: Final[Mapping[str, str]] = {
     "decays.long_s": "After so many seconds what you did counts half in your lasting taste.",
     "decays.short_s": "After so many seconds what you did counts half in your mood of today.",
     "decays.session_gap_s": "After so many seconds without an event a new session begins.",
+    "decays.unwanted_s": "After so many seconds a work pays half for a tag of which you asked for less.",
 }
 """What each number does, for people; a test holds that none is missing."""

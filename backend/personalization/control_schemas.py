@@ -138,24 +138,6 @@ def _limit_columns(limits: LimitsIn) -> dict[str, Any]:
     }
 
 
-class ResetIn(Schema):
-    """What the feed shall forget."""
-
-    scope: Annotated[str, Field(pattern=r"^(all|short|kind:[0-9]{1,3}|tag:.{1,64})$")] = Field(
-        description="`all`: whatever you did until now; `short`: the mood of today; `kind:<number>` or `tag:<word>`: "
-        "what you did with works of that kind, or with that tag.",
-        examples=["short", "tag:noir"],
-    )
-
-
-class ResetOut(Schema):
-    """A reset that was done."""
-
-    scope: str
-    at: Time
-    works: int | None = Field(description="How many works a topic had among those you did something with.")
-
-
 class Reached(Schema):
     """A limit of yours that is reached."""
 

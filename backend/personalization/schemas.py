@@ -9,6 +9,7 @@ from pydantic import Field
 
 from backend.personalization.control_schemas import Wellbeing
 from backend.schemas import Schema
+from backend.works.schemas import KindName, LabelName
 
 
 class Because(Schema):
@@ -16,7 +17,9 @@ class Because(Schema):
 
     work_id: int
     title: str | None
-    did: Literal["finished", "liked", "watched"]
+    did: Literal["finished", "liked", "watched", "brought"] = Field(
+        description="`brought`: you brought the liking along in a document from elsewhere."
+    )
     part: float = Field(description="By how much the item's score would fall if you forgot this work; exact.")
 
 
@@ -36,6 +39,9 @@ class FeedItem(Schema):
 
     work_id: int
     title: str | None = Field(description="From the work's draft; null when the work was registered elsewhere.")
+    kind: KindName | None
+    ai_label: LabelName | None = Field(description="How much of it a model made, as its owner declares.")
+    tags: list[str]
     media_cid: str | None
     score: float
     terms: Terms

@@ -172,6 +172,11 @@ class Past:
         order = np.argsort(-self.values, kind="stable")
         return self.works[order[: int((self.values > 0).sum())]]
 
+    def without(self, works: NDArray[np.int64]) -> Past:
+        """As if nothing had been done with these works; the number of events of the session stays."""
+        keep = ~np.isin(self.works, works)
+        return Past(self.works[keep], self.long[keep], self.short[keep], self.session)
+
     @classmethod
     def flat(cls, works: NDArray[np.int64]) -> Past:
         """Works that all count as one, as a log without ratings or times has them."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from backend.consent import reads
 from backend.consent.gate import read_async
-from backend.personalization import explain, scoring, slate, wellbeing
+from backend.personalization import aversion, explain, scoring, slate, wellbeing
 from backend.personalization.catalogue import Catalogue
 from backend.personalization.controls import DEFAULTS, Controls
 from backend.personalization.scoring import TERMS, Past
@@ -93,6 +94,18 @@ class History:
     finished: frozenset[int]
     liked: frozenset[int]
     hidden: frozenset[int]
+    brought: Sequence[DictRow] = ()
+    """Likings that the person brought along in a document; no events."""
+
+    def did(self, work_id: int) -> Literal["liked", "finished", "watched", "brought"]:
+        """What the person did with a past work, in a word."""
+        if work_id in self.liked:
+            return "liked"
+        if work_id in self.finished:
+            return "finished"
+        if any(row["work_id"] == work_id for row in self.rows):
+            return "watched"
+        return "brought"
 
 
 NOTHING: Final = History((), frozenset(), frozenset(), frozenset())
@@ -139,6 +152,8 @@ async def limits(
 
 def told(rows: Sequence[DictRow]) -> History:
     """What a person finished, liked and does not want to see, from their events."""
+    brought = [row for row in rows if row["kind"] == reads.BROUGHT]
+    rows = [row for row in rows if row["kind"] != reads.BROUGHT] if brought else rows
     finished, liked, hidden = set(), set(), set()
     for row in rows:
         kind, work_id = EventKind(row["kind"]), int(row["work_id"])
@@ -148,10 +163,12 @@ def told(rows: Sequence[DictRow]) -> History:
             liked.add(work_id)
         if kind in (EventKind.LESS_LIKE_THIS, EventKind.COMPLAINT):
             hidden.add(work_id)
-    return History(rows, frozenset(finished), frozenset(liked), frozenset(hidden | finished))
+    return History(rows, frozenset(finished), frozenset(liked), frozenset(hidden | finished), brought)
 
 
-def past(catalogue: Catalogue, rows: Sequence[DictRow], now: datetime) -> tuple[Past, Taste]:
+def past(
+    catalogue: Catalogue, rows: Sequence[DictRow], now: datetime, brought: Sequence[DictRow] = ()
+) -> tuple[Past, Taste]:
     """A history as the score takes it; events on works that may not be shown any more say nothing."""
     at = now.timestamp()
     signals = catalogue.configuration.signals
@@ -160,8 +177,30 @@ def past(catalogue: Catalogue, rows: Sequence[DictRow], now: datetime) -> tuple[
         work = catalogue.place.get(int(row["work_id"]))
         if work is not None:
             value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"], signals)
-            taste.apply(work, value, row["received_at"].timestamp(), now=at)
+            taste.apply(work, value, row["received_at"].timestamp(), now=at, lately=row.get("lately", True))
+    for row in brought:
+        work = catalogue.place.get(int(row["work_id"]))
+        if work is not None:
+            taste.apply(work, row["value"], row["received_at"].timestamp(), now=at, lately=False)
     return taste.past(at), taste
+
+
+def unwanted(
+    catalogue: Catalogue, history: History, now: datetime, forgetting: Collection[int] = ()
+) -> dict[str, float]:
+    """Tags of which the person asked for less, and how strongly."""
+    rows = [row for row in history.rows if row["work_id"] not in forgetting] if forgetting else history.rows
+    tags = {work: catalogue.labels[work].tags for work in history.hidden if work in catalogue.labels}
+    half_life_s = catalogue.configuration.decays.unwanted_s
+    return aversion.unwanted(rows, tags, now=now.timestamp(), half_life_s=half_life_s)
+
+
+def averse(
+    catalogue: Catalogue, history: History, now: datetime, forgetting: Collection[int] = ()
+) -> NDArray[np.float64] | None:
+    """What each work pays for such tags, before the weight; None where there is none."""
+    strengths = unwanted(catalogue, history, now, forgetting)
+    return aversion.averse(strengths, catalogue.tagged, len(catalogue.work_ids))
 
 
 @dataclass(frozen=True)
@@ -185,23 +224,26 @@ def choose(
     limit: int,
     policy: Policy | None = None,
     seed: Sequence[int] | None = None,
+    forgetting: Collection[int] = (),
 ) -> list[Shown]:
     """The slate of a person, best first, every work with its true reason.
 
     What is drawn by chance follows from `seed` (impressions.seed), and without one from the catalogue's reading: a page
     that is loaded again within the two seconds shows the same. Without a `policy` it is the one in force, and nothing
-    is explored.
+    is explored. `forgetting`: as if nothing had been done with these works.
     """
-    done, taste = past(catalogue, history.rows, now)
-    parts = scoring.terms(catalogue.facts, done, taste.sums)
+    done, taste = past(catalogue, history.rows, now, history.brought)
+    sums = None if forgetting else taste.sums
+    done = done.without(catalogue.positions(forgetting)) if forgetting else done
+    parts = scoring.terms(catalogue.facts, done, sums)
     score = scoring.total(parts, catalogue.weights)
-    hidden = catalogue.positions(history.hidden)
+    hidden = catalogue.positions(history.hidden - set(forgetting))
     allowed = np.setdiff1d(np.arange(len(catalogue.work_ids)), hidden, assume_unique=True)
     places = slate.fill(
         score,
         allowed,
         catalogue.shelf,
-        viewer=Viewer(past=done.towards),
+        viewer=Viewer(past=done.towards, averse=averse(catalogue, history, now, forgetting)),
         policy=policy or replace(catalogue.configuration.policy, explore=0),
         size=limit,
         rng=np.random.default_rng(seed or [catalogue.serial, len(history.rows)]),

@@ -5,6 +5,7 @@ Among them, in the notation of Carbonell and Goldstein's maximal marginal releva
 the `DEPTH` best:
 
     total(i) = score(i) + novelty * nov_i + quality * q_i - fatigue * log1p(shown_i) + energy * z(energy_i)
+             - unwanted * averse_i
              - similar * max over j in the slate of cos(e_i, e_j)
 
 and no work enters that would be the (similar_at_most + 1)th alike (cosine from ALIKE on) in a session. One place, never
@@ -51,6 +52,8 @@ class Policy:
     quality: float = 0.25
     fatigue: float = 0.3
     energy: float = 0.0
+    unwanted: float = 0.3
+    """For each tag of a work of which the person asked for less."""
     similar_at_most: int = 3
     unlike: int = 1
     """Places for works unlike the past."""
@@ -104,6 +107,8 @@ class Viewer:
     """How often each work was shown to the person lately and not taken; None when nothing is known."""
     session: Sequence[int] = ()
     """Works that this session has shown already."""
+    averse: Floats | None = None
+    """How much of each work's tags the person asked for less of (aversion.py); None: nothing."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,8 @@ def totals(score: Floats, shelf: Shelf, viewer: Viewer, policy: Policy) -> Float
     total = score + policy.novelty * shelf.novelty + policy.quality * shelf.quality + policy.energy * shelf.energy
     if viewer.shown is not None:
         total = total - policy.fatigue * np.log1p(viewer.shown)
+    if viewer.averse is not None:
+        total = total - policy.unwanted * viewer.averse
     return clean(total)
 
 

@@ -36,6 +36,8 @@ class Decays:
     """Half-life of today's mood."""
     session_gap_s: float = SESSION_GAP_S
     """After so long without an event the next one begins a new session."""
+    unwanted_s: float = 30 * DAY_S
+    """Half-life of a tag's penalty after «less like this»."""
 
 
 DEFAULT: Final = Decays()
@@ -84,9 +86,16 @@ class Taste:
         self._last = -math.inf
         self._session = 0
 
-    def apply(self, work: int, y: float, at: float, *, now: float) -> None:
-        """Count one event on one work; what claims to come from the future happened now."""
+    def apply(self, work: int, y: float, at: float, *, now: float, lately: bool = True) -> None:
+        """Count one event on one work; what claims to come from the future happened now.
+
+        Not `lately`: it counts as lasting taste alone, and belongs to no session.
+        """
         at = min(at, now)
+        if not lately:
+            if y:
+                self._long.add(self._taste, work, y, at)
+            return
         if at - self._last > self._decays.session_gap_s:
             self._session = 0
         if self._last - at <= self._decays.session_gap_s:  # an older event that comes late belongs to an older session

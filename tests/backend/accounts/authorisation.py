@@ -66,6 +66,7 @@ TABLE: dict[str, Row] = {
         """
         get_session_info sign_out list_sessions revoke_session get_me list_consents set_consent list_receipts
         download_receipt get_receipt_proof get_data_use get_personalization set_personalization change_personalization
+        reset_personalization forget_work get_taste get_taste_without
         list_exports create_export get_export delete_export download_export get_restriction set_restriction
         get_erasure_meaning erase_me
         """,
@@ -73,7 +74,7 @@ TABLE: dict[str, Row] = {
     **_rows(WALLET, "make_configuration_known"),
     **_rows(WALLET, "list_keys create_key rotate_key revoke_key"),
     **_rows(known_or_not(Scope.ENGAGEMENT_WRITE), "send_engagement"),
-    **_rows(known_or_not(Scope.FEED_READ), "get_feed"),
+    **_rows(known_or_not(Scope.FEED_READ), "get_feed get_feed_why"),
     **_rows(known_or_not(Scope.SHOP_WRITE), "buy_of_listing rent_of_listing subscribe_by_plan fill_order"),
     **_rows(known_or_not(Scope.PAYOUTS_WRITE), "create_payment_intent"),
     **_rows(known_or_not(Scope.LIVE_READ), "follow_live"),

@@ -1,0 +1,132 @@
+"""One reading of a person's feed: what may be read of them, what they set, and the slate that follows.
+
+The feed, the account of one of its items and the pages read it by this one function, so that they never differ.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from fastapi import Request
+
+from backend.accounts.service import Somebody
+from backend.consent.persons import person_of_async
+from backend.deps import Core
+from backend.personalization import impressions, service, wellbeing
+from backend.personalization.catalogue import Catalogue, Window
+from backend.personalization.controls import DEFAULTS, Controls
+from backend.personalization.impressions import Viewing
+from backend.personalization.service import History, Shown
+from backend.personalization.slate import Policy
+from backend.personalization.wellbeing import Standing
+
+SIZE: Final = 20
+"""Of a slate, where nobody asks for another."""
+NOBODY: Final = "You are not signed in."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one request asks for, instead of what the person set."""
+
+    size: int = SIZE
+    novelty: float | None = None
+    energy: float | None = None
+    anyway: bool = False
+    """The whole slate, whatever limit is reached."""
+
+    def turned(self, controls: Controls) -> Controls:
+        """The person's sliders, or those of the request."""
+        return replace(
+            controls,
+            novelty=controls.novelty if self.novelty is None else self.novelty,
+            energy=controls.energy if self.energy is None else self.energy,
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a slate is chosen from."""
+
+    catalogue: Catalogue
+    now: datetime
+    person: uuid.UUID | None
+    history: History
+    why_not: str | None
+    """Why it is not personal; None when it is."""
+    controls: Controls
+    standing: Standing
+    policy: Policy
+    size: int
+    viewed: Viewing | None
+    """The slate as it is kept; None where it may not be."""
+
+    def slate(self, forgetting: Collection[int] = ()) -> list[Shown]:
+        """The slate; `forgetting`: as it would be had nothing been done with these works, drawn alike."""
+        return service.choose(
+            self.catalogue,
+            self.history,
+            now=self.now,
+            limit=self.size,
+            policy=self.policy,
+            seed=impressions.seed(self.viewed),
+            forgetting=forgetting,
+        )
+
+
+def window(request: Request, core: Core) -> Window:
+    """The process's window on the catalogue; made at the first request."""
+    if not hasattr(request.app.state, "feed_window"):
+        request.app.state.feed_window = Window(core.settings.data_dir / "models", lambda: core.database.async_pool)
+    found: Window = request.app.state.feed_window
+    return found
+
+
+async def read(request: Request, core: Core, somebody: Somebody | None, now: datetime, asked: Asked) -> Reading:
+    """Read what may be read about somebody, in one transaction."""
+    async with core.database.async_pool.connection() as connection:
+        catalogue = await window(request, core).catalogue(connection, now=now, tick=time.monotonic())
+        person, found, history = None, service.STRANGER, service.NOTHING
+        why_not: str | None = NOBODY
+        program = somebody is not None and somebody.session_id is None
+        controls, standing = DEFAULTS, Standing()
+        if somebody is not None:
+            person = await person_of_async(connection, core.vault, somebody.account_id)
+            found, history = await service.history(connection, person=person, now=now, program=program)
+            why_not = found.why_not_for_a_program if program else found.why_not
+            controls = found.controls
+            standing = await service.limits(connection, person=person, controls=controls, now=now)
+    controls = asked.turned(controls)
+    policy, size = controls.policy(catalogue.configuration.policy), asked.size
+    if not asked.anyway:
+        policy, size = wellbeing.kept(policy, size, standing)
+    viewed = None
+    if somebody is not None and person is not None and found.kept(program=program):
+        viewed = impressions.viewing(
+            catalogue,
+            history.rows,
+            account_id=somebody.account_id,
+            person=person,
+            arms={},
+            explored=why_not is None,
+            limit=size,
+            policy=policy,
+        )
+    policy = impressions.exploring(policy, viewed)
+    return Reading(
+        catalogue=catalogue,
+        now=now,
+        person=person,
+        history=history,
+        why_not=why_not,
+        controls=controls,
+        standing=standing,
+        policy=policy,
+        size=size,
+        viewed=viewed,
+    )
