@@ -60,6 +60,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.personalization.control_routes",
     "backend.personalization.taste_routes",
     "backend.search.routes",
+    "backend.personalization.experiment_routes",
     "backend.governance.routes",
     "backend.works.routes",
     "backend.works.standing_routes",

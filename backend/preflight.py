@@ -35,6 +35,7 @@ class PreflightError(Exception):
 def check(settings: Settings) -> None:
     """Look at keys, manifest, chain and database. Raises PreflightError for the first thing that is wrong."""
     check_keys(settings)
+    check_experiments(settings)
     chain = check_manifest(settings)
     check_chain(settings, chain)
     check_rewards(settings, chain)
@@ -47,6 +48,16 @@ def check_keys(settings: Settings) -> None:
         Vault.open(settings)
     except MasterKeyError as error:
         raise PreflightError(str(error)) from None
+
+
+def check_experiments(settings: Settings) -> None:
+    """Raises PreflightError unless the experiments that are to run can be read."""
+    from backend.personalization import experiments  # noqa: PLC0415 - numpy and scipy, for those who serve
+
+    try:
+        experiments.load(settings.experiments_file)
+    except experiments.BadExperiments as error:
+        raise PreflightError(f"TROUPE_EXPERIMENTS: {error}") from None
 
 
 def check_manifest(settings: Settings) -> ChainInfo:

@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """The part of the traces that is kept."""
     operators: frozenset[str] = frozenset()
     """Addresses whose sign-in counts as an operator's."""
+    experiments: Path | None = None
+    """The experiments that run (TOML; docs/personalization.md). Read it as `experiments_file`."""
     webhook_loopback: bool = False
     """Whether webhooks may go to this machine, over http too: to try them; refused in production."""
     operator_keystore: Path | None = None
@@ -183,6 +185,14 @@ class Settings(BaseSettings):
     def master_key(self) -> Path:
         """The master key file; development and tests have it beside the data folder."""
         return self.master_key_file or self.data_dir.with_name(f"{self.data_dir.name}-master.key")
+
+    @property
+    def experiments_file(self) -> Path | None:
+        """The file of the experiments; None: none runs. In production one in twenty is held out unless a file says
+        otherwise; in development and tests nobody's feed is drawn by lot."""
+        if self.experiments is not None or self.env != "production":
+            return self.experiments
+        return Path(__file__).with_name("personalization") / "experiments.toml"
 
     @property
     def broker_url(self) -> str:

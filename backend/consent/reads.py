@@ -127,6 +127,71 @@ TRAINING_PAIRS = Read(
     **_TASTE,  # type: ignore[arg-type]
 )
 
+LEAST_PEOPLE: Final = 10
+"""Of fewer people nothing but their number is told: a sum of few says much of each."""
+
+_CAME_OF_IT = """
+    SELECT s.person_id, s.slate_id, e.work_id,
+           bool_or(e.kind IN ('play', 'watch', 'skip', 'choice', 'purchase')) AS clicked,
+           bool_or(e.kind = 'watch' AND e.completion_bps >= 5000) AND NOT bool_or(e.kind = 'complaint') AS satisfied,
+           bool_or(e.kind = 'skip' AND e.duration_ms < 5000) AS early_skip,
+           bool_or(e.kind = 'complaint') AS complaint
+    FROM shown s JOIN app.engagement_event e
+      ON e.person_id = s.person_id AND e.slate_id = s.slate_id AND e.work_id = ANY (s.works) AND e.received_at >= s.at
+    GROUP BY 1, 2, 3"""
+"""What came of the works of the slates `shown`: only events of the same person, on a work that the slate holds."""
+
+EXPERIMENT_SUMS = Read(
+    reader="feed.experiment",
+    what="What people did with their feeds was summed up by the arms of an experiment, to know which is better.",
+    needs=(Purpose.BEHAVIOUR,),
+    who="sums",
+    people="""
+        SELECT DISTINCT person_id FROM app.impression
+        WHERE at >= %(since)s AND at < %(until)s AND arms ? %(experiment)s""",
+    sql=f"""
+        , shown AS (
+            SELECT i.person_id, i.slate_id, i.at, i.works, i.arms ->> %(experiment)s AS arm
+            FROM app.impression i JOIN allowed USING (person_id)
+            WHERE i.at >= %(since)s AND i.at < %(until)s AND i.arms ? %(experiment)s
+        ), came AS ({_CAME_OF_IT}
+        ), counted AS (
+            SELECT person_id, count(*) FILTER (WHERE satisfied) AS satisfied,
+                   count(*) FILTER (WHERE early_skip) AS early_skips, count(*) FILTER (WHERE complaint) AS complaints
+            FROM came GROUP BY 1
+        ), earlier AS (
+            SELECT e.person_id, count(DISTINCT e.work_id)::float8 AS x
+            FROM app.engagement_event e JOIN allowed USING (person_id)
+            WHERE e.kind = 'watch' AND e.completion_bps >= 5000
+              AND e.received_at >= %(before)s AND e.received_at < %(since)s
+            GROUP BY 1
+        ), person AS (
+            SELECT a.arm, a.slates, coalesce(e.x, 0) AS x, coalesce(c.satisfied, 0)::float8 / a.slates AS satisfied,
+                   coalesce(c.early_skips, 0)::float8 / a.slates AS early_skips,
+                   coalesce(c.complaints, 0)::float8 / a.slates AS complaints, a.days::float8 AS days
+            FROM (
+                SELECT person_id, min(arm) AS arm, count(*) AS slates,
+                       count(DISTINCT (at AT TIME ZONE 'UTC')::date) AS days
+                FROM shown GROUP BY 1 HAVING count(DISTINCT arm) = 1
+            ) a LEFT JOIN counted c USING (person_id) LEFT JOIN earlier e USING (person_id)
+        )
+        SELECT arm, count(*) AS people, sum(slates)::bigint AS slates, {{}}
+        FROM person GROUP BY arm ORDER BY arm""".format(
+        ", ".join(
+            f"CASE WHEN count(*) >= %(least)s THEN sum({value}) END AS {name}"
+            for value, name in (
+                ("x", "x"),
+                ("x * x", "xx"),
+                *(
+                    (f"{metric}{factor}", f"{metric}_{which}")
+                    for metric in ("satisfied", "early_skips", "complaints", "days")
+                    for which, factor in (("y", ""), ("yy", f" * {metric}"), ("xy", " * x"))
+                ),
+            )
+        )
+    ),
+)
+
 REWARD_EVENTS = Read(
     reader="rewards.scoring",
     what="Your events of an epoch were read to work out what creators earn.",
@@ -180,6 +245,7 @@ READS: Final[tuple[Read, ...]] = (
         FEED_TREND,
         TRAINING_SIZE,
         TRAINING_PAIRS,
+        EXPERIMENT_SUMS,
         REWARD_EVENTS,
         MY_VIEWER,
         MY_EVENT_IDS,

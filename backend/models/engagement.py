@@ -26,6 +26,12 @@ class EngagementEvent(Base):
         Index("ix_engagement_event_person", "person_id", text("received_at DESC")),
         Index("ix_engagement_event_epoch", "epoch", "work_id"),
         Index("ix_engagement_event_received", "received_at"),
+        Index(
+            "ix_engagement_event_slate",
+            "person_id",
+            "slate_id",
+            postgresql_where=text("slate_id IS NOT NULL"),
+        ),
         marked(Gated("what you played, finished, skipped, liked and hid", "until you erase it")),
     )
 

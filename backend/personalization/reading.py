@@ -17,7 +17,7 @@ from fastapi import Request
 from backend.accounts.service import Somebody
 from backend.consent.persons import person_of_async
 from backend.deps import Core
-from backend.personalization import impressions, service, wellbeing
+from backend.personalization import experiments, impressions, service, wellbeing
 from backend.personalization.catalogue import Catalogue, Window
 from backend.personalization.controls import DEFAULTS, Controls
 from backend.personalization.impressions import Viewing
@@ -101,6 +101,13 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
             why_not = found.why_not_for_a_program if program else found.why_not
             controls = found.controls
             standing = await service.limits(connection, person=person, controls=controls, now=now)
+    mine = experiments.NOBODYS
+    if person is not None and why_not is None:
+        declared = experiments.load(core.settings.experiments_file)
+        mine = experiments.assigned(declared, experiments.key(core.vault), person, now=now)
+        catalogue = replace(catalogue, configuration=mine.configuration(catalogue.configuration))
+        if not mine.personal:
+            history, why_not = service.NOTHING, experiments.HELD_OUT
     controls = asked.turned(controls)
     policy, size = controls.policy(catalogue.configuration.policy), asked.size
     if not asked.anyway:
@@ -112,7 +119,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
             history.rows,
             account_id=somebody.account_id,
             person=person,
-            arms={},
+            arms=mine.names,
             explored=why_not is None,
             limit=size,
             policy=policy,

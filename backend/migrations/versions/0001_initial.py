@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_7013f2a3"
+revision = "0001_79694be1"
 down_revision = None
 
 
@@ -124,6 +124,14 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index("ix_engagement_event_received", "engagement_event", ["received_at"], unique=False, schema="app")
+    op.create_index(
+        "ix_engagement_event_slate",
+        "engagement_event",
+        ["person_id", "slate_id"],
+        unique=False,
+        schema="app",
+        postgresql_where=sa.text("slate_id IS NOT NULL"),
+    )
     op.create_table(
         "erasure",
         sa.Column("id", sa.Uuid(), nullable=False),

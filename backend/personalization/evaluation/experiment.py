@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from hashlib import sha256
 from typing import Final
@@ -82,6 +82,60 @@ def cuped(ours: Sample, theirs: Sample) -> tuple[NDArray[np.float64], NDArray[np
 
 
 @dataclass(frozen=True)
+class Sums:
+    """An arm's people as sums alone, so that no row of one person leaves the database: y is the value, x is from before
+    the experiment (0 for all where nothing is known)."""
+
+    people: int
+    y: float
+    yy: float
+    x: float = 0.0
+    xx: float = 0.0
+    xy: float = 0.0
+
+    @classmethod
+    def of(cls, sample: Sample) -> Sums:
+        y, x = sample.values, np.zeros(len(sample.values)) if sample.before is None else sample.before
+        return cls(len(y), float(y.sum()), float(y @ y), float(x.sum()), float(x @ x), float(x @ y))
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def mean(self) -> float:
+        return self.y / self.people if self.people else 0.0
+
+    @property
+    def variance(self) -> float:
+        """Of the values, over people - 1."""
+        return max(self.yy - self.people * self.mean**2, 0.0) / (self.people - 1) if self.people > 1 else 0.0
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean."""
+        return float(np.sqrt(self.variance / self.people)) if self.people else 0.0
+
+
+def cuped_sums(ours: Sums, theirs: Sums) -> tuple[Sums, Sums]:
+    """As `cuped`: both arms' sums of what is left of y when what was foreseeable from x is taken out."""
+    both = ours + theirs
+    n = max(both.people, 1)
+    spread = both.xx / n - (both.x / n) ** 2
+    if spread < 1e-12:
+        return ours, theirs
+    theta, usual = (both.xy / n - both.x * both.y / n**2) / spread, both.x / n
+
+    def left(arm: Sums) -> Sums:
+        # z = y - theta (x - usual)
+        k, people = theta * usual, arm.people
+        z = arm.y - theta * arm.x + people * k
+        zz = arm.yy + theta**2 * arm.xx - 2 * theta * arm.xy + 2 * k * (arm.y - theta * arm.x) + people * k * k
+        return Sums(people, z, zz)
+
+    return left(ours), left(theirs)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What an experiment says so far. `p` may be looked at whenever one likes: it never falls below its promise."""
 
@@ -107,12 +161,17 @@ def sequential(
     Lambda = sqrt(v / (v + tau^2)) exp(tau^2 d^2 / (2 v (v + tau^2))), p = min(1, 1 / Lambda), and an interval of
     half-width sqrt(v (v + tau^2) / tau^2 * (log((v + tau^2) / v) - 2 log alpha)) that holds at all times at once.
     """
+    return sequential_sums(Sums.of(Sample(ours)), Sums.of(Sample(theirs)), tau=tau, alpha=alpha)
+
+
+def sequential_sums(ours: Sums, theirs: Sums, *, tau: float, alpha: float = 0.05) -> tuple[float, float, float, float]:
+    """`sequential` from sums."""
     if tau <= 0:
         raise ValueError("tau must be above 0: the effect that would be worth finding")
-    if min(len(ours), len(theirs)) < 2:
+    if min(ours.people, theirs.people) < 2:
         return 0.0, -np.inf, np.inf, 1.0
-    difference = float(ours.mean() - theirs.mean())
-    v = float(ours.var(ddof=1) / len(ours) + theirs.var(ddof=1) / len(theirs))
+    difference = ours.mean - theirs.mean
+    v = ours.variance / ours.people + theirs.variance / theirs.people
     if v <= 0:
         return difference, difference, difference, 1.0 if difference == 0 else 0.0
     t = tau * tau
@@ -126,3 +185,9 @@ def judge(ours: Sample, theirs: Sample, *, arms: Sequence[Arm], tau: float, lowe
     counts = {arm.name: len(sample.values) for arm, sample in zip(arms, (ours, theirs), strict=True)}
     difference, low, high, p = sequential(*cuped(ours, theirs), tau=tau)
     return Verdict(difference, low, high, min(p, lowest_p), ratio_check(counts, arms) >= RATIO_ALARM)
+
+
+def judge_sums(ours: Sums, theirs: Sums, *, sound: bool, tau: float) -> Verdict:
+    """The first arm against the second from sums alone; `sound`: whether the split of all arms is as planned."""
+    difference, low, high, p = sequential_sums(*cuped_sums(ours, theirs), tau=tau)
+    return Verdict(difference, low, high, p, sound)

@@ -72,6 +72,7 @@ TABLE: dict[str, Row] = {
         """,
     ),
     **_rows(WALLET, "make_configuration_known"),
+    **_rows(Row(nobody=False, visitor=False, scope=None, role="operator"), "list_experiments"),
     **_rows(WALLET, "list_keys create_key rotate_key revoke_key"),
     **_rows(known_or_not(Scope.ENGAGEMENT_WRITE), "send_engagement"),
     **_rows(known_or_not(Scope.FEED_READ), "get_feed get_feed_why"),
