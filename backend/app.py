@@ -24,13 +24,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from backend import preflight, worker
-from backend.accounts.scopes import MEANING
-from backend.deps import OPTIONAL_SCHEME, Clock, Core, wall_clock
+from backend.deps import Clock, Core, wall_clock
+from backend.edge import described
 from backend.edge.boundary import JSON_LIMIT, Boundary, is_json, problem_response
 from backend.edge.conditional import Conditional
 from backend.edge.idempotency import Idempotency
 from backend.edge.routing import RouteIndex, add_flat
-from backend.errors import MEDIA_TYPE, AppError, Invalid, Problem, Unauthorized, Unavailable
+from backend.errors import AppError, Invalid, Problem, Unauthorized, Unavailable
 from backend.live.hub import Hub
 from backend.live.shutdown import before_shutdown
 from backend.settings import Settings
@@ -185,52 +185,24 @@ def create_app(settings: Settings | None = None, *, clock: Clock = wall_clock) -
     sys.setrecursionlimit(RECURSION_LIMIT)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _handle_errors(app)
-    _describe_problems(app)
+    _describe(app, routes)
     app.add_middleware(Conditional, core=core)
     app.add_middleware(Idempotency, core=core)
     app.add_middleware(Boundary, core=core)  # the last one added is the outermost
     return app
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """In OpenAPI, error answers are application/problem+json; FastAPI files every model under application/json."""
+def _describe(app: FastAPI, routes: list[BaseRoute]) -> None:
+    """OpenAPI as backend.edge.described finishes it."""
     build = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = build()
-            describe_callers(schema)
-            for methods in schema["paths"].values():
-                for operation in methods.values():
-                    for response in operation["responses"].values():
-                        content = response.get("content", {})
-                        reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
-                        if reference.endswith("/Problem"):
-                            content[MEDIA_TYPE] = content.pop("application/json")
+            described.finish(build(), [route for route in routes if isinstance(route, APIRoute)])
         assert app.openapi_schema is not None
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def describe_callers(schema: dict[str, Any]) -> None:
-    """Say of each operation who may call it: nobody too, a session by bearer token or cookie, a key with a scope."""
-    schemes = schema["components"].setdefault("securitySchemes", {})
-    schemes.pop(OPTIONAL_SCHEME, None)
-    schemes["key"] = {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An API key of POST /v1/keys, within its scopes:\n"
-        + "\n".join(f"- `{scope}`: {meaning}" for scope, meaning in MEANING.items()),
-    }
-    for operation in (each for methods in schema["paths"].values() for each in methods.values()):
-        named = operation.get("security")
-        if named is None:
-            continue
-        required = any("bearer" in each for each in named)
-        scopes = sorted({scope for each in named for scopes in each.values() for scope in scopes})
-        operation["security"] = [*([] if required else [{}]), {"bearer": []}, {"cookie": []}]
-        operation["security"] += [{"key": scopes}] if scopes else []
 
 
 def _handle_errors(app: FastAPI) -> None:

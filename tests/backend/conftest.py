@@ -25,10 +25,12 @@ from starlette.testclient import TestClient
 
 from backend.app import create_app
 from backend.content.service import open_store
+from backend.errors import MEDIA_TYPE
 from backend.settings import Settings
 from backend.telemetry.logs import configure_logging
 from backend.works import words
 from stack.postgres import DatabaseUrls
+from tests.backend.edge.declared import undeclared
 from tests.conftest import Deployed
 from tests.factories import Mirror
 
@@ -76,6 +78,8 @@ def write_manifest(folder: Path) -> Path:
             "TroupeGovernor",
             "RewardDistributor",
             "Storefront",
+            "Items",
+            "Characters",
         )
     }
     path = folder / "deployment.json"
@@ -189,6 +193,14 @@ def app(settings: Settings, clock: Clock) -> Iterator[FastAPI]:
 
 class Client(TestClient):
     """A caller of the API. It keeps no cookies of its own making: each `as_` is another device."""
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """As ever; a refusal that the operation's description does not name fails the test that met it."""
+        answer = super().send(request, **options)
+        if answer.headers.get("content-type") == MEDIA_TYPE:
+            said = undeclared(request.method, request.url.path, answer.json())
+            assert said is None, said
+        return answer
 
     def as_(self, person: LocalAccount) -> Client:
         """The same API, signed in as a person by bearer token."""
