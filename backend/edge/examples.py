@@ -28,13 +28,14 @@ PARAMETERS: Final[Json] = {
     "epoch": 1,
     "proposal_id": "41258",
     "order_hash": SOME_HASH,
+    "digest": SOME_HASH[2:],
     "cid": "bafkreigu6cpfywxztismpyyezj4zputmwaeqc2l54cfetpqni2vvqonwcq",
     "message": "msg_0199f0c27f3b7c10a2b4d6e8f0a1b2c3",
     "topic": ["chain", "work:1"],
-    "state": None,
+    "novelty": 0.6,
+    "energy": 0.4,
     "Range": "bytes=0-1023",
 }
-"""By name; None: the first of its values."""
 WITHOUT: Final = frozenset({"cursor", "last-event-id", "If-Range", "If-None-Match"})
 """Parameters that only an answer before can give."""
 
@@ -85,6 +86,7 @@ BODIES: Final[dict[str, Json]] = {
     "erase_me": {"confirm": "erase"},
     "set_personalization": {"enabled": True},
     "set_restriction": {"frozen": False},
+    "make_configuration_known": {"policy": {"novelty": 0.2}},
     "draft_order": {"collection": "items", "token_id": "1", "price": "1000000000000000", "deadline": LATER},
     "post_order": {"order": _ORDER, "signature": "0x" + "1b" * 65},
     "fill_order": {"qty": "1", "buyer": OTHER},
@@ -132,7 +134,7 @@ def _of_parameter(parameter: Json, models: Json) -> Any:
     name = parameter["name"]
     if name in WITHOUT:
         return None
-    if PARAMETERS.get(name) is not None:
+    if name in PARAMETERS:
         return PARAMETERS[name]
     schema = parameter["schema"]
     for choice in [schema, *schema.get("anyOf", [])]:

@@ -98,6 +98,9 @@ OWN: Final[dict[str, str]] = {
         "proposal_unknown proposal_state proposal_not_yet",
     ),
     "get_policy": "policy_unknown",
+    "change_personalization": "birth_year_ahead pause_not_ahead",
+    "make_configuration_known": "configuration_invalid",
+    "get_known_configuration": "configuration_not_found",
     "get_reward_epoch": "epoch_not_found",
     "get_my_counted_events": "epoch_not_found epoch_log_empty",
     "follow_live": "sign_in_required topic_unknown last_event_id_invalid too_many_streams",
@@ -150,7 +153,7 @@ def _of_change(route: APIRoute, method: str) -> Iterator[str]:
 
 
 def _of_callers(method: str, asked: set[Any], *, by_key: bool) -> Iterator[str]:
-    if not asked & {deps.get_optional_caller, deps.get_optional_person_or_visitor}:
+    if not asked & {deps.get_optional_caller, deps.get_optional_person_or_visitor, deps.get_person_or_visitor}:
         return
     yield from ("session_unknown", "session_expired", "erased", "key_unknown", "key_revoked", "key_expired")
     yield "scope_missing" if by_key else "key_not_allowed"
