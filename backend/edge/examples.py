@@ -1,8 +1,9 @@
 """A request example for every operation of OpenAPI that takes anything: what the reference shows, generators take over
 and a test sends (tests/backend/edge/test_request_examples.py).
 
-A parameter's example is found by its name in PARAMETERS; else it is its default, or the first of its values. A body's
-stands in BODIES under the operation's id, or in its model as `json_schema_extra={"examples": [...]}`.
+A parameter's example is found by its name in PARAMETERS; else it is the first of its own `examples`, its default, or the
+first of its values. A body's stands in BODIES under the operation's id, or in its model as
+`json_schema_extra={"examples": [...]}`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PARAMETERS: Final[Json] = {
     "cid": "bafkreigu6cpfywxztismpyyezj4zputmwaeqc2l54cfetpqni2vvqonwcq",
     "message": "msg_0199f0c27f3b7c10a2b4d6e8f0a1b2c3",
     "topic": ["chain", "work:1"],
+    "min_duration_ms": 60_000,
+    "max_duration_ms": 600_000,
     "novelty": 0.6,
     "energy": 0.4,
     "Range": "bytes=0-1023",
@@ -139,7 +142,7 @@ def _of_parameter(parameter: Json, models: Json) -> Any:
     schema = parameter["schema"]
     for choice in [schema, *schema.get("anyOf", [])]:
         plain = _resolved(choice, models)
-        for found in (plain.get("default"), _first_of(plain), *plain.get("enum", [])):
+        for found in (_first_of(plain), plain.get("default"), *plain.get("enum", [])):
             if found is not None:
                 return found
     return None

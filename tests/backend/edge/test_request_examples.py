@@ -121,7 +121,7 @@ def test_an_operation_without_an_example_or_with_a_wrong_one_is_found(client: Cl
     content["example"] = {"address": "0x12"}
     assert wrong(send(client, "post", "/v1/auth/nonce", create), create) is not None
     del content["example"]
-    assert lacking(schema) == ["create_nonce"]
+    assert "create_nonce" in lacking(schema)
     work = schema["paths"]["/v1/works/{work_id}"]["get"]
     answer = send(client, "get", "/v1/works/{work_id}", work)
     assert wrong(answer, work) is None
