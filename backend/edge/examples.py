@@ -23,7 +23,9 @@ LATER: Final = "2030-01-01T00:00:00Z"
 PARAMETERS: Final[Json] = {
     **dict.fromkeys(("address", "account", "owner", "creator", "seller", "user"), PERSON),
     **dict.fromkeys(("work_id", "class_id", "item_id", "asset_id", "token_id", "listing_id", "plan_id"), 1),
-    **dict.fromkeys(("session_id", "key_id", "draft_id", "record_id", "export_id", "webhook_id"), SOME_UUID),
+    **dict.fromkeys(
+        ("session_id", "key_id", "draft_id", "record_id", "export_id", "webhook_id", "slate_id"), SOME_UUID
+    ),
     "erasure_id": SOME_UUID,
     "licence_id": 1,
     "epoch": 1,

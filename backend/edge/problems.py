@@ -99,6 +99,8 @@ OWN: Final[dict[str, str]] = {
     ),
     "get_policy": "policy_unknown",
     "change_personalization": "birth_year_ahead pause_not_ahead",
+    **dict.fromkeys(("get_taste_without", "forget_work"), "taste_unknown"),
+    "get_feed_why": "taste_unknown slate_unknown not_in_catalogue",
     "make_configuration_known": "configuration_invalid",
     "get_known_configuration": "configuration_not_found",
     "get_reward_epoch": "epoch_not_found",
