@@ -1,8 +1,8 @@
 """A request example for every operation of OpenAPI that takes anything: what the reference shows, generators take over
 and a test sends (tests/backend/edge/test_request_examples.py).
 
-A parameter's example is found by its name in PARAMETERS; else it is the first of its own `examples`, its default, or the
-first of its values. A body's stands in BODIES under the operation's id, or in its model as
+A parameter's example is found by its name in PARAMETERS; else it is the first of its own `examples`, its default, or
+the first of its values. A body's stands in BODIES under the operation's id, or in its model as
 `json_schema_extra={"examples": [...]}`.
 """
 
