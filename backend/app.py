@@ -61,6 +61,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.personalization.taste_routes",
     "backend.search.routes",
     "backend.personalization.experiment_routes",
+    "backend.personalization.showing_routes",
     "backend.governance.routes",
     "backend.works.routes",
     "backend.works.standing_routes",

@@ -21,9 +21,10 @@ from psycopg_pool import PoolTimeout
 from backend.consent import reads
 from backend.consent.gate import read_async
 from backend.db import AsyncPool
-from backend.personalization import knowledge, scoring, slate, snapshots, versions
+from backend.personalization import constraints, knowledge, scoring, showing, slate, snapshots, versions
 from backend.personalization.aversion import fold
 from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, Source, parse
+from backend.personalization.constraints import Limit, Rules
 from backend.personalization.explain import Moments
 from backend.personalization.scoring import Facts, Weights
 from backend.personalization.signals import DEFAULT, EventKind, Signals, clip, signal
@@ -42,7 +43,7 @@ TREND_WINDOW_HALF_LIVES: Final = 6
 ACTIVE: Final = 0
 
 WORKS: Final = f"""
-SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, w.ai_label, t.title, t.media_cid, t.tags
+SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, w.ai_label, w.creator, t.title, t.media_cid, t.tags
 FROM chain.work w
 LEFT JOIN app.work_text t ON t.work_id = w.work_id AND t.cid_digest = w.cid_digest
 WHERE w.work_id > 0 AND w.status = {ACTIVE}
@@ -85,6 +86,8 @@ class Catalogue:
     words: Mapping[int, Mapping[str, str | None]]
     facts: Facts
     shelf: slate.Shelf
+    rules: Rules
+    """Who may be shown which."""
     moments: Moments
     configuration: Configuration
     source: Source
@@ -145,6 +148,7 @@ def build(
     now: datetime,
     voted: tuple[Configuration, Source] | None = None,
     before: Catalogue | None = None,
+    limits: Iterable[Limit] = (),
 ) -> Catalogue:
     """The catalogue from its rows, under the configuration that was voted for, if there is one. Pure.
 
@@ -185,6 +189,7 @@ def build(
         words,
         facts,
         shelf,
+        constraints.build(work_ids, limits, [row.get("creator") for row in works]),
         before.moments if before is not None and same else Moments.of(facts.content),
         configuration=configuration,
         source=source,
@@ -256,6 +261,7 @@ class Window:
     async def _read(self, connection: AsyncConnection[DictRow], now: datetime) -> Catalogue:
         before = self._catalogue
         works = await (await connection.execute(WORKS)).fetchall()
+        limits = await showing.limits_async(connection)
         voted = voted_for(await (await connection.execute(VOTED)).fetchone())
         half_life_s = (voted[0].weights if voted else before.weights if before else Weights()).trend_half_life_s
         since = now - timedelta(seconds=TREND_WINDOW_HALF_LIVES * half_life_s)
@@ -265,7 +271,16 @@ class Window:
         model, version = await asyncio.to_thread(self._newest, candidates, version)
         serial = before.serial + 1 if before else 0
         made = await asyncio.to_thread(
-            build, works, events, model, version=version, serial=serial, now=now, voted=voted, before=before
+            build,
+            works,
+            events,
+            model,
+            version=version,
+            serial=serial,
+            now=now,
+            voted=voted,
+            before=before,
+            limits=limits,
         )
         self._model = model
         return made

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from backend.personalization.constraints import Stated
 from backend.personalization.slate import Policy, turned
 
 DAY_MINUTES: Final = 24 * 60
@@ -72,6 +73,10 @@ class Controls:
     def age(self, now: datetime) -> int | None:
         """How old the person is at least, in years; None where they did not say."""
         return None if self.birth_year is None else max(now.astimezone(UTC).year - self.birth_year - 1, 0)
+
+    def stated(self, now: datetime) -> Stated:
+        """What decides which works may be shown to the person at all."""
+        return Stated(self.territory, self.age(now), self.hidden_creators)
 
     def policy(self, policy: Policy) -> Policy:
         """A policy under the person's sliders."""

@@ -66,11 +66,22 @@ def viewing(
     explored: bool,
     limit: int,
     policy: Policy,
+    also: Any = None,
 ) -> Viewing:
-    """The viewing of a person's slate as of a reading of the catalogue and of their events (newest first)."""
+    """The viewing of a person's slate as of a reading of the catalogue and of their events (newest first), and of
+    what `also` (JSON) it follows from."""
     newest = rows[0]["received_at"] if rows else None
     made = slate_id(
-        person, catalogue.serial, catalogue.model_version, len(rows), newest, limit, vars(policy), dict(arms), explored
+        person,
+        catalogue.serial,
+        catalogue.model_version,
+        len(rows),
+        newest,
+        limit,
+        vars(policy),
+        dict(arms),
+        explored,
+        also,
     )
     return Viewing(made, account_id, person, arms, explored)
 

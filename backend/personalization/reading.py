@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -17,16 +17,19 @@ from fastapi import Request
 from backend.accounts.service import Somebody
 from backend.consent.persons import person_of_async
 from backend.deps import Core
-from backend.personalization import experiments, impressions, service, wellbeing
+from backend.personalization import experiments, impressions, service, showing, wellbeing
 from backend.personalization.catalogue import Catalogue, Window
 from backend.personalization.controls import DEFAULTS, Controls
 from backend.personalization.impressions import Viewing
-from backend.personalization.service import History, Shown
+from backend.personalization.service import Allowed, History, Shown
 from backend.personalization.slate import Policy
 from backend.personalization.wellbeing import Standing
 
 SIZE: Final = 20
 """Of a slate, where nobody asks for another."""
+CHECKS: Final = 3
+"""So often a slate is made anew because the world changed meanwhile."""
+Look = Callable[[Core, "Reading", Sequence[Shown]], Awaitable[tuple[Allowed, frozenset[int]]]]
 NOBODY: Final = "You are not signed in."
 
 
@@ -65,6 +68,10 @@ class Reading:
     size: int
     viewed: Viewing | None
     """The slate as it is kept; None where it may not be."""
+    allowed: Allowed = service.STRANGER
+    """What the person switched, set and allows."""
+    gone: frozenset[int] = frozenset()
+    """Works that became unavailable since the catalogue was read."""
 
     def slate(self, forgetting: Collection[int] = ()) -> list[Shown]:
         """The slate; `forgetting`: as it would be had nothing been done with these works, drawn alike."""
@@ -76,7 +83,17 @@ class Reading:
             policy=self.policy,
             seed=impressions.seed(self.viewed),
             forgetting=forgetting,
+            stated=self.allowed.controls.stated(self.now),
+            gone=self.gone,
         )
+
+    def without(self, gone: frozenset[int]) -> Reading:
+        """The same where these works are gone: another slate, and another that is kept."""
+        gone |= self.gone
+        if self.viewed is None:
+            return replace(self, gone=gone)
+        other = impressions.slate_id(self.viewed.person, self.viewed.slate_id.hex, sorted(gone))
+        return replace(self, gone=gone, viewed=replace(self.viewed, slate_id=other))
 
 
 def window(request: Request, core: Core) -> Window:
@@ -123,6 +140,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
             explored=why_not is None,
             limit=size,
             policy=policy,
+            also=found.controls.stated(now).key,
         )
     policy = impressions.exploring(policy, viewed)
     return Reading(
@@ -136,4 +154,34 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         policy=policy,
         size=size,
         viewed=viewed,
+        allowed=found,
     )
+
+
+async def look_again(core: Core, found: Reading, shown: Sequence[Shown]) -> tuple[Allowed, frozenset[int]]:
+    """What the person allows at this very moment, and which of the works may not be shown to them any more."""
+    async with core.database.async_pool.connection() as connection:
+        allowed = await service.allowed(connection, person=found.person, now=found.now)
+        ids, stated = [item.work_id for item in shown], allowed.controls.stated(found.now)
+        gone = await showing.gone_async(connection, ids, stated=stated, now=found.now, surface="feed")
+    return allowed, gone
+
+
+async def read_and_choose(
+    request: Request, core: Core, somebody: Somebody | None, now: datetime, asked: Asked, *, look: Look = look_again
+) -> tuple[Reading, list[Shown]]:
+    """A slate as it leaves, looked at once more when it is ready, for what happened while it was made.
+
+    A work that was removed, or whose consents went, between ranking and answer is replaced; where the person changed
+    what they allow, set, or hide, all is read anew. What goes on changing after CHECKS times is left out.
+    """
+    found = await read(request, core, somebody, now, asked)
+    for _ in range(CHECKS):
+        shown = found.slate()
+        allowed, gone = await look(core, found, shown)
+        if allowed != found.allowed:
+            found = replace(await read(request, core, somebody, now, asked), gone=found.gone)
+        elif not gone:
+            return found, shown
+        found = found.without(gone)
+    return found, found.slate()

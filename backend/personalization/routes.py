@@ -13,7 +13,7 @@ from backend.edge.scoped import OptionalFeedReader
 from backend.personalization import impressions, service
 from backend.personalization.catalogue import Catalogue
 from backend.personalization.control_schemas import Reached, Wellbeing
-from backend.personalization.reading import SIZE, Asked, Reading, read
+from backend.personalization.reading import SIZE, Asked, Reading, read_and_choose
 from backend.personalization.schemas import Because, Feed, FeedItem, Terms
 from backend.personalization.wellbeing import Standing
 
@@ -44,8 +44,7 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     loaded again is the same slate.
     """
     asked = Asked(limit, novelty, energy, anyway)
-    found = await read(request, core, person, now, asked)
-    shown = found.slate()
+    found, shown = await read_and_choose(request, core, person, now, asked)
     keep(found, shown, db, after)
     return feed_of(found, shown)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -17,6 +17,7 @@ from backend.consent import reads
 from backend.consent.gate import read_async
 from backend.personalization import aversion, explain, scoring, slate, wellbeing
 from backend.personalization.catalogue import Catalogue
+from backend.personalization.constraints import NOTHING_STATED, Stated, eligible
 from backend.personalization.controls import DEFAULTS, Controls
 from backend.personalization.scoring import TERMS, Past
 from backend.personalization.signals import FINISHED_BPS, EventKind, signal
@@ -84,6 +85,10 @@ class Allowed:
     def why_not_for_a_program(self) -> str | None:
         """The same where an API key asks."""
         return self.why_not or (None if self.agent else "You have not allowed programs to read your taste.")
+
+    def refusal(self, *, program: bool) -> str | None:
+        """Why the feed is not personal, for the person or for a program of theirs."""
+        return self.why_not_for_a_program if program else self.why_not
 
 
 @dataclass(frozen=True)
@@ -225,8 +230,13 @@ def choose(
     policy: Policy | None = None,
     seed: Sequence[int] | None = None,
     forgetting: Collection[int] = (),
+    stated: Stated = NOTHING_STATED,
+    gone: Iterable[int] = (),
 ) -> list[Shown]:
     """The slate of a person, best first, every work with its true reason.
+
+    Only works that may be shown to somebody who stated `stated` are in it; `gone` are ids of works that have become
+    unavailable since the catalogue was read.
 
     What is drawn by chance follows from `seed` (impressions.seed), and without one from the catalogue's reading: a page
     that is loaded again within the two seconds shows the same. Without a `policy` it is the one in force, and nothing
@@ -237,8 +247,8 @@ def choose(
     done = done.without(catalogue.positions(forgetting)) if forgetting else done
     parts = scoring.terms(catalogue.facts, done, sums)
     score = scoring.total(parts, catalogue.weights)
-    hidden = catalogue.positions(history.hidden - set(forgetting))
-    allowed = np.setdiff1d(np.arange(len(catalogue.work_ids)), hidden, assume_unique=True)
+    hidden = catalogue.positions({*(history.hidden - set(forgetting)), *gone})
+    allowed = eligible(catalogue.rules, stated, now.timestamp(), hidden=hidden)
     places = slate.fill(
         score,
         allowed,

@@ -15,6 +15,7 @@ from backend.errors import Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
+from backend.personalization.showing import know_territory
 from backend.works import catalogue, service
 from backend.works.licences import TEMPLATES, Terms, terms_document
 from backend.works.schemas import LicenceIntent, LicenceOut, LicencePage, LicenceTemplate, TermsIn
@@ -68,8 +69,10 @@ def create_licence(
     The full terms are pinned, and the transaction carries their sha256, so that anyone can read what they agreed to.
     """
     terms = Terms(**{name: getattr(wanted, name) for name in Terms.__dataclass_fields__})
-    document = terms_document(terms, wanted.title, wanted.text, sorted(set(wanted.territory)))
+    territory = sorted(set(wanted.territory))
+    document = terms_document(terms, wanted.title, wanted.text, territory)
     kept = content.keep(session, store, [document], TEXT)
+    know_territory(session, kept.sha256, territory)
     struct = (*(getattr(terms, name) for name in Terms.__dataclass_fields__), kept.sha256)
     intent = call_intent(
         chain, service.REGISTRY, "createLicence", [struct], description=f"Create the licence “{wanted.title}”"

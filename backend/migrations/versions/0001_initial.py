@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_79694be1"
+revision = "0001_0c6ea04c"
 down_revision = None
 
 
@@ -239,6 +239,13 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "licence_territory",
+        sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("territory", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("terms_hash", name=op.f("pk_licence_territory")),
+        schema="app",
+    )
+    op.create_table(
         "model_snapshot",
         sa.Column("version", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("folder", sa.Text(), nullable=True),
@@ -258,6 +265,29 @@ def upgrade() -> None:
         unique=True,
         schema="app",
         postgresql_where=sa.text("pinned_at IS NOT NULL"),
+    )
+    op.create_table(
+        "moderation_decision",
+        sa.Column("number", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("work_id", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("age", sa.SmallInteger(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("moderator", sa.LargeBinary(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('live', 'limited', 'removed')", name=op.f("ck_moderation_decision_state_is_known")
+        ),
+        sa.CheckConstraint("age IN (0, 6, 12, 16, 18)", name=op.f("ck_moderation_decision_age_is_a_rating")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_moderation_decision")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_moderation_decision_work_id_number"),
+        "moderation_decision",
+        ["work_id", "number"],
+        unique=False,
+        schema="app",
     )
     op.create_table(
         "outbox_intent",
@@ -519,6 +549,20 @@ def upgrade() -> None:
         unique=True,
         schema="app",
         postgresql_where=sa.text("NOT undone"),
+    )
+    op.create_table(
+        "work_showing",
+        sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("age", sa.SmallInteger(), nullable=False),
+        sa.Column("territory", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("shown_from", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("shown_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("declared_by", sa.LargeBinary(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("age IN (0, 6, 12, 16, 18)", name=op.f("ck_work_showing_age_is_a_rating")),
+        sa.CheckConstraint("shown_from < shown_until", name=op.f("ck_work_showing_window_is_forward")),
+        sa.PrimaryKeyConstraint("work_id", name=op.f("pk_work_showing")),
+        schema="app",
     )
     op.create_table(
         "work_text",
@@ -937,6 +981,7 @@ def downgrade() -> None:
     op.drop_table("auth_session", schema="app")
     op.drop_table("api_key", schema="app")
     op.drop_table("work_text", schema="app")
+    op.drop_table("work_showing", schema="app")
     op.drop_table("webhook_event", schema="app")
     op.drop_table("webhook_cursor", schema="app")
     op.drop_table("task_attempt", schema="app")
@@ -950,7 +995,9 @@ def downgrade() -> None:
     op.drop_table("restriction", schema="app")
     op.drop_table("personalization_configuration", schema="app")
     op.drop_table("outbox_intent", schema="app")
+    op.drop_table("moderation_decision", schema="app")
     op.drop_table("model_snapshot", schema="app")
+    op.drop_table("licence_territory", schema="app")
     op.drop_table("lease", schema="app")
     op.drop_table("impression", schema="app")
     op.drop_table("feed_settings", schema="app")

@@ -48,7 +48,7 @@ TABLE: dict[str, Row] = {
         ANYBODY,
         """
         get_chain_status get_health get_readiness create_nonce verify_sign_in create_visitor verify_receipt
-        get_configuration get_known_configuration
+        get_configuration get_known_configuration get_showing
         list_proposals get_proposal list_votes get_power get_policy make_proposal_intent make_vote_intent
         make_queue_intent make_execute_intent make_delegation_intent
         list_works get_work get_provenance get_split get_standing list_licences list_licence_templates get_licence
@@ -73,6 +73,7 @@ TABLE: dict[str, Row] = {
     ),
     **_rows(WALLET, "make_configuration_known"),
     **_rows(Row(nobody=False, visitor=False, scope=None, role="operator"), "list_experiments"),
+    **_rows(WALLET._replace(role="moderator"), "decide_on_work"),
     **_rows(WALLET, "list_keys create_key rotate_key revoke_key"),
     **_rows(known_or_not(Scope.ENGAGEMENT_WRITE), "send_engagement"),
     **_rows(known_or_not(Scope.FEED_READ), "get_feed get_feed_why"),
@@ -82,7 +83,7 @@ TABLE: dict[str, Row] = {
     **_rows(wallet_or(Scope.WORKS_READ), "list_drafts get_draft"),
     **_rows(
         wallet_or(Scope.WORKS_WRITE),
-        "create_draft get_registration_intent approve_derivative contest_work create_licence",
+        "create_draft get_registration_intent approve_derivative contest_work create_licence declare_showing",
     ),
     **_rows(
         wallet_or(Scope.SHOP_WRITE),
@@ -122,6 +123,8 @@ PUBLIC_OBJECTS = set(
         "create_reassign_intent",
         "get_my_counted_events",
         "set_consent",
+        "declare_showing",
+        "decide_on_work",
     ]
 )
 """Operations that ask who calls and name an object which everybody may know: it stands on the chain, or is a word of
