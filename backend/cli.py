@@ -384,6 +384,7 @@ def evaluate(
         out.print(json.dumps(report.as_json(found)), markup=False, soft_wrap=True)
         return
     out.print(report.table(found))
+    out.print(report.order(found))
     out.print(f"weights {found.weights.digest}: " + ", ".join(f"{k} {v:g}" for k, v in report.terms(found).items()))
 
 

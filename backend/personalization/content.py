@@ -1,14 +1,15 @@
-"""What works are about, as vectors: TF-IDF over their words and tags, folded to few dimensions by LSA.
+"""What works are about, as vectors: the features of each pipeline side by side, one unit row a work.
 
-The place where image and audio features join: `embed` takes further columns, which are scaled to unit rows and stand
-beside the text's. Works without any feature have the zero vector, whose cosine with everything is 0.
+PIPELINES is the place where image and audio features join: a pipeline turns works into rows, and how much it counts is
+what its rows are multiplied by. The first of them folds TF-IDF over words and tags to few dimensions by LSA. A work
+that no pipeline knows anything of has the zero vector, whose cosine with everything is 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,53 @@ TAG_WEIGHT: Final = 3
 
 @dataclass(frozen=True)
 class Described:
-    """The words of one work: its title and text, and its tags and genre."""
+    """What one work says of itself: the words of its title and text, and its tags and genre."""
 
     text: str
     tags: Sequence[str] = field(default_factory=tuple)
 
 
-def embed(works: Sequence[Described], *, dimensions: int = DIMENSIONS, seed: int = 0) -> NDArray[np.float32]:
-    """One unit row a work, of at most `dimensions` columns; a work that nothing is known of has a row of zeros."""
+class Pipeline(Protocol):
+    """Features of one kind."""
+
+    @property
+    def weight(self) -> float:
+        """How much the features count beside those of other pipelines: the length of a work's row."""
+        ...
+
+    def rows(self, works: Sequence[Described]) -> NDArray[np.float32]:
+        """One row a work in the order of the works, the same for the same works; zeros where nothing is known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """TF-IDF over words and tags, folded by LSA."""
+
+    weight: float = 1.0
+    dimensions: int = DIMENSIONS
+
+    def rows(self, works: Sequence[Described]) -> NDArray[np.float32]:
+        """At most `dimensions` columns."""
+        return _folded(works, self.dimensions)
+
+
+PIPELINES: Final[tuple[Pipeline, ...]] = (Words(),)
+"""What vectors are made of; a pipeline for images or sound adds its line."""
+
+
+def embed(works: Sequence[Described], *, pipelines: Sequence[Pipeline] = PIPELINES) -> NDArray[np.float32]:
+    """One unit row a work; a work that nothing is known of has a row of zeros. Raises ValueError for a wrong number."""
+    parts = []
+    for pipeline in pipelines:
+        rows = unit_rows(pipeline.rows(works))
+        if len(rows) != len(works):
+            raise ValueError(f"{type(pipeline).__name__} made {len(rows)} rows of {len(works)} works")
+        parts.append(np.float32(pipeline.weight) * rows)
+    return unit_rows(np.concatenate(parts, axis=1))
+
+
+def _folded(works: Sequence[Described], dimensions: int, seed: int = 0) -> NDArray[np.float32]:
     documents = [" ".join([work.text, *([_tag(tag) for tag in work.tags] * TAG_WEIGHT)]) for work in works]
     vectorizer = TfidfVectorizer(token_pattern=r"(?u)\S\S+", sublinear_tf=True, dtype=np.float32)
     try:

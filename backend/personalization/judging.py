@@ -138,9 +138,9 @@ def _figures(result: Result) -> dict[str, float]:
         "recall": recall.value,
         "recall_error": recall.error,
         "coverage": result.coverage,
-        "diversity": result.diversity,
-        "novelty": result.novelty,
-        "serendipity": result.serendipity,
+        "diversity": metrics.mean(result.diversity).value,
+        "novelty": metrics.mean(result.novelty).value,
+        "serendipity": metrics.mean(result.serendipity).value,
     }
 
 

@@ -26,7 +26,7 @@ from backend.consent import reads
 from backend.consent.gate import read
 from backend.models.personalization import ModelSnapshot
 from backend.personalization import content, judging, linear, scoring, snapshots, versions
-from backend.personalization.catalogue import WORKS
+from backend.personalization.catalogue import ACTIVE
 from backend.personalization.content import Described
 from backend.personalization.evaluation import offline, splits
 from backend.personalization.evaluation.splits import Log
@@ -36,6 +36,13 @@ from backend.personalization.scoring import Norm, Weights
 from backend.personalization.signals import EventKind, signal
 from backend.personalization.snapshots import BrokenSnapshot, Model
 
+DESCRIBED: Final = f"""
+SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, t.title, t.description, t.tags
+FROM chain.work w
+LEFT JOIN app.work_text t ON t.work_id = w.work_id AND t.cid_digest = w.cid_digest
+WHERE w.work_id > 0 AND w.status = {ACTIVE}
+ORDER BY w.work_id
+"""
 POSITIVE_FROM: Final = 0.5
 """A work counts as liked by a person when its signals sum to this or more."""
 LEARN_FROM: Final = 200
@@ -94,8 +101,12 @@ class Work:
 def works(session: Session) -> list[Work]:
     """The works that may be shown, by id."""
     return [
-        Work(row.work_id, row.created_at, Described(row.title or "", [f"kind-{row.kind}"]))
-        for row in session.execute(text(WORKS))
+        Work(
+            row.work_id,
+            row.created_at,
+            Described(f"{row.title or ''}\n{row.description or ''}", [*(row.tags or ()), f"kind-{row.kind}"]),
+        )
+        for row in session.execute(text(DESCRIBED))
     ]
 
 

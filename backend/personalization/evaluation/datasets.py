@@ -6,12 +6,13 @@ import csv
 import gzip
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.personalization import content
 from backend.personalization.evaluation import splits
@@ -20,6 +21,8 @@ from backend.personalization.evaluation.splits import Log
 
 POSITIVE_FROM: Final = 6
 """Of ten stars."""
+LEFT_UPTO: Final = 4
+"""Who gives so few has turned away: what an early skip is in a log of ours."""
 CORE: Final = 5
 YEAR: Final = re.compile(r"\((\d{4})\)\s*$")
 
@@ -60,7 +63,7 @@ def movietweetings(folder: Path) -> Dataset:
     A film counts as published in the middle of the year that its title ends with. Raises BadDataset.
     """
     file = folder / "ratings.csv.gz"
-    rated = []
+    rated, left = [], []
     for number, row in _rows(file, ["user", "movie", "rating", "ts"]):
         try:
             user, movie, rating, at = (int(float(cell)) for cell in row)
@@ -68,12 +71,23 @@ def movietweetings(folder: Path) -> Dataset:
             raise BadDataset(f"{file}: row {number} holds something that is no number: {row}") from None
         if rating >= POSITIVE_FROM:
             rated.append((user, movie, at))
+        elif rating <= LEFT_UPTO:
+            left.append((user, movie, at))
     if not rated:
         raise BadDataset(f"{file}: there is no rating of {POSITIVE_FROM} or more in it")
     table = np.array(rated, dtype=np.int64)
     table = table[splits.core(table[:, 0], table[:, 1], least=CORE)]
-    log, _, ids = splits.log_of(table[:, 0], table[:, 1], table[:, 2].astype(np.float64))
-    return Dataset("movietweetings", log, _films(folder / "movies.csv.gz", ids.tolist()))
+    log, users, ids = splits.log_of(table[:, 0], table[:, 1], table[:, 2].astype(np.float64))
+    works = _films(folder / "movies.csv.gz", ids.tolist())
+    return Dataset("movietweetings", log, replace(works, left=_known(left, users, ids)))
+
+
+def _known(rows: list[tuple[int, int, int]], users: NDArray[np.int64], ids: NDArray[np.int64]) -> Log:
+    """The rows of people and films of a log, under its numbers."""
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    table = table[np.isin(table[:, 0], users) & np.isin(table[:, 1], ids)]
+    person, work = np.searchsorted(users, table[:, 0]), np.searchsorted(ids, table[:, 1])
+    return Log(person, work, table[:, 2].astype(np.float64), len(users), len(ids))
 
 
 def _films(file: Path, ids: list[int]) -> Works:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization import linear, scoring
+from backend.personalization import linear, scoring, sequence
 from backend.personalization.evaluation import metrics
 from backend.personalization.evaluation.splits import Log, Split
 from backend.personalization.scoring import DAY_S, Facts, Past, Weights
@@ -36,6 +36,8 @@ class Works:
     content: NDArray[np.float32]
     published_at: NDArray[np.float64]
     """Seconds; what lies after the cut counts as new."""
+    left: Log | None = None
+    """Who turned away from which work at once, where the log says so."""
 
 
 def matrix(log: Log) -> sparse.csr_array:
@@ -120,15 +122,17 @@ def lists(judged: Judged, scorer: Scorer, size: int = LIST) -> NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Result:
-    """A model's lists and how good they were, with NDCG and recall a person."""
+    """How good a model's lists were, one number a person but for coverage."""
 
     name: str
     ndcg: NDArray[np.float64]
     recall: NDArray[np.float64]
     coverage: float
-    diversity: float
-    novelty: float
-    serendipity: float
+    diversity: NDArray[np.float64]
+    novelty: NDArray[np.float64]
+    serendipity: NDArray[np.float64]
+    early_skips: NDArray[np.float64] | None
+    """None where the log does not say who turned away from what."""
 
 
 def judge(name: str, judged: Judged, scorer: Scorer, works: Works) -> Result:
@@ -142,18 +146,17 @@ def judge(name: str, judged: Judged, scorer: Scorer, works: Works) -> Result:
         ndcg=metrics.ndcg(found, judged.relevant, K),
         recall=metrics.recall(found, judged.relevant, LIST),
         coverage=metrics.coverage(made, judged.known.shape[1]),
-        diversity=float(metrics.diversity(made, works.content).mean()),
-        novelty=float(metrics.novelty(made, popularity, people).mean()),
-        serendipity=float(
-            metrics.serendipity(
-                made,
-                found,
-                popularity=popularity,
-                content=works.content,
-                known=judged.known,
-                people=judged.people,
-            ).mean()
+        diversity=metrics.diversity(made, works.content),
+        novelty=metrics.novelty(made, popularity, people),
+        serendipity=metrics.serendipity(
+            made,
+            found,
+            popularity=popularity,
+            content=works.content,
+            known=judged.known,
+            people=judged.people,
         ),
+        early_skips=metrics.turned_away(made, matrix(works.left), judged.people, K) if works.left else None,
     )
 
 
@@ -254,3 +257,46 @@ def learn(
                 sizes[name] /= 2
         progress(done + 1, steps)
     return weights
+
+
+SESSION_WEIGHTS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What co-visits of a session add on earlier cuts: the weight that they earn there, and the best that was tried."""
+
+    weight: float
+    """0 unless the best one's gain is beyond noise."""
+    best: float
+    gain: metrics.Difference
+    """In NDCG@10, on the same people."""
+
+
+def session_weight(splits: Sequence[Split], works: Works, weights: Weights) -> Session:
+    """Try SESSION_WEIGHTS on earlier splits, beside the served score; the last works that each person knew go on."""
+    tried: dict[float, list[NDArray[np.float64]]] = {weight: [] for weight in (0.0, *SESSION_WEIGHTS)}
+    for split in splits:
+        judged, facts, known = Judged.of(split), facts_at(split, works, weights), split.known
+        follows = sequence.fit(known.person, known.work, known.at)
+        matrix_ = scoring.placed(follows, np.arange(known.works, dtype=np.int64))
+        newest = np.lexsort((-np.arange(len(known)), known.person))
+        first, last = (np.searchsorted(known.person[newest], judged.people, side) for side in ("left", "right"))
+        base = [scoring.total(scoring.terms(facts, Past.flat(judged.past(p))), weights) for p in judged.people.tolist()]
+        goes_on = [
+            sequence.scores(matrix_, known.work[newest[at : min(at + sequence.REACH, end)]])
+            for at, end in zip(first.tolist(), last.tolist(), strict=True)
+        ]
+        for weight, kept in tried.items():
+            rows = iter(zip(base, goes_on, strict=True))
+            made = lists(judged, lambda past, rows=rows, weight=weight: _with(next(rows), weight))  # type: ignore[misc]
+            found = metrics.hits(made, judged.held_out, judged.people)
+            kept.append(metrics.ndcg(found, judged.relevant, K))
+    by_weight = {weight: np.concatenate(kept) if kept else np.zeros(0) for weight, kept in tried.items()}
+    best = max(SESSION_WEIGHTS, key=lambda weight: float(by_weight[weight].sum()))
+    gain = metrics.difference(by_weight[best], by_weight[0.0], np.random.default_rng(DRAW))
+    return Session(best if gain.low > 0 else 0.0, best, gain)
+
+
+def _with(parts: tuple[NDArray[np.float64], NDArray[np.float64]], weight: float) -> NDArray[np.float64]:
+    return parts[0] + weight * parts[1]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 
 from backend.personalization.evaluation import metrics, offline, splits
@@ -32,6 +33,8 @@ class Evaluation:
     held_out: int
     weights: Weights
     results: list[Result]
+    session: offline.Session | None = None
+    """What co-visits would add, by earlier cuts alone; None where weights were given and nothing was learned."""
 
     def against(self, name: str, baseline: str = BASELINE) -> metrics.Difference:
         """How much better one model's NDCG is than the baseline's, on the same people."""
@@ -56,6 +59,7 @@ def evaluate(
             f"{dataset.name}: nobody of {splits.AT_LEAST_KNOWN} known works did anything after the cut:"
             " there is too little in the log to judge by"
         )
+    session = None
     if weights is None:
         folds = [fold for fold in splits.folds_before(dataset.log, cut, count=FOLDS) if len(fold.held_out)]
         start = Weights(trend=1.0, recent=0.0, liking=0.0, mainstream=0.0, content=0.0, taste=0.0)
@@ -63,9 +67,13 @@ def evaluate(
             folds, dataset.works, start, progress=lambda done, of: progress("learn the weights", done, of)
         )
         weights = learned if folds else Weights()
+        progress("look whether order tells", 0, 1)
+        session = offline.session_weight(folds, dataset.works, weights) if folds else None
     results = offline.compare(split, dataset.works, weights)
     people = len(np.unique(split.held_out.person))
-    return Evaluation(dataset.name, split.digest, people, len(split.known), len(split.held_out), weights, results)
+    return Evaluation(
+        dataset.name, split.digest, people, len(split.known), len(split.held_out), weights, results, session
+    )
 
 
 def verdict(found: metrics.Difference) -> str:
@@ -83,27 +91,44 @@ def table(evaluation: Evaluation) -> Table:
         title_justify="left",
     )
     shown.add_column("model")
-    for name in ("NDCG@10 ± SE", "Recall@20 ± SE", "coverage", "diversity", "novelty", "serendipity"):
+    columns = ["NDCG@10", "Recall@20", "coverage", "diversity", "novelty", "serendipity", "early skips"]
+    for name in columns:
         shown.add_column(name, justify="right")
     shown.add_column(f"NDCG against {BASELINE!r}")
     for result in evaluation.results:
-        ndcg, recall = metrics.mean(result.ndcg), metrics.mean(result.recall)
         shown.add_row(
             result.name,
-            f"{ndcg.value:.4f} ± {ndcg.error:.4f}",
-            f"{recall.value:.4f} ± {recall.error:.4f}",
+            _said(result.ndcg),
+            _said(result.recall),
             f"{result.coverage:.3f}",
-            f"{result.diversity:.3f}",
-            f"{result.novelty:.2f}",
-            f"{result.serendipity:.4f}",
+            _said(result.diversity, 3),
+            _said(result.novelty, 2),
+            _said(result.serendipity),
+            "" if result.early_skips is None else _said(result.early_skips),
             "" if result.name == BASELINE else verdict(evaluation.against(result.name)),
         )
     return shown
 
 
+def _said(values: NDArray[np.float64], digits: int = 4) -> str:
+    found = metrics.mean(values)
+    return f"{found.value:.{digits}f} ± {found.error:.{digits}f}"
+
+
 def terms(evaluation: Evaluation) -> dict[str, float]:
     """The weight of each term of the score."""
     return {name: getattr(evaluation.weights, name) for name in TERMS}
+
+
+def order(evaluation: Evaluation) -> str:
+    """In a sentence, what co-visits of a session are worth."""
+    found = evaluation.session
+    if found is None:
+        return "session co-visits: not looked at"
+    return (
+        f"session co-visits: weight {found.weight:g} (the best tried, {found.best:g}, on the earlier cuts: NDCG@10"
+        f" {verdict(found.gain)})"
+    )
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -115,15 +140,17 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "known": evaluation.known,
         "held_out": evaluation.held_out,
         "weights": asdict(evaluation.weights) | {"digest": evaluation.weights.digest},
+        "session_co_visits": None if evaluation.session is None else asdict(evaluation.session),
         "models": [
             {
                 "name": result.name,
                 "ndcg_at_10": asdict(metrics.mean(result.ndcg)),
                 "recall_at_20": asdict(metrics.mean(result.recall)),
                 "coverage_at_20": result.coverage,
-                "diversity": result.diversity,
-                "novelty": result.novelty,
-                "serendipity": result.serendipity,
+                "diversity": asdict(metrics.mean(result.diversity)),
+                "novelty": asdict(metrics.mean(result.novelty)),
+                "serendipity": asdict(metrics.mean(result.serendipity)),
+                "early_skips": None if result.early_skips is None else asdict(metrics.mean(result.early_skips)),
                 "ndcg_against_popular_lately": asdict(evaluation.against(result.name)),
             }
             for result in evaluation.results

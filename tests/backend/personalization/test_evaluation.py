@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backend.personalization.content import Described, embed, unit_rows
+from backend.personalization import sequence
+from backend.personalization.content import Described, Words, embed, unit_rows
 from backend.personalization.evaluation import metrics, offline, report, splits
 from backend.personalization.evaluation.datasets import BadDataset, Dataset, movietweetings
 from backend.personalization.evaluation.offline import Works
-from backend.personalization.scoring import Weights
+from backend.personalization.evaluation.splits import Log
+from backend.personalization.scoring import DAY_S, Weights
 
 DAY = 86_400.0
 
@@ -162,6 +165,56 @@ class TestComparison:
             report.evaluate(Dataset("tiny", made, Works(np.zeros((3, 1), dtype=np.float32), np.zeros(3))))
 
 
+def in_order(days: int = 40, sessions: bool = True) -> Log:
+    """People who, when they have seen an even work, see the next odd one; in one sitting, or on another day."""
+    rng = np.random.default_rng(8)
+    rows = []
+    for person in range(300):
+        for n, first in enumerate(rng.permutation(20)[:6].tolist()):
+            start = n * days / 6 * DAY_S + person
+            rows.append((person, 2 * first, start))
+            rows.append((person, 2 * first + 1, start + (600.0 if sessions else 2 * DAY_S)))
+    return log(rows)
+
+
+class TestSequence:
+    def test_matrix_is_the_formula_written_out_slowly(self) -> None:
+        rng = np.random.default_rng(2)
+        person, work, at = rng.integers(0, 5, 60), rng.integers(0, 7, 60), rng.integers(0, 20, 60) * 500.0
+        expected = np.zeros((7, 7))
+        counts = np.bincount(work, minlength=7)
+        for p in range(5):
+            rows = sorted((at[n], int(work[n])) for n in range(60) if person[n] == p)
+            for place, (_, j) in enumerate(rows):
+                for d in range(1, 6):
+                    gaps = (
+                        [rows[m][0] - rows[m - 1][0] for m in range(place - d + 1, place + 1)] if place >= d else [1e9]
+                    )
+                    if max(gaps) <= 1800 and (i := rows[place - d][1]) != j:
+                        expected[i, j] += 1 / d / (np.sqrt(counts[i] * counts[j]) + 5)
+        np.testing.assert_allclose(sequence.fit(person, work, at).matrix.toarray(), expected, atol=1e-6)
+
+    def test_it_is_directed_and_the_newest_counts_most(self) -> None:
+        made = sequence.fit(np.array([0, 0, 1, 1]), np.array([1, 2, 3, 2]), np.array([0.0, 10.0, 0.0, 10.0])).matrix
+        assert made.toarray()[0, 1] > 0 == made.toarray()[1, 0]
+        assert sequence.scores(made, [2, 0])[1] == pytest.approx(1.5 * made.toarray()[0, 1])
+        assert not sequence.scores(made, []).any()
+
+    def test_nothing_and_one_row_give_an_empty_matrix(self) -> None:
+        none, one = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+        assert sequence.fit(none, none, none.astype(float)).matrix.nnz == 0
+        assert sequence.fit(one, one, one.astype(float)).matrix.nnz == 0
+
+    def test_a_weight_is_given_where_order_tells_and_none_where_it_does_not(self) -> None:
+        for sessions, tells in ((True, True), (False, False)):
+            made = in_order(sessions=sessions)
+            cut = float(np.quantile(made.at, 0.8))
+            folds = splits.folds_before(made, cut, count=2)
+            works = Works(np.zeros((made.works, 1), dtype=np.float32), np.zeros(made.works))
+            found = offline.session_weight(folds, works, Weights(trend=1.0, taste=0.0))
+            assert (found.weight > 0) is tells, found
+
+
 class TestContent:
     def test_works_of_one_tag_are_alike_and_of_no_word_are_like_nothing(self) -> None:
         rows = embed([Described("a storm", ["sea"]), Described("calm", ["sea"]), Described("", ["war"]), Described("")])
@@ -171,6 +224,22 @@ class TestContent:
     @pytest.mark.parametrize("works", [[], [Described("")], [Described("one"), Described("one")]])
     def test_few_words_or_none_still_give_a_row_a_work(self, works: list[Described]) -> None:
         assert len(embed(works)) == len(works)
+
+    def test_another_pipeline_stands_beside_the_words_and_counts_as_it_says(self) -> None:
+        class Brightness:
+            """As a pipeline for pictures would be."""
+
+            weight = 0.5
+
+            def rows(self, works: Sequence[Described]) -> NDArray[np.float32]:
+                return np.array([[1.0], [0.0], [1.0]], dtype=np.float32)
+
+        works = [Described("sea", ["calm"]), Described("sea", ["calm"]), Described("", [])]
+        rows = embed(works, pipelines=[Words(), Brightness()])
+        assert float(rows[0] @ rows[1]) == pytest.approx(1 / np.sqrt(1.25))
+        assert float(rows[0] @ rows[2]) == pytest.approx(0.5 / np.sqrt(1.25)), "known by its picture alone"
+        with pytest.raises(ValueError, match="Brightness made 3 rows of 1 works"):
+            embed(works[:1], pipelines=[Brightness()])
 
     def test_rows_with_what_is_no_number_become_zeros(self) -> None:
         rows: NDArray[np.float32] = unit_rows(np.array([[np.nan, 1], [3, 4], [0, 0], [np.inf, 0]], dtype=np.float32))
