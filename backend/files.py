@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -24,12 +25,18 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600, replace: bool =
 
     The bytes go to a file beside it, which takes its name when they are on the disk.
     """
+    write_pieces_durably(path, [data], mode=mode, replace=replace)
+
+
+def write_pieces_durably(path: Path, pieces: Iterable[bytes], *, mode: int = 0o600, replace: bool = True) -> None:
+    """As `write_durably`, of bytes that come in pieces; what `pieces` raises leaves nothing behind."""
     partial = path.with_name(f"{PARTIAL}{path.name}-{os.getpid()}-{os.urandom(4).hex()}")
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with open(handle, "wb") as file:
             os.fchmod(handle, mode)  # whatever the umask is
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(handle)
         if replace:

@@ -64,6 +64,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "send-webhooks": {"task": "webhooks.send", "schedule": 2.0, "options": {"expires": 2.0}},
     "forget-webhooks": {"task": "webhooks.forget", "schedule": 3600.0, "options": {"expires": 3600.0}},
     "follow-the-words-of-works": {"task": "works.follow", "schedule": 2.0, "options": {"expires": 2.0}},
+    "sweep-the-files-of-drafts": {"task": "works.sweep_drafts", "schedule": 600.0, "options": {"expires": 600.0}},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0, "options": {"expires": 15.0}},
     "refresh-search": {"task": "search.refresh", "schedule": 5.0, "options": {"expires": 5.0}},
 }

@@ -2,13 +2,14 @@
 
 tables/<table>.copy    rows as PostgreSQL's COPY writes them; what is personal in them is ciphertext
 content/<cid>          a file that the chain names, or that this installation publishes
-drafts/<cid>           a file of a work that is not registered yet, under its author's key
+drafts/<draft>.<part>  a file of a draft as it lies on the disk: sealed under its author's key
 manifest.json          written last
 """
 
 from __future__ import annotations
 
 import hashlib
+import uuid
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -53,8 +54,16 @@ class ContentPart(_Part):
 
     cid: str
     member: Member
-    owner: str | None = None
-    """The person under whose key it is; None for what is public."""
+
+
+class DraftPart(_Part):
+    """One sealed file of a draft."""
+
+    account: uuid.UUID
+    """Under whose key it is."""
+    draft: uuid.UUID
+    part: Literal["media", "metadata", "split"]
+    member: Member
 
 
 class Manifest(_Part):
@@ -73,12 +82,18 @@ class Manifest(_Part):
     people: Member
     """The ids of all who had a key then, 16 bytes each."""
     content: list[ContentPart]
+    drafts: list[DraftPart]
     missing: list[str]
-    """CIDs that had a row and no file."""
+    """CIDs, and files of drafts, that had a row and no file."""
 
     @property
     def members(self) -> list[Member]:
-        return [self.people, *(part.member for part in self.tables), *(part.member for part in self.content)]
+        return [
+            self.people,
+            *(part.member for part in self.tables),
+            *(part.member for part in self.content),
+            *(part.member for part in self.drafts),
+        ]
 
 
 class Writer:

@@ -15,7 +15,7 @@ from typing import Final
 from backend.backup.archive import BackupError
 from backend.files import write_durably
 from backend.vault.master_key import VaultError
-from backend.vault.vault import Erased, NoKey, Vault
+from backend.vault.vault import Vault
 
 KNOWN: Final = "mirrors.json"
 """In the vault's folder: the mirrors that were ever made of it."""
@@ -95,27 +95,3 @@ def destroy_everywhere(vault: Vault, person: uuid.UUID) -> list[Path]:
         except (OSError, VaultError):
             away.append(folder)
     return away
-
-
-CONTEXT: Final = "backup"
-
-
-def to_seal(vault: Vault, person: uuid.UUID) -> bytes | None:
-    """The key under which a person's unpublished files go into a backup; None for one who was erased."""
-    try:
-        vault.ensure(person)
-        return vault.derive(person, CONTEXT)
-    except Erased:
-        return None
-
-
-def to_open(vault: Vault, person: uuid.UUID) -> bytes | None:
-    """The same key when a backup is put back. Raises BackupError when the vault never had it."""
-    try:
-        return vault.derive(person, CONTEXT)
-    except Erased:
-        return None
-    except NoKey as error:
-        raise BackupError(
-            f"the vault {vault.folder} has no key of {person}: bring the keys back with --keys"
-        ) from error

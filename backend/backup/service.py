@@ -17,8 +17,8 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from backend.backup import keys, tables
-from backend.backup.archive import BackupError, ContentPart, Manifest, Reader, TablePart, Writer
+from backend.backup import tables
+from backend.backup.archive import BackupError, ContentPart, DraftPart, Manifest, Reader, TablePart, Writer
 from backend.backup.tables import Copied
 from backend.chain import ChainInfo
 from backend.consent import service as consents
@@ -26,7 +26,7 @@ from backend.consent.gate import gated_tables
 from backend.consent.persons import everybody
 from backend.content.cid import CID
 from backend.content.service import open_store
-from backend.content.store import ContentCorrupt, ContentError, ContentMissing, ContentStore
+from backend.content.store import ContentCorrupt, ContentError, ContentMissing, ContentStore, ContentUnavailable
 from backend.files import sync
 from backend.migrations.roles import BACKEND, ensure_roles
 from backend.migrations.upgrade import LOCK, config, current, head, known
@@ -35,9 +35,9 @@ from backend.models.accounts import Account
 from backend.models.base import SCHEMA
 from backend.models.engagement import NOBODY
 from backend.settings import Settings
-from backend.vault.sealed_files import NotOpened, open_stream, seal_stream
 from backend.vault.vault import Vault
 from backend.vault.vault import place as vault_place
+from backend.works.drafts import PARTS, SEALED_TOO, DraftFileLost, DraftFiles
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how far: `("tables", 3, 14)`."""
@@ -45,19 +45,8 @@ Progress = Callable[[str, int, int], None]
 BEFORE: Final = f"{SCHEMA}_before_restore"
 LOCK_WAIT: Final = "10s"
 
-_CONTENT = """
-WITH filed AS (
-    SELECT f.cid, d.account_id,
-           EXISTS (SELECT FROM chain.work_registry_work_registered w
-                   WHERE w.content_hash = d.content_hash) AS registered
-    FROM app.draft d CROSS JOIN LATERAL (VALUES (d.media_cid), (d.metadata_cid), (d.split_cid)) f(cid)
-)
-SELECT DISTINCT c.cid, filed.account_id
-FROM app.content c
-LEFT JOIN filed ON filed.cid = c.cid AND NOT EXISTS (SELECT FROM filed r WHERE r.cid = c.cid AND r.registered)
-ORDER BY c.cid, filed.account_id
-"""
-"""Every file that is kept, with whose it is while no work on chain has made it public."""
+_DRAFTS: Final = "SELECT account_id, id FROM app.draft WHERE files = ANY(%s) ORDER BY id"
+"""The drafts whose files are sealed, registered or not."""
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -75,6 +64,10 @@ class Installation:
     @property
     def store(self) -> ContentStore:
         return open_store(self.settings)
+
+    @property
+    def drafts(self) -> DraftFiles:
+        return DraftFiles.of(self.settings, self.vault)
 
     @property
     def registry(self) -> str:
@@ -155,8 +148,10 @@ def _write(place: Installation, writer: Writer, *, now: datetime, progress: Prog
             parts.append(TablePart(table=table.name, columns=names, rows=copied.rows, member=member))
         progress("tables", len(listed), len(listed))
         standing = tables.sequences(raw)
-        wanted = [(cid, owner) for cid, owner in raw.execute(_CONTENT)]
+        wanted = [cid for (cid,) in raw.execute("SELECT cid FROM app.content ORDER BY cid")]
+        sealed = [(account, draft) for account, draft in raw.execute(_DRAFTS, (list(SEALED_TOO),))]
     content, missing = _write_content(place, writer, wanted, progress)
+    drafts, lost = _write_drafts(place, writer, sealed, progress)
     people = writer.add("people", (person.bytes for person in place.vault.people()))
     return Manifest(
         made_at=now.isoformat(),
@@ -167,15 +162,16 @@ def _write(place: Installation, writer: Writer, *, now: datetime, progress: Prog
         sequences=standing,
         people=people,
         content=content,
-        missing=missing,
+        drafts=drafts,
+        missing=[*missing, *lost],
     )
 
 
 def _write_content(
-    place: Installation, writer: Writer, wanted: list[tuple[str, uuid.UUID | None]], progress: Progress
+    place: Installation, writer: Writer, wanted: list[str], progress: Progress
 ) -> tuple[list[ContentPart], list[str]]:
     store, parts, missing = place.store, [], []
-    for number, (cid, owner) in enumerate(wanted):
+    for number, cid in enumerate(wanted):
         progress("content", number, len(wanted))
         try:
             pieces = store.cat(CID.parse(cid))
@@ -184,19 +180,29 @@ def _write_content(
             continue
         except ContentError as error:
             raise BackupError(str(error)) from error
-        if owner is None:
-            member = writer.add(f"content/{cid}", pieces)
-        elif (key := keys.to_seal(place.vault, owner)) is None:
-            continue  # being erased just now
-        else:
-            member = writer.add(f"drafts/{owner}/{cid}", seal_stream(pieces, key=key, context=_context(cid)))
-        parts.append(ContentPart(cid=cid, member=member, owner=str(owner) if owner else None))
+        parts.append(ContentPart(cid=cid, member=writer.add(f"content/{cid}", pieces)))
     progress("content", len(wanted), len(wanted))
     return parts, missing
 
 
-def _context(cid: str) -> str:
-    return f"backup|draft|{cid}"
+def _write_drafts(
+    place: Installation, writer: Writer, wanted: list[tuple[uuid.UUID, uuid.UUID]], progress: Progress
+) -> tuple[list[DraftPart], list[str]]:
+    """Copy sealed files as they lie there; those of somebody who is being erased are left out."""
+    files, parts, missing = place.drafts, [], []
+    for number, (account, draft) in enumerate(wanted):
+        progress("drafts", number, len(wanted))
+        if place.vault.state(account) != "present":
+            continue
+        for part in PARTS:
+            name = f"drafts/{draft}.{part}"
+            if not files.path(account, draft, part).exists():
+                missing.append(name)
+                continue
+            member = writer.add(name, files.sealed(account, draft, part))
+            parts.append(DraftPart(account=account, draft=draft, part=part, member=member))
+    progress("drafts", len(wanted), len(wanted))
+    return parts, missing
 
 
 # --- put back --------------------------------------------------------------------------------------------------------
@@ -237,9 +243,11 @@ def put_back(
         _require_whole(reader, progress)
         _require_keys(place, reader)
         _require_ground(place, replace=replace)
-        closed = _put_content(place, reader, progress)
-        rows, erased, withdrawn = _put_tables(place, reader, closed, ask_consents_again, progress)
-    return Restored(manifest, rows, len(manifest.content) - len(closed), len(closed), erased, withdrawn)
+        _put_content(place, reader, progress)
+        closed = _put_drafts(place, reader, progress)
+        rows, erased, withdrawn = _put_tables(place, reader, ask_consents_again, progress)
+    files = len(manifest.content) + len(manifest.drafts) - closed
+    return Restored(manifest, rows, files, closed, erased, withdrawn)
 
 
 def _require_ours(place: Installation, manifest: Manifest, file: Path) -> None:
@@ -300,50 +308,46 @@ def _require_unused(connection: tables.Connection) -> None:
         )
 
 
-def _put_content(place: Installation, reader: Reader, progress: Progress) -> list[str]:
-    """Add every file that can be opened; returns the CIDs of those that nobody can open any more."""
-    store, parts, closed = place.store, reader.manifest.content, []
+def _put_content(place: Installation, reader: Reader, progress: Progress) -> None:
+    """Add every public file."""
+    store, parts = place.store, reader.manifest.content
     for number, part in enumerate(parts):
         progress("content", number, len(parts))
-        pieces = reader.pieces(part.member)
-        if part.owner is not None:
-            key = keys.to_open(place.vault, uuid.UUID(part.owner))
-            if key is None:
-                closed.append(part.cid)
-                continue
-            pieces = open_stream(_Pieces(pieces), key=key, context=_context(part.cid))  # type: ignore[arg-type]
         try:
-            added = store.add(pieces)
-        except NotOpened as error:
-            raise BackupError(
-                f"{part.member.name} does not open with the key of its owner: is this vault the one of the backup?"
-            ) from error
+            added = store.add(reader.pieces(part.member))
         except ContentError as error:
             raise BackupError(str(error)) from error
         if str(added.cid) != part.cid:
             store.unpin(added.cid)
             raise BackupError(f"{part.member.name} has the content id {added.cid}: the backup is damaged")
     progress("content", len(parts), len(parts))
+
+
+def _put_drafts(place: Installation, reader: Reader, progress: Progress) -> int:
+    """Put the sealed files of drafts where they were; returns how many nobody can open any more, and are left out."""
+    parts, closed = reader.manifest.drafts, 0
+    for number, part in enumerate(parts):
+        progress("drafts", number, len(parts))
+        if place.vault.state(part.account) != "present":
+            closed += 1
+            continue
+        try:
+            place.drafts.put(part.account, part.draft, part.part, reader.pieces(part.member))
+            for _ in place.drafts.read(part.account, part.draft, part.part):
+                pass
+        except ContentUnavailable as error:
+            raise BackupError(str(error)) from error
+        except DraftFileLost as error:
+            place.drafts.path(part.account, part.draft, part.part).unlink()
+            raise BackupError(
+                f"{part.member.name} does not open with the key of its owner: is this vault the one of the backup?"
+            ) from error
+    progress("drafts", len(parts), len(parts))
     return closed
 
 
-class _Pieces:
-    """Pieces as a file that is read forward."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._kept = bytearray()
-
-    def read(self, size: int) -> bytes:
-        while len(self._kept) < size and (piece := next(self._pieces, None)) is not None:
-            self._kept += piece
-        taken = bytes(self._kept[:size])
-        del self._kept[:size]
-        return taken
-
-
 def _put_tables(
-    place: Installation, reader: Reader, closed: list[str], ask_again: datetime | None, progress: Progress
+    place: Installation, reader: Reader, ask_again: datetime | None, progress: Progress
 ) -> tuple[int, int, int]:
     """Load the rows into a fresh schema and let it take the old one's place.
 
@@ -364,7 +368,6 @@ def _put_tables(
             tables.set_sequences(raw, manifest.sequences)
             command.upgrade(config(connection), "head")
             erased = _erase_again(raw, place.vault)
-            _forget_files(raw, closed)
             withdrawn = 0 if ask_again is None else _ask_consents_again(connection, place, ask_again)
             _require_unused(raw)
             raw.execute(f"DROP SCHEMA {BEFORE} CASCADE")
@@ -421,15 +424,6 @@ def _ask_consents_again(connection: Connection, place: Installation, now: dateti
                     )
         session.commit()
     return withdrawn
-
-
-def _forget_files(raw: tables.Connection, closed: list[str]) -> None:
-    """Drop the rows of files that cannot be opened any more, unless somebody else has the same file."""
-    raw.execute(
-        "DELETE FROM app.content c WHERE cid = ANY(%s) AND NOT EXISTS"
-        " (SELECT FROM app.draft d WHERE c.cid IN (d.media_cid, d.metadata_cid, d.split_cid))",
-        (closed,),
-    )
 
 
 def _load(raw: tables.Connection, reader: Reader, part: TablePart) -> int:

@@ -17,6 +17,7 @@ Connection = psycopg.Connection[Any]
 LEFT_OUT: Final = {
     "auth_session": "a session that was ended since would live again",
     "sign_in_nonce": "a nonce that was used since could be used again",
+    "work_text": "read again from the files of the works on chain",
     "model_snapshot": "made anew from the rows that people still allow",
 }
 """Tables that no backup holds, and why. A table may also say so itself: `info={"backup": False}`."""

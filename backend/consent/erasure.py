@@ -25,16 +25,17 @@ from backend.consent.export import Unit, nothing, owner_of, sweep
 from backend.consent.gate import forget, freeze
 from backend.consent.persons import person_of
 from backend.consent.rows import Owner, owner_column, sources
-from backend.content.cid import CID
-from backend.content.store import BlockStore, ContentError, ContentStore
+from backend.content.service import let_go
+from backend.content.store import ContentError, ContentStore
 from backend.errors import Forbidden, NotFound
 from backend.models.accounts import Account, AuthSession
 from backend.models.base import Base
 from backend.models.content import Content
 from backend.models.own_data import Erasure
 from backend.models.shop import SignedOrder
-from backend.models.works import Draft
 from backend.vault.vault import Vault
+from backend.works.drafts import DraftFiles
+from backend.works.publication import gone, unshared
 from indexer.models import event
 
 log = structlog.get_logger()
@@ -97,12 +98,6 @@ def _remains(session: Session, vault: Vault, owner: Owner) -> list[str]:
                 f"{works:,} registered {_plural('work', works)} with the files that the chain names. They are public,"
                 " and others may hold copies."
             )
-    drafts = session.scalar(select(func.count()).select_from(Draft).where(Draft.account_id == owner.account_id)) or 0
-    if drafts:
-        said.append(
-            f"For a while, bytes of {drafts:,} {_plural('draft', drafts)}: titles and files were not encrypted; they"
-            " are deleted, and go from the disk when their space is used again."
-        )
     said.append(
         "Published reward logs hold what you did under names made for one week each. What would lead from them to you"
         " is destroyed."
@@ -204,6 +199,7 @@ class Means:
     unit: Unit
     vault: Vault
     store: ContentStore
+    drafts: DraftFiles
     exports: Path
     """The folder of the exports."""
     retrain: Retrain
@@ -230,9 +226,10 @@ def _drop(means: Means, row: Erasure) -> None:
     """Drop the account with all that hangs on it, its unpublished files and its exports."""
     with means.unit() as session:
         found = session.get_one(Erasure, row.id)
-        files = [*found.steps.get("files", []), *_private_files(session, row.account_id)]
+        files = [*found.steps.get("files", []), *_unregistered_files(session, row.account_id)]
         found.steps = found.steps | {"files": files}
         _delete_account(session, row.account_id, files)
+    means.drafts.forget(row.account_id)
     problem = _remove_files(means.store, files)
     with means.unit() as session:
         sweep(session, means.exports, now=row.asked_at)
@@ -242,17 +239,9 @@ def _drop(means: Means, row: Erasure) -> None:
             found.remains = [*found.remains, problem]
 
 
-def _private_files(session: Session, account_id: uuid.UUID) -> list[str]:
-    """Files of the account's drafts that neither the chain nor anybody else's draft names."""
-    registered = event("WorkRegistry", "WorkRegistered").c.content_hash
-
-    def files(query: Any) -> set[str]:
-        return {cid for found in session.execute(query) for cid in found}
-
-    wanted = select(Draft.media_cid, Draft.metadata_cid, Draft.split_cid)
-    public = wanted.where(Draft.content_hash.in_(select(registered)))
-    others = wanted.where(Draft.account_id != account_id)
-    return sorted(files(wanted.where(Draft.account_id == account_id)) - files(public) - files(others))
+def _unregistered_files(session: Session, account_id: uuid.UUID) -> list[str]:
+    """Files that were published for a registration which the chain has no more, and that nothing else names."""
+    return unshared(session, gone(session, account_id))
 
 
 def _delete_account(session: Session, account_id: uuid.UUID, files: Sequence[str]) -> None:
@@ -268,10 +257,7 @@ def _remove_files(store: ContentStore, files: Sequence[str]) -> str | None:
     if not files:
         return None
     try:
-        for cid in files:
-            store.unpin(CID.parse(cid))
-        if isinstance(store, BlockStore):
-            store.collect_garbage()
+        let_go(store, files)
     except ContentError as error:
         log.error("erasure_left_files", reason=str(error))
         return f"{len(files)} files that you had uploaded: the store could not remove their blocks yet ({error})."

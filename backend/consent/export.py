@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +37,8 @@ from backend.models.own_data import DataExport
 from backend.models.works import Draft
 from backend.vault.sealed_files import open_stream, seal_stream
 from backend.vault.vault import NoKey, Vault
+from backend.works import drafts
+from backend.works.drafts import PARTS, SEALED_TOO, DraftFiles, Part
 from backend.zipping import zip_stream
 
 log = structlog.get_logger()
@@ -110,6 +112,7 @@ class Workshop:
     unit: Unit
     vault: Vault
     store: ContentStore
+    drafts: DraftFiles
     chain: ChainInfo
     folder: Path
     """Below it is a file for each export, and a folder of pages while it is made."""
@@ -119,6 +122,12 @@ class Workshop:
 
     def file(self, export_id: uuid.UUID) -> Path:
         return self.folder / f"{export_id}.zip.sealed"
+
+    def draft_file(self, cid: str, draft: Draft, part: Part) -> Iterator[bytes]:
+        """A file of a draft, wherever it is. Raises ContentError, Erased."""
+        if draft.files in SEALED_TOO:
+            return self.drafts.read(draft.account_id, draft.id, part)
+        return self.store.cat(CID.parse(cid))
 
     def key(self, account_id: uuid.UUID, export_id: uuid.UUID) -> bytes:
         """The key of one export. Raises NoKey, Erased."""
@@ -192,7 +201,7 @@ def _make(shop: Workshop, export_id: uuid.UUID, account_id: uuid.UUID, now: date
         while _write_page(work, source, at):
             at("page_noted")
     with shop.unit() as session:
-        made = _Zip(work, work.row(session).parts, _files(session, owner), now)
+        made = _Zip(work, work.row(session).parts, _files(session, shop, owner), now)
     _write(shop.file(export_id), seal_stream(made.pieces(), key=work.key, context="zip"))
     at("zip_written")
     with shop.unit() as session:
@@ -257,18 +266,20 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
     sync(path.parent)
 
 
-def _files(session: Session, owner: Owner) -> list[tuple[str, str]]:
-    """The files of the account's drafts, as (CID, name in the zip)."""
-    query = select(Draft.media_cid, Draft.metadata_cid, Draft.split_cid).where(Draft.account_id == owner.account_id)
-    cids = {cid for row in session.execute(query) for cid in row}
-    return [(cid, f"files/{cid}") for cid in sorted(cids)]
+def _files(session: Session, shop: Workshop, owner: Owner) -> dict[str, tuple[Draft, Part]]:
+    """The files of the account's drafts: where each CID can be had."""
+    query = select(Draft).where(Draft.account_id == owner.account_id)
+    said = [(draft, drafts.opened(shop.vault, draft)) for draft in session.scalars(query)]
+    return {its.file(part).cid: (draft, part) for draft, its in said for part in PARTS}
 
 
 class _Zip:
     """The zip of an export, made while it is read."""
 
-    def __init__(self, work: _Work, parts: Sequence[list[Any]], drafts: Sequence[tuple[str, str]], now: datetime):
-        self._work, self._parts, self._drafts, self._now = work, parts, drafts, now
+    def __init__(
+        self, work: _Work, parts: Sequence[list[Any]], files: Mapping[str, tuple[Draft, Part]], now: datetime
+    ) -> None:
+        self._work, self._parts, self._files, self._now = work, parts, files, now
         self._digests: dict[str, dict[str, Any]] = {}
         self.size = 0
 
@@ -282,9 +293,10 @@ class _Zip:
             for form in ("jsonl", "csv"):
                 name = f"{source.name}.{form}"
                 yield name, self._counted(name, self._rows(source, form))
-        for cid, name in self._drafts:
+        for cid, (draft, part) in sorted(self._files.items()):
+            name = f"files/{cid}"
             try:
-                pieces = self._work.shop.store.cat(CID.parse(cid))
+                pieces = self._work.shop.draft_file(cid, draft, part)
             except ContentError as error:
                 self._digests[name] = {"missing": str(error)}
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ SAFE_INTEGER: Final = 2**53
 """Beyond it, programs that read numbers as floats would change them."""
 NOT_WORDS: Final = frozenset({"pseudonym", "salt"})
 """Sealed columns whose content is bytes."""
-HIDDEN: Final = frozenset({"token_hash", "previous_hash", "key_hash", "secret"})
-"""Columns that open doors, and tell the person nothing."""
+DOCUMENTS: Final = frozenset({"record"})
+"""Sealed columns whose content is a JSON object of several values."""
+HIDDEN: Final = frozenset({"token_hash", "previous_hash", "key_hash", "secret", "content_index"})
+"""Columns that open doors, or serve look-ups, and tell the person nothing."""
 
 Row = Mapping[str, Any] | RowMapping
 Key = list[Any]
@@ -96,6 +99,8 @@ def unsealed(vault: Vault, owner: Owner, column: Column[Any], row: Row) -> Any:
 
 
 def _words(name: str, data: bytes) -> Any:
+    if name in DOCUMENTS:
+        return json.loads(data)
     if name not in NOT_WORDS:
         try:
             return data.decode()

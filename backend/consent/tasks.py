@@ -13,6 +13,7 @@ from backend.content.service import open_store
 from backend.deps import Core
 from backend.personalization.training import retrain
 from backend.worker import celery, core, task_session
+from backend.works.drafts import DraftFiles
 
 log = structlog.get_logger()
 
@@ -25,7 +26,12 @@ def exports_folder(shared: Core) -> Path:
 def workshop(shared: Core) -> export.Workshop:
     """What exports are made with."""
     return export.Workshop(
-        shared.database.session, shared.vault, open_store(shared.settings), shared.chain, exports_folder(shared)
+        unit=shared.database.session,
+        vault=shared.vault,
+        store=open_store(shared.settings),
+        drafts=DraftFiles.of(shared.settings, shared.vault),
+        chain=shared.chain,
+        folder=exports_folder(shared),
     )
 
 
@@ -36,7 +42,12 @@ def means(shared: Core) -> erasure.Means:
         return retrain(session, models=shared.settings.data_dir / "models", now=shared.clock())
 
     return erasure.Means(
-        shared.database.session, shared.vault, open_store(shared.settings), exports_folder(shared), learn_again
+        unit=shared.database.session,
+        vault=shared.vault,
+        store=open_store(shared.settings),
+        drafts=DraftFiles.of(shared.settings, shared.vault),
+        exports=exports_folder(shared),
+        retrain=learn_again,
     )
 
 

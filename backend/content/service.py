@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from backend.content.cid import CID, InvalidCid
 from backend.content.media import ALLOWED
 from backend.content.store import BlockStore, ContentCorrupt, ContentMissing, ContentStore, ContentUnavailable
+from backend.content.unixfs import Layout, import_file
 from backend.errors import NotFound, Unavailable
 from backend.models.content import Content
 from backend.settings import Settings
@@ -77,6 +78,22 @@ def keep(session: Session, store: ContentStore, pieces: Iterable[bytes], media_t
     }
     session.execute(insert(Content).values(**content).on_conflict_do_nothing())
     return session.get_one(Content, content["cid"])
+
+
+def let_go(store: ContentStore, cids: Iterable[str]) -> None:
+    """Unpin files, and remove their blocks where the store is ours; a Kubo node collects when it likes.
+
+    Raises ContentError.
+    """
+    for cid in cids:
+        store.unpin(CID.parse(cid))
+    if isinstance(store, BlockStore):
+        store.collect_garbage()
+
+
+def cid_of(pieces: Iterable[bytes]) -> str:
+    """The content id that a file would have in the store; nothing is kept."""
+    return str(import_file(pieces, lambda _cid, _block: None, Layout()).cid)
 
 
 def find(session: Session, cid: str) -> Content:

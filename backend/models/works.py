@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.accounts import Account
 from backend.models.base import Base, CreatedAt, Id
-from backend.models.content import Content
 from backend.models.marks import NotPersonal, OfAccount, marked
+from backend.vault.vault import Sealed
 
 
 class Draft(Base):
-    """All that a registration needs. It never changes; what became of it is read from the chain by `content_hash`."""
+    """A work that its author prepares. What it says is sealed, and never changes (backend.works.drafts).
+
+    `files` says where its three files are; backend.works.publication says what leads from where to where. The columns
+    after it are of the registration that made them public, and null while nothing has.
+    """
 
     __tablename__ = "draft"
     __table_args__ = (
         Index(None, "account_id", "id"),
-        CheckConstraint("octet_length(content_hash) = 32 AND octet_length(salt) = 32", name="hash_lengths"),
+        CheckConstraint("files IN ('sealed', 'publishing', 'published', 'public', 'lost')", name="files_known"),
+        CheckConstraint("(files = 'sealed') = (content_hash IS NULL)", name="sealed_says_nothing"),
         marked(
             OfAccount(
-                "works that you prepare, until you register them",
+                "works that you prepare, until you register them; what you said of them is sealed",
                 "until you erase them",
-                ("works", "content", "backup"),
+                ("works", "backup"),
             )
         ),
     )
@@ -33,22 +38,19 @@ class Draft(Base):
     id: Mapped[Id]
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
     created_at: Mapped[CreatedAt]
-    title: Mapped[str]
-    kind: Mapped[int]
-    ai_label: Mapped[int]
-    licence_id: Mapped[int]
-    """Licence for the work's own derivations; 0: none may be made."""
-    parents: Mapped[list[Any]]
-    """[[work_id, share_bps], ...] by ascending work_id, as the registry wants them."""
-    consents: Mapped[list[Any]]
-    """Uids of attestations in hex, in the order of the registration."""
-    content_hash: Mapped[bytes] = mapped_column(index=True)
-    """sha256 of the media file."""
-    media_cid: Mapped[str] = mapped_column(ForeignKey(Content.cid))
-    metadata_cid: Mapped[str] = mapped_column(ForeignKey(Content.cid))
-    split_cid: Mapped[str] = mapped_column(ForeignKey(Content.cid))
-    salt: Mapped[bytes]
-    """Random; hides the content hash in a commitment that is made before the registration."""
+    record: Mapped[bytes] = mapped_column(Sealed)
+    """`backend.works.drafts.Prepared`."""
+    content_index: Mapped[bytes] = mapped_column(index=True)
+    """Blind index of the media file's sha256: a registration on chain finds its draft, and nobody guesses the file."""
+    files: Mapped[str]
+    content_hash: Mapped[bytes | None]
+    """The media file's sha256, as the chain has it."""
+    cid_digest: Mapped[bytes | None]
+    """The metadata file's sha256, as the registration has it."""
+    seen_block: Mapped[int | None]
+    cids: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """What lies in the content store for it."""
+    published_at: Mapped[datetime | None]
 
 
 class WorkText(Base):

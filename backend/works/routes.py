@@ -5,14 +5,15 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from backend import mirror
-from backend.content.routes import Store
-from backend.content.store import ContentStore
+from backend.content.media import served_as
+from backend.content.routes import FILES, HEADERS, Store
 from backend.content.uploads import MAX_UPLOAD_BYTES
 from backend.deps import Chain, Core, CoreDep, DbSession, unit_of_work
 from backend.edge.boundary import check_json
@@ -21,12 +22,12 @@ from backend.errors import AppError, Conflict, Forbidden, Invalid, Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead, Head, newest_first
 from backend.models.accounts import Account
-from backend.models.content import Content
 from backend.models.works import Draft
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
 from backend.rewards.merkle import Node
 from backend.schemas import AddressStr, Schema
 from backend.works import catalogue, service
+from backend.works.drafts import DraftFiles, Part, opened
 from backend.works.rules import Kind
 from backend.works.schemas import (
     MAX_METADATA_FIELD_BYTES,
@@ -56,6 +57,14 @@ router = APIRouter(prefix="/v1/works", tags=["works"])
 
 WorkId = Annotated[int, Path(ge=0, le=2**63 - 1, description="The work's id in the registry")]
 MULTIPART_OVERHEAD_BYTES: Final = 1024 * 1024
+
+
+def get_draft_files(core: CoreDep) -> DraftFiles:
+    """The sealed files of drafts."""
+    return DraftFiles.of(core.settings, core.vault)
+
+
+Files = Annotated[DraftFiles, Depends(get_draft_files)]
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
@@ -110,12 +119,14 @@ _UPLOAD_BODY: Final[dict[str, Any]] = {
         422: {"model": Problem, "description": "What the registry would refuse; `errors` has every reason"},
     },
 )
-async def create_draft(request: Request, core: CoreDep, person: WorksUploader, store: Store) -> DraftOut:
+async def create_draft(request: Request, core: CoreDep, person: WorksUploader, files: Files) -> DraftOut:
     """Upload a work with what is said of it, and get a draft that is ready to be registered.
 
     The file is judged by its bytes. Parents, licence and royalties are checked by the registry's own rules, so that the
     transaction of `GET /v1/works/drafts/{id}/intent` is one that the chain accepts. Nothing is kept unless all is well.
     `contributors` hold the work's revenue by weight; left out, the owner holds all of it.
+
+    What you say and the file are sealed under your key: nobody but you reads them until the chain has the registration.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise AppError(
@@ -129,7 +140,7 @@ async def create_draft(request: Request, core: CoreDep, person: WorksUploader, s
         file, metadata = _parts([(name, part) for name, part in form.multi_items()])
         said = _read_metadata(await _bytes_of(metadata))
         return await run_in_threadpool(
-            _create_draft, request, core, store, account_id=person.account_id, file=file, said=said
+            _create_draft, request, core, files, account_id=person.account_id, file=file, said=said
         )
 
 
@@ -184,30 +195,36 @@ def _read_metadata(data: bytes) -> DraftIn:
 
 
 def _create_draft(
-    request: Request, core: Core, store: ContentStore, *, account_id: uuid.UUID, file: UploadFile, said: DraftIn
+    request: Request, core: Core, files: DraftFiles, *, account_id: uuid.UUID, file: UploadFile, said: DraftIn
 ) -> DraftOut:
     with unit_of_work(request, core) as session:
         owner = session.get_one(Account, account_id)
         head = mirror.head(session)
-        draft = service.create_draft(session, store=store, head=head, owner=owner, file=file.file, said=said)
-        return _show_drafts(session, [draft], owner, head)[0]
+        draft = service.create_draft(session, files=files, head=head, owner=owner, file=file.file, said=said)
+        return _show_drafts(session, [draft], owner, head, files)[0]
 
 
 @router.get("/drafts")
 def list_drafts(
-    session: DbSession, me: WorksReader, head: ChainHead, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    session: DbSession,
+    me: WorksReader,
+    head: ChainHead,
+    files: Files,
+    *,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
 ) -> DraftPage:
     """Your own drafts, newest first, each with how far it has come."""
     before = decode_cursor("drafts", cursor, uuid.UUID)[0] if cursor else None
     rows = service.list_drafts(session, owner=me, before=before, limit=limit + 1)
     drafts, following = page(rows, limit, lambda draft: encode_cursor("drafts", str(draft.id)))
-    return DraftPage(items=_show_drafts(session, drafts, me, head), next=following, as_of=head.as_of)
+    return DraftPage(items=_show_drafts(session, drafts, me, head, files), next=following, as_of=head.as_of)
 
 
 @router.get("/drafts/{draft_id}", responses={404: {"model": Problem, "description": "`draft_not_found`"}})
-def get_draft(draft_id: uuid.UUID, session: DbSession, me: WorksReader, head: ChainHead) -> DraftOut:
+def get_draft(draft_id: uuid.UUID, session: DbSession, me: WorksReader, head: ChainHead, files: Files) -> DraftOut:
     """One of your drafts. Its stage is `received`, `seen` once the mirror has its registration, and then `final`."""
-    return _show_drafts(session, [service.find_draft(session, owner=me, draft_id=draft_id)], me, head)[0]
+    return _show_drafts(session, [service.find_draft(session, owner=me, draft_id=draft_id)], me, head, files)[0]
 
 
 @router.get(
@@ -220,43 +237,88 @@ def get_draft(draft_id: uuid.UUID, session: DbSession, me: WorksReader, head: Ch
     },
 )
 def get_registration_intent(
-    draft_id: uuid.UUID, session: DbSession, me: WorksAuthor, head: ChainHead, *, store: Store, chain: Chain
+    *,
+    draft_id: uuid.UUID,
+    session: DbSession,
+    me: WorksAuthor,
+    head: ChainHead,
+    store: Store,
+    files: Files,
+    chain: Chain,
 ) -> RegistrationIntents:
     """The unsigned transaction that registers a draft, and an optional commitment to send before it.
 
     Whoever sees `register` on its way could copy the file's hash into a registration of their own. Sending `commit`
     first, and `register` once that is mined, gives you the proof that `contest` asks for. All rules are checked again.
+    Asking publishes nothing: the files become public within seconds of the registration's being seen on chain.
     """
     draft = service.find_draft(session, owner=me, draft_id=draft_id)
-    register, commit = service.registration_intents(session, store=store, chain=chain, head=head, owner=me, draft=draft)
+    register, commit = service.registration_intents(
+        session, store=store, files=files, chain=chain, head=head, owner=me, draft=draft
+    )
     return RegistrationIntents(register=register, commit=commit, as_of=head.as_of)
 
 
-def _show_drafts(session: DbSession, drafts: list[Draft], owner: Account, head: Head) -> list[DraftOut]:
-    arrived = service.arrivals(session, drafts, owner)
+@router.get(
+    "/drafts/{draft_id}/files/{part}",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "The whole file", "content": FILES},
+        404: {"model": Problem, "description": "`draft_not_found`, `content_not_found`"},
+        503: {"model": Problem, "description": "`content_damaged`, `content_store_unavailable`"},
+    },
+)
+def get_draft_file(
+    *, draft_id: uuid.UUID, part: Part, session: DbSession, me: WorksReader, store: Store, files: Files
+) -> StreamingResponse:
+    """A file of your own draft: the `media`, what you said of it (`metadata`), or the shares (`split`).
 
-    def kept(cid: str) -> MediaOut:
-        return MediaOut(cid=cid, url=catalogue.content_url(cid), media_type=session.get_one(Content, cid).media_type)
+    It is opened with your key as it is sent, and nobody may keep a copy on the way.
+    """
+    draft = service.find_draft(session, owner=me, draft_id=draft_id)
+    file, body = service.draft_file(session, store=store, files=files, draft=draft, part=part)
+    media_type, download = served_as(file.media_type)
+    headers = {name: value for name, value in HEADERS.items() if name != "Accept-Ranges"} | {
+        "Cache-Control": "private, no-store",
+        "Content-Disposition": "attachment" if download else "inline",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    return StreamingResponse(body, headers=headers, media_type=media_type)
+
+
+def _show_drafts(
+    session: DbSession, drafts: list[Draft], owner: Account, head: Head, files: DraftFiles
+) -> list[DraftOut]:
+    said = {draft.id: opened(files.vault, draft) for draft in drafts}
+    arrived = service.arrivals(session, [each.content_hash for each in said.values()], owner)
 
     def show(draft: Draft) -> DraftOut:
-        work = arrived.get(draft.content_hash)
+        its = said[draft.id]
+        work = arrived.get(its.content_hash)
+
+        def kept(part: Part) -> MediaOut:
+            file = its.file(part)
+            public = draft.files in ("published", "public")
+            url = catalogue.content_url(file.cid) if public else f"/v1/works/drafts/{draft.id}/files/{part}"
+            return MediaOut(cid=file.cid, url=url, media_type=file.media_type)
+
         return DraftOut(
             id=draft.id,
             created_at=draft.created_at,
             stage="received" if work is None else head.stage_of(work.block),
             work_id=None if work is None else work.work_id,
-            title=draft.title,
-            kind=kind_name(draft.kind),
-            ai_label=label_name(draft.ai_label),
-            licence_id=draft.licence_id,
+            title=its.title,
+            kind=kind_name(its.kind),
+            ai_label=label_name(its.ai_label),
+            licence_id=its.licence_id,
             parents=[
                 ParentOut(work_id=work_id, share_bps=share_bps, absolute=None, licence_id=None)
-                for work_id, share_bps in draft.parents
+                for work_id, share_bps in its.parents
             ],
-            content_hash=draft.content_hash,
-            media=kept(draft.media_cid),
-            metadata=kept(draft.metadata_cid),
-            split=kept(draft.split_cid),
+            content_hash=its.content_hash,
+            media=kept("media"),
+            metadata=kept("metadata"),
+            split=kept("split"),
         )
 
     return [show(draft) for draft in drafts]

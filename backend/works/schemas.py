@@ -109,10 +109,12 @@ class DraftIn(Schema):
 
 
 class MediaOut(Schema):
-    """A file in the content store."""
+    """A file by its content."""
 
     cid: str = Field(examples=["bafkreigu6cpfywxztismpyyezj4zputmwaeqc2l54cfetpqni2vvqonwcq"])
-    url: str = Field(description="Where this API serves it", examples=["/v1/content/bafkrei..."])
+    url: str = Field(
+        description="Where this API serves it; a draft's file to its author alone", examples=["/v1/content/bafkrei..."]
+    )
     media_type: str | None = Field(examples=["image/png"])
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, BinaryIO
 
 from eth_abi.abi import encode
@@ -24,8 +26,11 @@ from backend.errors import AppError, Conflict, Invalid, NotFound
 from backend.intents import Intent, call_intent
 from backend.mirror import Head
 from backend.models.accounts import Account
+from backend.models.base import uuid7
 from backend.models.works import Draft
+from backend.works import drafts
 from backend.works.consents import CONSENTS, attestations, is_live
+from backend.works.drafts import SEALED_TOO, DraftFile, DraftFileLost, DraftFiles, Part, Prepared
 from backend.works.metadata import MAX_BYTES, Contributor, Media, ParentShare, WorkMetadata
 from backend.works.rules import AiLabel, Edge, Kind, Licence, Parent, Problem, Status, refusals
 from backend.works.schemas import DraftIn
@@ -144,11 +149,6 @@ def _consent_problems(session: Session, wanted: Wanted, now: int) -> list[Proble
     ]
 
 
-def consents_of(draft: Draft) -> list[bytes]:
-    """The uids that a draft names."""
-    return [bytes.fromhex(uid) for uid in draft.consents]
-
-
 def _approvals(session: Session, wanted: Wanted, parents: Sequence[int]) -> set[int]:
     """Parents whose owner approved exactly this derivation."""
     if not parents:
@@ -183,15 +183,16 @@ def live_work(session: Session, content_hash: bytes) -> RowMapping | None:
 
 
 def create_draft(
-    session: Session, *, store: ContentStore, head: Head, owner: Account, file: BinaryIO, said: DraftIn
+    session: Session, *, files: DraftFiles, head: Head, owner: Account, file: BinaryIO, said: DraftIn
 ) -> Draft:
-    """Check a work, add its media, split tree and metadata files to the store, and note the draft.
+    """Check a work, seal its media, split tree and metadata files, and note the draft.
 
-    Nothing is stored unless every check passes.
+    Nothing is kept unless every check passes. The content ids are those that the files will have when the work is
+    registered and they are published (backend.works.publication).
 
     Raises:
         AppError 413 `upload_too_large`, 415 `media_type_refused`; Conflict and Invalid as check_registration;
-        Unavailable from the store.
+        Unavailable when the disk is full.
     """
     seen = _inspect(file)
     parents = sorted((parent.work_id, parent.share_bps) for parent in said.parents)
@@ -200,8 +201,9 @@ def create_draft(
     shares = [Share(holder.account, holder.weight) for holder in said.contributors] or [
         Share(to_checksum_address(owner.address), DEFAULT_TOTAL_WEIGHT)
     ]
-    media = content.keep(session, store, pieces(file), seen.media_type)
-    split = content.keep(session, store, [tree_file(shares)], TEXT)
+    tree = tree_file(shares)
+    media = DraftFile(content.cid_of(pieces(file)), seen.media_type)
+    split = DraftFile(content.cid_of([tree]), TEXT)
     described = WorkMetadata(
         title=said.title,
         description=said.description,
@@ -221,25 +223,51 @@ def create_draft(
             f"The metadata would have {len(described)} bytes; {MAX_BYTES} are allowed. Shorten the description.",
             code="metadata_too_large",
         )
-    metadata = content.keep(session, store, [described], TEXT)
-    draft = Draft(
-        account_id=owner.id,
+    prepared = Prepared(
         title=said.title,
         kind=Kind[said.kind.upper()].value,
         ai_label=AiLabel[said.ai_label.upper()].value,
         licence_id=said.licence_id,
-        parents=[list(parent) for parent in parents],
-        consents=[uid.hex() for uid in said.consents],
+        parents=tuple(parents),
+        consents=tuple(said.consents),
         content_hash=seen.sha256,
-        media_cid=media.cid,
-        metadata_cid=metadata.cid,
-        split_cid=split.cid,
         salt=secrets.token_bytes(32),
+        media=media,
+        metadata=DraftFile(content.cid_of([described]), TEXT),
+        split=split,
     )
+    draft_id = uuid7()
+    bodies: dict[Part, Iterable[bytes]] = {"media": pieces(file), "metadata": [described], "split": [tree]}
+    with content.store_errors():
+        for part, body in bodies.items():
+            files.write(owner.id, draft_id, part, body)
+    draft = drafts.made(files.vault, draft_id=draft_id, account_id=owner.id, prepared=prepared)
     session.add(draft)
     session.flush()
     session.refresh(draft)
     return draft
+
+
+def draft_file(
+    session: Session, *, store: ContentStore, files: DraftFiles, draft: Draft, part: Part
+) -> tuple[DraftFile, Iterator[bytes]]:
+    """One file of a draft, wherever it is by now, with its bytes.
+
+    Raises NotFound for one that was lost, Unavailable for one that is damaged or whose store is away.
+    """
+    file = drafts.opened(files.vault, draft).file(part)
+    with content.store_errors(), _file_errors():
+        if draft.files in SEALED_TOO:
+            return file, files.read(draft.account_id, draft.id, part)
+        return file, store.cat(CID.parse(content.find(session, file.cid).cid))
+
+
+@contextmanager
+def _file_errors() -> Iterator[None]:
+    try:
+        yield
+    except DraftFileLost as error:
+        raise NotFound(str(error), code="content_not_found", title="No such content") from error
 
 
 def _inspect(file: BinaryIO) -> Inspected:
@@ -281,83 +309,91 @@ class Arrival:
     block: int
 
 
-def arrivals(session: Session, drafts: Sequence[Draft], owner: Account) -> dict[bytes, Arrival]:
-    """For each draft's content hash the work that its author registered it as, if there is one."""
-    if not drafts:
+def arrivals(session: Session, content_hashes: Sequence[bytes], owner: Account) -> dict[bytes, Arrival]:
+    """For each content hash the work that this account registered it as, if there is one."""
+    if not content_hashes:
         return {}
     work = view("work").c
     query = (
         select(work.content_hash, work.work_id, work.created_block)
-        .where(work.content_hash.in_([draft.content_hash for draft in drafts]), work.registrant == owner.address)
+        .where(work.content_hash.in_(content_hashes), work.registrant == owner.address)
         .order_by(work.work_id)
     )
     return {row.content_hash: Arrival(int(row.work_id), int(row.created_block)) for row in session.execute(query)}
 
 
 def registration_intents(
-    session: Session, *, store: ContentStore, chain: ChainInfo, head: Head, owner: Account, draft: Draft
+    session: Session,
+    *,
+    store: ContentStore,
+    files: DraftFiles,
+    chain: ChainInfo,
+    head: Head,
+    owner: Account,
+    draft: Draft,
 ) -> tuple[Intent, Intent]:
-    """The transaction that registers a draft, and the commitment that may be sent before it.
+    """The transaction that registers a draft, and the commitment that may be sent before it. Neither publishes it.
 
     Everything is checked again: what was allowed when the draft was made may be forbidden now.
 
     Raises:
-        Conflict `draft_registered`, `content_registered`; Invalid as check_registration; Unavailable from the store.
+        Conflict `draft_registered`, `content_registered`; Invalid as check_registration; NotFound and Unavailable as
+        draft_file.
     """
-    arrived = arrivals(session, [draft], owner).get(draft.content_hash)
-    if arrived is not None and live_work(session, draft.content_hash) is not None:
+    prepared = drafts.opened(files.vault, draft)
+    arrived = arrivals(session, [prepared.content_hash], owner).get(prepared.content_hash)
+    if arrived is not None and live_work(session, prepared.content_hash) is not None:
         raise Conflict(
             f"This draft is registered already, as work {arrived.work_id}; nothing is left to sign.",
             code="draft_registered",
             title="The draft is registered",
             work_id=arrived.work_id,
         )
-    parents = [(int(work_id), int(share_bps)) for work_id, share_bps in draft.parents]
     check_registration(
-        session, Wanted(owner.address, draft.content_hash, draft.licence_id, parents, consents_of(draft)), head
+        session,
+        Wanted(owner.address, prepared.content_hash, prepared.licence_id, prepared.parents, prepared.consents),
+        head,
     )
 
-    split = content.find(session, draft.split_cid)
-    with content.store_errors():
-        shares = read_tree_file(b"".join(store.cat(CID.parse(draft.split_cid))))
+    _, bytes_of_tree = draft_file(session, store=store, files=files, draft=draft, part="split")
+    with content.store_errors(), _file_errors():
+        tree = b"".join(bytes_of_tree)
     address = to_checksum_address(owner.address)
     register = call_intent(
         chain,
         REGISTRY,
         "register",
-        [register_params(address, draft, shares, split.sha256, parents)],
-        description=f"Register “{draft.title}” as a work of {address}",
+        [register_params(address, prepared, read_tree_file(tree), sha256(tree).digest())],
+        description=f"Register “{prepared.title}” as a work of {address}",
     )
     commit = call_intent(
         chain,
         REGISTRY,
         "commit",
-        [commitment(chain, address, draft.content_hash, draft.salt)],
-        description=f"Commit to the content of “{draft.title}” without showing it",
+        [commitment(chain, address, prepared.content_hash, prepared.salt)],
+        description=f"Commit to the content of “{prepared.title}” without showing it",
     )
     return register, commit
 
 
-def register_params(
-    owner: str, draft: Draft, shares: Sequence[Share], tree_digest: bytes, parents: Sequence[tuple[int, int]]
-) -> tuple[Any, ...]:
+def register_params(owner: str, draft: Prepared, shares: Sequence[Share], tree_digest: bytes) -> tuple[Any, ...]:
     """`RegisterParams` in the order of the contract's struct; the leaf that proves the root is the first holder's."""
     tree = tree_of(shares)
     proof = tree.proof(0)
     return (
         owner,
         draft.content_hash,
-        CID.parse(draft.metadata_cid).digest,
+        CID.parse(draft.metadata.cid).digest,
         draft.kind,
         draft.ai_label,
         draft.licence_id,
-        [work_id for work_id, _ in parents],
-        [share_bps for _, share_bps in parents],
+        [work_id for work_id, _ in draft.parents],
+        [share_bps for _, share_bps in draft.parents],
         tree.root,
         tree.total,
         tree_digest,
         (shares[0].account, shares[0].weight, proof.path, [tuple(node) for node in proof.nodes]),
-        consents_of(draft),
+        list(draft.consents),
         draft.salt,
     )
 

@@ -23,9 +23,11 @@ from backend.mirror import Head
 from backend.models.accounts import Account
 from backend.models.works import Draft
 from backend.node import Node, NodeRefused, NodeUnreachable
+from backend.vault.vault import Vault
 from backend.web.format import exact
 from backend.works.catalogue import find_work
 from backend.works.consents import CONSENTS, attestations, is_live
+from backend.works.drafts import index_of, opened
 from backend.works.rules import Status
 from backend.works.schemas import ConsentOut, ContestIntent, DisputeOut, EndedDispute, StandingOut
 from backend.works.service import REGISTRY, commitment
@@ -205,7 +207,15 @@ def consents_of(session: Session, head: Head, work_id: int) -> list[ConsentOut]:
 
 
 def contest_intent(
-    session: Session, *, chain: ChainInfo, node: Node, head: Head, me: Account, work_id: int, salt: bytes | None
+    session: Session,
+    *,
+    vault: Vault,
+    chain: ChainInfo,
+    node: Node,
+    head: Head,
+    me: Account,
+    work_id: int,
+    salt: bytes | None,
 ) -> ContestIntent:
     """The transactions that contest a work by one's own older commitment: the approval of the bond, and `contest`.
 
@@ -216,7 +226,7 @@ def contest_intent(
         raise Conflict(f"Work {work_id} is revoked; there is nothing to contest.", code="work_revoked")
     history = history_of(session, work_id)
     _check_open(history, me.address, work_id, head.time)
-    salts = [salt] if salt is not None else _drafted(session, me, bytes(work["content_hash"]))
+    salts = [salt] if salt is not None else _drafted(session, vault, me, bytes(work["content_hash"]))
     found = [(time, each) for each in salts if (time := _committed_at(session, chain, me, work, each))]
     bar = history.bar(_registered_at(session, work_id))
     if not found:
@@ -283,10 +293,10 @@ def _check_open(history: History, claimant: bytes, work_id: int, now: int) -> No
         )
 
 
-def _drafted(session: Session, me: Account, content_hash: bytes) -> list[bytes]:
+def _drafted(session: Session, vault: Vault, me: Account, content_hash: bytes) -> list[bytes]:
     """The salts of one's drafts of a file."""
-    query = select(Draft.salt).where(Draft.account_id == me.id, Draft.content_hash == content_hash)
-    return list(session.scalars(query))
+    query = select(Draft).where(Draft.account_id == me.id, Draft.content_index == index_of(vault, content_hash))
+    return [opened(vault, draft).salt for draft in session.scalars(query)]
 
 
 def _committed_at(session: Session, chain: ChainInfo, me: Account, work: RowMapping, salt: bytes) -> int:

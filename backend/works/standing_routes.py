@@ -47,5 +47,12 @@ def contest_work(
     leave it out when you made it with a draft here.
     """
     return standing.contest_intent(
-        session, chain=chain, node=core.node, head=head, me=me, work_id=work_id, salt=wanted.salt
+        session,
+        vault=core.vault,
+        chain=chain,
+        node=core.node,
+        head=head,
+        me=me,
+        work_id=work_id,
+        salt=wanted.salt,
     )

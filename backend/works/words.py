@@ -6,8 +6,7 @@ reorganisation, a mirror that was made again. It can be broken off anywhere and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import RowMapping, delete, func, select, text
@@ -17,24 +16,26 @@ from sqlalchemy.orm import Session
 from backend.content import service as content
 from backend.content.store import ContentStore
 from backend.models.works import WorkText
+from backend.works import publication
 from backend.works.metadata import MAX_BYTES, Described, describe
-
-Unit = Callable[[], AbstractContextManager[Session]]
-"""Opens one transaction, committed at its end."""
+from backend.works.publication import Means, Unit
 
 BATCH: Final = 200
 _LOCK: Final = 0x776F726473
 """Of the one process that follows at a time."""
 
 _PENDING: Final = text("""
-SELECT w.work_id, w.registrant, w.content_hash, w.cid_digest, w.kind, w.created_block
-FROM chain.work w LEFT JOIN app.work_text t ON t.work_id = w.work_id
+SELECT w.work_id, w.registrant, w.content_hash, w.cid_digest, r.cid_digest AS registered_digest, w.kind, w.created_block
+FROM chain.work w
+JOIN chain.work_registry_work_registered r ON r.work_id = w.work_id
+LEFT JOIN app.work_text t ON t.work_id = w.work_id
 WHERE w.work_id > :after
   AND (t.work_id IS NULL OR t.cid_digest <> w.cid_digest OR t.content_hash <> w.content_hash
-       OR NOT t.kept AND EXISTS (SELECT FROM app.content c WHERE c.sha256 = w.cid_digest))
+       OR NOT t.kept AND EXISTS (SELECT FROM app.content c WHERE c.sha256 = w.cid_digest)
+       OR EXISTS (SELECT FROM app.draft d WHERE d.files = 'publishing' AND d.content_hash = w.content_hash))
 ORDER BY w.work_id LIMIT :limit
 """)
-"""Works whose words are not those of their registration, or whose file has come since."""
+"""Works whose words are not their registration's, whose file has come since, or whose draft is half published."""
 
 _GONE: Final = text("""
 SELECT t.work_id FROM app.work_text t
@@ -53,23 +54,42 @@ class Followed(NamedTuple):
     """Works whose words were read."""
     gone: int
     """Works that are no longer on chain."""
+    published: int = 0
+    """Drafts whose files became public."""
 
 
-def follow(unit: Unit, store: ContentStore) -> Followed:
-    """Bring the words to what the mirror says; nothing when another process is at it."""
+def follow(means: Means) -> Followed:
+    """Publish what was registered, take back what is gone, and bring the words to what the mirror says.
+
+    Nothing when another process is at it.
+    """
+    unit = means.unit
     with unit() as holding:
         if not holding.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
             return Followed(0, 0)
+        publication.take_back(means)
         gone = _take_back(unit)
-        read, after = 0, 0
+        with unit() as session:
+            publication.settle(session)
+        read, published, after = 0, 0, 0
         while True:
             with unit() as session:
                 rows = session.execute(_PENDING, {"after": after, "limit": BATCH}).mappings().all()
+                drafts = publication.drafts_of(session, means.vault, rows)
+            away = set()
+            for row in rows:
+                for draft_id in drafts.get(int(row["work_id"]), ()):
+                    if publication.publish(means, row, draft_id):
+                        published += 1
+                    else:
+                        away.add(int(row["work_id"]))
+            with unit() as session:
                 for row in rows:
-                    _keep(session, store, row)
-            read += len(rows)
+                    if int(row["work_id"]) not in away:
+                        _keep(session, means.store, row)
+                        read += 1
             if len(rows) < BATCH:
-                return Followed(read, gone)
+                return Followed(read, gone, published)
             after = int(rows[-1]["work_id"])
 
 

@@ -24,11 +24,11 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from backend.content.service import open_store
 from backend.errors import MEDIA_TYPE
 from backend.settings import Settings
 from backend.telemetry.logs import configure_logging
 from backend.works import words
+from backend.works.tasks import means
 from stack.postgres import DatabaseUrls
 from tests.backend.edge.declared import undeclared
 from tests.conftest import Deployed
@@ -234,8 +234,7 @@ def allow(client: TestClient, *purposes: str, granted: bool = True) -> None:
 
 def follow(client: TestClient) -> words.Followed:
     """Do what the worker does every two seconds: bring the words of works to what the mirror says."""
-    core = client.app.state.core  # type: ignore[attr-defined]
-    return words.follow(core.database.session, open_store(core.settings))
+    return words.follow(means(client.app.state.core))  # type: ignore[attr-defined]
 
 
 def signature(person: LocalAccount, message: str) -> str:

@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 
 from backend.chain import NATIVE, ChainInfo, decode_error, decode_result, encode_call
 from stack.postgres import DatabaseUrls
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, follow
 from tests.backend.works.uploads import upload
 from tests.conftest import Deployed
 
@@ -119,6 +119,7 @@ class Live:
         intents = author.get(f"/v1/works/drafts/{draft.json()['id']}/intent").json()
         self.sign(person.address, intents["register"])
         self.sync()
+        follow(client)
         return int(author.get(f"/v1/works/drafts/{draft.json()['id']}").json()["work_id"])
 
     def pay(

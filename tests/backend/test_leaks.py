@@ -158,6 +158,25 @@ def plant_in_backup(services: Services, secret: str) -> Path:
     return take(place, services.folder / "backups", now=datetime(2026, 11, 21, tzinfo=UTC)).path.parent
 
 
+def plant_in_draft(services: Services, secret: str) -> Path:
+    """A draft whose file was written as it is, past the seal."""
+    files = services.folder / "drafts" / "an account"
+    files.mkdir(parents=True)
+    (files / "a draft.media.sealed").write_bytes(b"the film begins " * 5_000 + secret.encode())
+    return files.parent
+
+
+def plant_in_record(services: Services, secret: str) -> Path:
+    """A draft whose title went into its row past the seal."""
+    account = "INSERT INTO app.account (id) VALUES (gen_random_uuid()) RETURNING id"
+    services.run(
+        f"WITH a AS ({account}) INSERT INTO app.draft (id, account_id, record, content_index, files)"
+        f" SELECT gen_random_uuid(), id, '{{\"title\": \"{secret}\"}}', '', 'sealed' FROM a",
+        "CHECKPOINT",
+    )
+    return services.base()
+
+
 def outbox_row(detail: str) -> str:
     return (
         "(key, kind, chain_id, sender, target, value, data, state, attempts, detail)"
@@ -170,8 +189,11 @@ def outbox_row(detail: str) -> str:
 @pytest.mark.feature("C3", via="http")
 @pytest.mark.parametrize(
     "plant",
-    [plant_in_heap, plant_in_toast, plant_in_wal, plant_in_redis, plant_in_log, plant_in_export, plant_in_backup],
-    ids=["heap", "toast", "wal", "redis dump", "log", "export", "backup"],
+    [
+        *(plant_in_heap, plant_in_toast, plant_in_wal, plant_in_redis, plant_in_log, plant_in_export, plant_in_backup),
+        *(plant_in_draft, plant_in_record),
+    ],
+    ids=["heap", "toast", "wal", "redis dump", "log", "export", "backup", "draft's file", "draft's words"],
 )
 def test_V10_a_planted_leak_is_found_in_each_medium(
     services: Services, plant: Callable[[Services, str], Path], request: pytest.FixtureRequest

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_0c6ea04c"
+revision = "0001_fa7d1f6a"
 down_revision = None
 
 
@@ -671,31 +671,26 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("title", sa.Text(), nullable=False),
-        sa.Column("kind", sa.BigInteger(), nullable=False),
-        sa.Column("ai_label", sa.BigInteger(), nullable=False),
-        sa.Column("licence_id", sa.BigInteger(), nullable=False),
-        sa.Column("parents", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("consents", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("media_cid", sa.Text(), nullable=False),
-        sa.Column("metadata_cid", sa.Text(), nullable=False),
-        sa.Column("split_cid", sa.Text(), nullable=False),
-        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.Column("content_index", sa.LargeBinary(), nullable=False),
+        sa.Column("files", sa.Text(), nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("cid_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("seen_block", sa.BigInteger(), nullable=True),
+        sa.Column("cids", sa.ARRAY(sa.Text()), nullable=True),
+        sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("(files = 'sealed') = (content_hash IS NULL)", name=op.f("ck_draft_sealed_says_nothing")),
         sa.CheckConstraint(
-            "octet_length(content_hash) = 32 AND octet_length(salt) = 32", name=op.f("ck_draft_hash_lengths")
+            "files IN ('sealed', 'publishing', 'published', 'public', 'lost')", name=op.f("ck_draft_files_known")
         ),
         sa.ForeignKeyConstraint(
             ["account_id"], ["app.account.id"], name=op.f("fk_draft_account_id_account"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(["media_cid"], ["app.content.cid"], name=op.f("fk_draft_media_cid_content")),
-        sa.ForeignKeyConstraint(["metadata_cid"], ["app.content.cid"], name=op.f("fk_draft_metadata_cid_content")),
-        sa.ForeignKeyConstraint(["split_cid"], ["app.content.cid"], name=op.f("fk_draft_split_cid_content")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_draft")),
         schema="app",
     )
     op.create_index(op.f("ix_draft_account_id_id"), "draft", ["account_id", "id"], unique=False, schema="app")
-    op.create_index(op.f("ix_draft_content_hash"), "draft", ["content_hash"], unique=False, schema="app")
+    op.create_index(op.f("ix_draft_content_index"), "draft", ["content_index"], unique=False, schema="app")
     op.create_table(
         "idempotent_answer",
         sa.Column("id", sa.Uuid(), nullable=False),

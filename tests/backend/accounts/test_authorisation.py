@@ -239,6 +239,7 @@ OWNED: dict[str, Example] = {
     "rotate_key": _key,
     "revoke_key": _key,
     "get_draft": _draft,
+    "get_draft_file": lambda owner: _draft(owner) | {"part": "media"},
     "get_registration_intent": _draft,
     "download_receipt": _receipt,
     "get_receipt_proof": _receipt,

@@ -9,8 +9,8 @@ import shutil
 import signal
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,15 @@ from backend.backup.archive import BackupError, Reader
 from backend.backup.service import Installation, put_back, take
 from backend.content.cid import CID
 from backend.content.media import TEXT
-from backend.content.service import keep, open_store
+from backend.content.service import cid_of, keep, open_store
 from backend.migrations.upgrade import head
 from backend.models import registry
 from backend.models.accounts import Account
-from backend.models.works import Draft
+from backend.models.base import uuid7
 from backend.settings import Settings
 from backend.vault.vault import Place, Vault
+from backend.works.drafts import PARTS, DraftFile, Prepared, made
 from stack.postgres import DatabaseUrls
-from tests.factories import Mirror
 
 NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
 MEDIA = b"the film that nobody has seen yet " * 20_000
@@ -58,32 +58,30 @@ def place(module_db_urls: DatabaseUrls, manifest: Path, tmp_path: Path) -> Insta
 
 @pytest.fixture
 def filled(place: Installation) -> Account:
-    """An account with a draft: a private film, and a public file that belongs to nobody."""
+    """An account with a draft, and a public file that belongs to nobody."""
     engine = create_engine(place.admin_url)
-    store = open_store(place.settings)
     with Session(engine, expire_on_commit=False) as session, session.begin():
         account = Account(wallet=b"\x01" * 20)
         session.add(account)
-        media = keep(session, store, [MEDIA], TEXT)
-        words = keep(session, store, [b'{"title": "Secret"}'], TEXT)
-        keep(session, store, [PUBLIC], TEXT)
+        keep(session, open_store(place.settings), [PUBLIC], TEXT)
         session.flush()
-        session.add(
-            Draft(
-                account_id=account.id,
-                title="Secret",
-                kind=1,
-                ai_label=1,
-                licence_id=0,
-                parents=[[1, 500]],
-                consents=[],
-                content_hash=b"\x07" * 32,
-                media_cid=media.cid,
-                metadata_cid=words.cid,
-                split_cid=words.cid,
-                salt=b"\x08" * 32,
-            )
+        bodies = {"media": MEDIA, "metadata": b'{"title": "Secret"}', "split": b"{}"}
+        files = {part: DraftFile(cid_of([body]), TEXT) for part, body in bodies.items()}
+        said = Prepared(
+            title="Secret",
+            kind=1,
+            ai_label=1,
+            licence_id=0,
+            parents=((1, 500),),
+            consents=(),
+            content_hash=b"\x07" * 32,
+            salt=b"\x08" * 32,
+            **files,  # type: ignore[arg-type]
         )
+        draft_id = uuid7()
+        for part in PARTS:
+            place.drafts.write(account.id, draft_id, part, [bodies[part]])
+        session.add(made(place.vault, draft_id=draft_id, account_id=account.id, prepared=said))
     engine.dispose()
     return account
 
@@ -101,7 +99,7 @@ def empty(place: Installation) -> None:
     """What a lost database and a lost disk leave."""
     with psycopg.connect(place.admin_url.replace("+psycopg", "")) as connection:
         connection.execute("TRUNCATE app.account, app.content, chain.work_registry_work_registered CASCADE")
-    for path in (place.settings.data_dir / "content").rglob("*"):
+    for path in place.settings.data_dir.rglob("*"):
         if path.is_file():
             path.unlink()
 
@@ -115,13 +113,13 @@ def test_what_was_backed_up_comes_back_row_by_row_and_file_by_file(
     taken = take(place, tmp_path / "to", now=NOW, progress=lambda *step: shown.append(step))
     assert taken.path.name == "troupe-20261121T200000Z.backup"
     assert taken.path.stat().st_mode & 0o077 == 0
-    assert {name for name, _, _ in shown} == {"tables", "content"}
+    assert {name for name, _, _ in shown} == {"tables", "content", "drafts"}
     assert all(done <= total for _, done, total in shown)
     empty(place)
     assert dump(place.admin_url) != before
     restored = put_back(place, taken.path, replace=False)
     assert dump(place.admin_url) == before
-    assert (restored.files, restored.closed) == (3, 0)
+    assert (restored.files, restored.closed) == (4, 0)
     store = open_store(place.settings)
     with psycopg.connect(place.admin_url.replace("+psycopg", "")) as connection:
         for (cid,) in connection.execute("SELECT cid FROM app.content").fetchall():
@@ -148,32 +146,18 @@ def test_roles_and_numbers_go_on_after_a_restore(place: Installation, filled: Ac
 
 @pytest.mark.feature("C4", via="cli")
 def test_V10_a_draft_that_nobody_may_see_yet_is_ciphertext_in_the_backup(
-    place: Installation, filled: Account, tmp_path: Path, mirror_of: Callable[[], Mirror]
+    place: Installation, filled: Account, tmp_path: Path
 ) -> None:
     taken = take(place, tmp_path / "to", now=NOW)
     with zipfile.ZipFile(taken.path) as archive:
         bytes_of = {name: archive.read(name) for name in archive.namelist()}
-    assert not any(MEDIA[:60] in data for data in bytes_of.values())
+    assert not any(MEDIA[:60] in data or b"Secret" in data for data in bytes_of.values())
     assert any(PUBLIC in data for name, data in bytes_of.items() if name.startswith("content/"))
-    # once the chain has the work, its files are public
-    mirror = mirror_of()
-    mirror.block(1)
-    mirror.work(5, owner=b"\x01" * 20, block=1, content_hash=b"\x07" * 32)
-    later = take(place, tmp_path / "to", now=NOW + timedelta(seconds=1))
-    assert all(part.owner is None for part in later.manifest.content)
-
-
-@pytest.fixture
-def mirror_of(module_db_urls: DatabaseUrls) -> Iterator[Callable[[], Mirror]]:
-    made: list[Mirror] = []
-
-    def make() -> Mirror:
-        made.append(Mirror(module_db_urls))
-        return made[-1]
-
-    yield make
-    for mirror in made:
-        mirror.close()
+    assert {part.account for part in taken.manifest.drafts} == {filled.id}
+    empty(place)
+    put_back(place, taken.path, replace=False)
+    (draft,) = {part.draft for part in taken.manifest.drafts}
+    assert b"".join(place.drafts.read(filled.id, draft, "media")) == MEDIA, "and comes back to its author"
 
 
 @pytest.mark.feature("C3", via="cli")
@@ -184,11 +168,10 @@ def test_V10_files_of_a_person_whose_key_is_gone_do_not_come_back(
     empty(place)
     place.vault.destroy(filled.id)
     restored = put_back(place, taken.path, replace=False)
-    assert (restored.closed, restored.erased) == (2, 1)
+    assert (restored.closed, restored.erased) == (3, 1)
     left = dump(place.admin_url)
     assert (len(left["account"]), len(left["draft"]), len(left["content"])) == (0, 0, 1)
-    blocks = (place.settings.data_dir / "content" / "blocks").rglob("*")
-    assert not any(MEDIA[:60] in path.read_bytes() for path in blocks if path.is_file())
+    assert not list(place.settings.data_dir.rglob("*.sealed"))
 
 
 def altered(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
@@ -318,9 +301,8 @@ def test_a_backup_is_one_moment_though_people_go_on_writing(
             seen.append(True)
             with psycopg.connect(place.admin_url.replace("+psycopg", "")) as connection:
                 connection.execute(
-                    "INSERT INTO app.draft SELECT gen_random_uuid(), account_id, now(), title, kind, ai_label,"
-                    " licence_id, parents, consents, content_hash, media_cid, metadata_cid, split_cid, salt"
-                    " FROM app.draft LIMIT 1"
+                    "INSERT INTO app.draft (id, account_id, record, content_index, files)"
+                    " SELECT gen_random_uuid(), account_id, record, content_index, files FROM app.draft LIMIT 1"
                 )
 
     taken = take(place, tmp_path / "to", now=NOW, progress=write_meanwhile)

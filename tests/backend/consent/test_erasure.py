@@ -14,9 +14,10 @@ from sqlalchemy import text
 from backend.backup import keys
 from backend.consent import erasure
 from backend.consent.tasks import means
+from backend.content.cid import CID
 from backend.models import registry
 from stack.postgres import DatabaseUrls
-from tests.backend.conftest import Client, Clock
+from tests.backend.conftest import Client, Clock, follow
 from tests.backend.consent.owndata import FILM, core_of, erase, finish, killed, lively, make
 from tests.factories import Mirror
 
@@ -82,20 +83,31 @@ def test_V10_unpublished_files_go_and_published_ones_stay(
     client: Client, mirror: Mirror, alice: LocalAccount, clean_db: DatabaseUrls
 ) -> None:
     me = lively(client, mirror, alice)
-    blocks = core_of(client).settings.data_dir / "content" / "blocks"
+    data = core_of(client).settings.data_dir
+    account = account_of(clean_db, alice)
 
-    def holds(data: bytes) -> bool:
-        return any(data in path.read_bytes() for path in blocks.rglob("*") if path.is_file())
+    def holds(text: bytes) -> bool:
+        return any(text in path.read_bytes() for path in data.rglob("*") if path.is_file())
 
-    assert holds(FILM[:100])
-    erase(client, me)
-    assert not holds(FILM[:100])
+    assert not holds(FILM[:100]), "nobody reads it before it is registered"
+    assert list((data / "drafts" / str(account)).iterdir())
+    receipt = erase(client, me)
+    assert not (data / "drafts" / str(account)).exists()
+    assert not any("draft" in words.lower() for words in receipt["remains"])
+
     again = lively(client, mirror_after(mirror), alice)
     (draft,) = again.get("/v1/works/drafts").json()["items"]
-    mirror.work(77, owner=alice, block=1, content_hash=bytes.fromhex(draft["content_hash"][2:]))
+    registered = {
+        "content_hash": bytes.fromhex(draft["content_hash"][2:]),
+        "cid_digest": CID.parse(draft["metadata"]["cid"]).digest,
+    }
+    mirror.work(77, owner=alice, block=2, **registered)
+    assert follow(client).published == 1
+    assert holds(FILM[:100])
     receipt = erase(client, again)
     assert holds(FILM[:100]), "the chain names it: it is public"
     assert any("registered work" in words for words in receipt["remains"])
+    assert not list((data / "drafts").glob("*/*"))
 
 
 @pytest.mark.feature("C3", via="http")

@@ -63,7 +63,7 @@ def test_what_was_sealed_is_in_words_and_what_opens_doors_is_left_out(
         assert all(json.loads(receipt["document"]) for receipt in receipts), "the receipt as it is downloaded"
         assert all(receipt["salt"].startswith("0x") for receipt in receipts)
         (draft,) = lines(archive, "draft")
-        assert draft["title"] == "=HYPERLINK(1)"
+        assert draft["record"]["title"] == "=HYPERLINK(1)"
 
 
 @pytest.mark.feature("C3", via="http")

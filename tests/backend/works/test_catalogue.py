@@ -71,7 +71,7 @@ def test_a_registered_work_is_shown_with_what_its_file_says(
         "status": "active",
         "content_hash": draft["content_hash"],
         "metadata_cid": draft["metadata"]["cid"],
-        "media": draft["media"],
+        "media": draft["media"] | {"url": f"/v1/content/{draft['media']['cid']}"},
         "duration_ms": None,
         "language": None,
         "tags": ["stage"],

@@ -55,9 +55,9 @@ def test_a_draft_keeps_the_file_and_says_what_it_is(client: Client, mirror: Mirr
     assert draft["title"] == "Act one"
     assert draft["content_hash"] == "0x" + HASH.hex()
     assert draft["media"]["cid"] == str(CID.raw(HASH))
-    assert client.get(draft["media"]["url"]).content == STORY
+    assert me.get(draft["media"]["url"]).content == STORY
 
-    metadata = client.get(draft["metadata"]["url"])
+    metadata = me.get(draft["metadata"]["url"])
     assert CID.parse(draft["metadata"]["cid"]).digest == hashlib.sha256(metadata.content).digest()
     assert metadata.headers["content-type"] == "text/plain; charset=utf-8"
     document = json.loads(metadata.content)
@@ -82,7 +82,7 @@ def test_a_draft_keeps_the_file_and_says_what_it_is(client: Client, mirror: Mirr
         "tags": ["stage"],
     }
     assert json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == metadata.content
-    assert client.get(draft["split"]["url"]).content == tree_file([Share(alice.address, 1_000_000)])
+    assert me.get(draft["split"]["url"]).content == tree_file([Share(alice.address, 1_000_000)])
     assert me.get(f"/v1/works/drafts/{draft['id']}").json() == draft
     assert [one["id"] for one in me.get("/v1/works/drafts").json()["items"]] == [draft["id"]]
 
@@ -128,7 +128,7 @@ def test_the_intent_is_the_registration_of_that_draft(
     assert (kind, label, licence_id) == (2, 2, licence)
     assert (ids, shares) == ((1, 3), (500, 700))  # ascending, as the registry wants them
     assert total == 10
-    assert tree == hashlib.sha256(client.get(draft["split"]["url"]).content).digest()
+    assert tree == hashlib.sha256(me.get(draft["split"]["url"]).content).digest()
     account, weight, path, proof = leaf
     assert process([Node(*node) for node in proof], path, leaf_split(account, weight)) == Node(root, total)
     assert consents == ()
@@ -180,7 +180,7 @@ def test_content_that_is_registered_is_refused_by_the_works_name(
     work_id = mirror.work(raw(bob), HASH)
     body = refused(upload(client.as_(alice)), 409, "content_registered")
     assert body["work_id"] == work_id
-    assert not list((settings.data_dir / "content" / "pins").iterdir())  # nothing of it was kept
+    assert not list(settings.data_dir.glob("drafts/*/*"))  # nothing of it was kept
     mirror.status(work_id, Status.REVOKED)
     draft_of(upload(client.as_(alice)))  # a revoked work's content is free again
 
@@ -204,7 +204,10 @@ def test_the_drafts_of_others_are_not_there(
     assert other.get("/v1/works/drafts").json()["items"] == []
     mine = draft_of(upload(other))  # the same content may be drafted by both; the chain decides
     assert mine["id"] != draft["id"]
-    assert mine["media"] == draft["media"]
+    assert mine["media"]["cid"] == draft["media"]["cid"]
+    refused(other.get(draft["media"]["url"]), 404, "draft_not_found")
+    refused(client.get(draft["media"]["url"]), 401, "sign_in_required")
+    refused(client.get(f"/v1/content/{draft['media']['cid']}"), 404, "content_not_found")
 
 
 def test_pages_of_drafts_have_each_once(client: Client, mirror: MirrorWriter, alice: LocalAccount) -> None:
@@ -260,7 +263,7 @@ def test_a_derivation_that_its_parents_terms_forbid_is_refused_by_name(
     body = refused(answer, 422, code)
     assert [error["code"] for error in body["errors"]] == [code]
     assert "Work 1" in body["detail"]
-    assert not list((settings.data_dir / "content" / "blocks").glob("*/*"))
+    assert not list(settings.data_dir.glob("drafts/*/*"))
 
 
 @pytest.mark.feature("P3", via="http")
@@ -453,7 +456,7 @@ def test_files_that_are_no_media_are_refused_whatever_they_are_called(
 ) -> None:
     answer = upload(client.as_(alice), content, filename="holiday.png", mime="image/png")
     refused(answer, 415, "media_type_refused")
-    assert not list((settings.data_dir / "content" / "blocks").glob("*/*"))
+    assert not list(settings.data_dir.glob("drafts/*/*"))
 
 
 @pytest.mark.feature("K2", via="http")
@@ -463,18 +466,18 @@ def test_files_that_are_no_media_are_refused_whatever_they_are_called(
 def test_a_files_name_is_used_for_nothing(
     name: str, client: Client, mirror: MirrorWriter, alice: LocalAccount, settings: Settings
 ) -> None:
-    draft = draft_of(upload(client.as_(alice), filename=name, mime="text/html"))
+    me = client.as_(alice)
+    draft = draft_of(upload(me, filename=name, mime="text/html"))
     assert draft["media"]["media_type"] == "text/plain; charset=utf-8"
-    for path in settings.data_dir.rglob("*"):
-        assert path.is_relative_to(settings.data_dir / "content")
-        if path.is_file() and path.parent.name not in ("content", "pins"):
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
-    assert name not in client.get(draft["metadata"]["url"]).text
+    names = {path.name for path in settings.data_dir.rglob("*") if path.is_file()}
+    assert names == {f"{draft['id']}.{part}.sealed" for part in ("media", "metadata", "split")}
+    assert name not in me.get(draft["metadata"]["url"]).text
 
 
 def test_a_picture_is_shown_as_one_by_wallets(client: Client, mirror: MirrorWriter, alice: LocalAccount) -> None:
-    draft = draft_of(upload(client.as_(alice), picture("PNG"), kind="image"))
-    document = client.get(draft["metadata"]["url"]).json()
+    me = client.as_(alice)
+    draft = draft_of(upload(me, picture("PNG"), kind="image"))
+    document = me.get(draft["metadata"]["url"]).json()
     assert document["image"] == f"ipfs://{draft['media']['cid']}"
     assert "animation_url" not in document
 

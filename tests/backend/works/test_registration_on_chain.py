@@ -21,9 +21,9 @@ from backend.chain import encode_call
 from backend.content.cid import CID
 from backend.db import Database
 from backend.errors import AppError
-from backend.models.works import Draft
 from backend.settings import Settings
 from backend.works import service
+from backend.works.drafts import DraftFile, Prepared
 from backend.works.rules import Edge, Parent, Status, edges_of
 from backend.works.splits import Share
 from stack.postgres import DatabaseUrls
@@ -242,16 +242,21 @@ class Family:
         return edges_of(known, revoked)
 
     def _calldata(self, owner: str, parents: list[tuple[int, int]], licence: int, content_hash: bytes) -> bytes:
-        draft = Draft(
-            content_hash=content_hash,
-            metadata_cid=str(CID.raw(content_hash)),
+        file = DraftFile(str(CID.raw(content_hash)), "text/plain")
+        draft = Prepared(
+            title="",
             kind=1,
             ai_label=1,
             licence_id=licence,
+            parents=tuple(parents),
+            consents=(),
+            content_hash=content_hash,
             salt=bytes(32),
-            consents=[],
+            media=file,
+            metadata=file,
+            split=file,
         )
-        params = service.register_params(owner, draft, [Share(owner, 100)], bytes(32), parents)
+        params = service.register_params(owner, draft, [Share(owner, 100)], bytes(32))
         return encode_call("WorkRegistry", "register", [params])
 
 

@@ -45,8 +45,8 @@ def test_the_words_are_the_files_and_are_read_once(
     digest = file(settings, "Heat", description="A film.", tags=["noir"], media=media | {"duration_ms": 90_000})
     mirror.work(raw(alice), cid_digest=digest, kind=3)
     mirror.work(raw(alice))
-    assert follow(client) == (2, 0)
-    assert follow(client) == (0, 0), "nothing has changed"
+    assert follow(client)[:2] == (2, 0)
+    assert follow(client)[:2] == (0, 0), "nothing has changed"
     with core_of(client).database.session() as session:
         found = session.get_one(WorkText, 1)
     assert (found.title, found.description, found.tags, found.kind) == ("Heat", "A film.", ["noir"], 3)
@@ -87,9 +87,9 @@ def test_words_go_with_a_registration_that_a_reorganisation_took(
     mirror.reorganise(1, "b")
     mirror.works -= 1
     assert shown(client) == {1: "Stays"}, "not shown from the moment on, whether the table knows or not"
-    assert follow(client) == (0, 0), "the mirror has not come past its block again"
+    assert follow(client)[:2] == (0, 0), "the mirror has not come past its block again"
     mirror.block()
-    assert follow(client) == (0, 1)
+    assert follow(client)[:2] == (0, 1)
     assert table(client) == {1: "Stays"}
     mirror.work(raw(bob), cid_digest=file(settings, "Another with the same id"))
     follow(client)
@@ -107,7 +107,7 @@ def test_a_mirror_that_is_made_again_takes_no_words_back(
         for each in tables:
             connection.execute(delete(each))
         connection.execute(update(chain.cursor).values(head_number=0))
-    assert follow(client) == (0, 0)
+    assert follow(client)[:2] == (0, 0)
     assert table(client) == {1: "Heat"}
     assert client.get("/v1/works").json()["items"] == []
     with mirror._engine.begin() as connection:
@@ -116,15 +116,15 @@ def test_a_mirror_that_is_made_again_takes_no_words_back(
                 connection.execute(each.insert(), [dict(row) for row in rows])
         connection.execute(update(chain.cursor).values(head_number=mirror.height))
     assert shown(client) == {1: "Heat"}
-    assert follow(client) == (0, 0)
+    assert follow(client)[:2] == (0, 0)
 
 
 def test_one_process_follows_at_a_time(client: Client, mirror: MirrorWriter, alice: LocalAccount) -> None:
     mirror.work(raw(alice))
     with core_of(client).database.session() as session:
         session.execute(text(f"SELECT pg_advisory_xact_lock({words._LOCK})"))
-        assert follow(client) == (0, 0)
-    assert follow(client) == (1, 0)
+        assert follow(client)[:2] == (0, 0)
+    assert follow(client)[:2] == (1, 0)
 
 
 def test_many_works_are_read_in_batches(
@@ -133,5 +133,5 @@ def test_many_works_are_read_in_batches(
     monkeypatch.setattr(words, "BATCH", 2)
     for _ in range(5):
         mirror.work(raw(alice))
-    assert follow(client) == (5, 0)
+    assert follow(client)[:2] == (5, 0)
     assert sorted(table(client)) == [1, 2, 3, 4, 5]
