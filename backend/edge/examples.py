@@ -27,6 +27,7 @@ PARAMETERS: Final[Json] = {
         ("session_id", "key_id", "draft_id", "record_id", "export_id", "webhook_id", "slate_id"), SOME_UUID
     ),
     "erasure_id": SOME_UUID,
+    "part": "media",
     "licence_id": 1,
     "epoch": 1,
     "proposal_id": "41258",

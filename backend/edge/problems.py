@@ -59,7 +59,8 @@ OWN: Final[dict[str, str]] = {
     "create_draft": f"{_REGISTRATION} invalid unsupported_media_type form_parts metadata_too_large upload_too_large"
     " media_type_refused",
     "get_draft": "draft_not_found",
-    "get_registration_intent": f"{_REGISTRATION} draft_not_found draft_registered",
+    "get_draft_file": "draft_not_found content_not_found",
+    "get_registration_intent": f"{_REGISTRATION} draft_not_found draft_registered content_not_found",
     "approve_derivative": "work_not_found not_the_owner",
     "contest_work": "work_not_found work_revoked commitment_missing commitment_not_older claim_dismissed dispute_ruled"
     " dispute_over bond_short",

@@ -100,7 +100,7 @@ def _mark(means: Means, work: RowMapping, draft_id: uuid.UUID) -> bool:
         if draft is None:
             return False
         prepared = opened(means.vault, draft)
-        if CID.parse(prepared.metadata.cid).digest != bytes(work["registered_digest"]):
+        if CID.parse(prepared.file("metadata").cid).digest != bytes(work["registered_digest"]):
             return False
         draft.files = "publishing"
         draft.content_hash, draft.cid_digest = work["content_hash"], work["registered_digest"]

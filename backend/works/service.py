@@ -383,7 +383,7 @@ def register_params(owner: str, draft: Prepared, shares: Sequence[Share], tree_d
     return (
         owner,
         draft.content_hash,
-        CID.parse(draft.metadata.cid).digest,
+        CID.parse(draft.file("metadata").cid).digest,
         draft.kind,
         draft.ai_label,
         draft.licence_id,
