@@ -78,6 +78,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.web.routes",
     "backend.web.shop_routes",
     "backend.web.privacy_routes",
+    "backend.web.operator_routes",
 )
 
 TAGS = [

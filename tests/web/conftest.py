@@ -20,6 +20,7 @@ from stack.processes import free_port
 from tests.backend.conftest import (  # noqa: F401  fixtures
     alice,
     backend_database,
+    bob,
     chain_of_the_app,
     clean_db,
     clock,

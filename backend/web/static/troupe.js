@@ -161,8 +161,77 @@
     return plot;
   }
 
+  /** An effect over time with its interval; the line of no effect, and what would be worth finding. */
+  function drawBand(node) {
+    const band = JSON.parse(node.dataset.band);
+    const readout = node.closest(".tracks").querySelector(".readout");
+    const dayWords = new Intl.DateTimeFormat(reader, { dateStyle: "medium", timeZone: "UTC" });
+    const tickWords = new Intl.DateTimeFormat(reader, { month: "short", day: "numeric", timeZone: "UTC" });
+    const number = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
+    const newest = band.times.length - 1;
+    const reach = 1.15 * Math.max(2 * band.worth, Math.abs(band.low[newest]), Math.abs(band.high[newest]),
+      ...band.difference.map(Math.abs));
+    const [ink, accent] = [colour("--muted"), colour("--accent")];
+    // named in place: none, the effect now, and what would be worth finding where there is room for it
+    const effect = band.difference[newest];
+    const apart = (one, other) => Math.abs(one - other) > reach / 6;
+    const levels = [0, ...(apart(effect, 0) ? [effect] : [])];
+    for (const level of [band.worth, -band.worth]) if (levels.every((other) => apart(level, other))) levels.push(level);
+    levels.sort((one, other) => one - other);
+    const options = {
+      width: node.clientWidth,
+      height: node.clientHeight,
+      padding: [8, 16, 0, 0],
+      legend: { show: false },
+      cursor: { points: { show: false }, drag: { x: false, y: false }, y: false },
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
+      scales: { x: { time: true, range: [band.times[0] - DAY / 2, band.times[newest] + DAY / 2] }, y: { range: [-reach, reach] } },
+      axes: [
+        { stroke: ink, grid: { show: false }, ticks: { show: false }, size: 24, gap: 4, space: 80,
+          font: `12px ${colour("--sans")}`, values: (_, ticks) => ticks.map((tick) => tickWords.format(tick * 1000)) },
+        { stroke: ink, grid: { show: false }, ticks: { show: false }, size: 64, gap: 4, font: `12px ${colour("--sans")}`,
+          splits: () => levels, values: (_, ticks) => ticks.map((tick) => (tick ? number(tick) : "0")) },
+      ],
+      series: [
+        {},
+        { stroke: "transparent", points: { show: false } },
+        { stroke: "transparent", points: { show: false } },
+        { stroke: accent, width: 2, points: { show: newest === 0, size: 8, fill: accent } },
+      ],
+      bands: [{ series: [2, 1], fill: `color-mix(in srgb, ${accent} 22%, transparent)` }],
+      hooks: {
+        drawAxes: [(plot) => {
+          const { ctx, bbox } = plot;
+          ctx.save();
+          for (const [level, dash] of [[0, []], [band.worth, [4, 4]], [-band.worth, [4, 4]]]) {
+            const y = plot.valToPos(level, "y", true);
+            ctx.strokeStyle = level === 0 ? ink : colour("--line");
+            ctx.setLineDash(dash);
+            ctx.beginPath();
+            ctx.moveTo(bbox.left, y);
+            ctx.lineTo(bbox.left + bbox.width, y);
+            ctx.stroke();
+          }
+          ctx.restore();
+        }],
+        setCursor: [(plot) => {
+          const index = plot.cursor.idx;
+          if (index == null || plot.cursor.left < 0 || !plot.root.matches(":hover")) return;
+          readout.textContent = `${dayWords.format(band.times[index] * 1000)}: ${number(band.difference[index])}`
+            + ` (${number(band.low[index])} to ${number(band.high[index])})`;
+        }],
+      },
+    };
+    const plot = new uPlot(options, [band.times, band.low, band.high, band.difference], node);
+    charts.add(plot);
+  }
+
   function drawAll(root) {
     if (typeof uPlot === "undefined") return;
+    for (const node of root.querySelectorAll("[data-band]:not([data-drawn])")) {
+      node.dataset.drawn = "";
+      drawBand(node);
+    }
     for (const node of root.querySelectorAll("[data-track]:not([data-drawn])")) {
       node.dataset.drawn = "";
       drawTrack(node);
