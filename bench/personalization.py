@@ -1,6 +1,6 @@
 """The ranking's quality and speed, each figure beside what it is measured against in the same run.
 
-    python -m bench.personalization [--only NAME ...] [--works 5000] [--large 100000] [--rounds 500]
+    python -m bench.personalization [--only NAME ...] [--works 5000] [--large 100000] [--rounds 500] [--slates 1000000]
 
 Each section is a file of bench/ranking/; one is added by writing `run(out, sizes)` there and a line in SECTIONS here.
 Prints one JSON object a line: bench, metric, value, unit, reference (what `ratio` is against), ratio; `noise` where the
@@ -20,13 +20,14 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from typing import Final  # noqa: E402
 
-from bench.ranking import frame, quality, serving, training  # noqa: E402
+from bench.ranking import frame, quality, serving, training, violations  # noqa: E402
 from bench.ranking.frame import Report, Section, Sizes  # noqa: E402
 
 SECTIONS: Final[dict[str, Section]] = {
     "quality": quality.run,
     "serving": serving.hot,
     "large": serving.large,
+    "violations": violations.run,
     "training": training.run,
     "training-large": training.large,
 }
@@ -42,7 +43,7 @@ def main() -> int:
     for name, value in vars(Sizes()).items():
         arguments.add_argument(f"--{name}", type=int, default=value)
     options = arguments.parse_args()
-    out, sizes = Report(), Sizes(options.works, options.large, options.rounds)
+    out, sizes = Report(), Sizes(**{name: getattr(options, name) for name in vars(Sizes())})
     for section in frame.chosen(options.only, SECTIONS).values():
         section(out, sizes)
     for miss in out.missed:

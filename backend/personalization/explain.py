@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from backend.personalization.scoring import PRIOR, Facts, Norm, Past, Weights, item_sums, mood, standardised
 
@@ -44,22 +45,56 @@ def _standard(value: Floats, mean: Floats, square: Floats) -> Floats:
     return np.asarray(np.divide(value - mean, spread, out=np.zeros_like(value), where=spread > 1e-12))
 
 
-def _without(facts: Facts, past: Past, values: Floats, items: NDArray[np.int64]) -> tuple[Floats, Floats]:
+class _Rows:
+    """The rows of B of the past works, laid out flat once for both scales."""
+
+    def __init__(self, taste: sparse.csr_array, works: NDArray[np.int64], items: NDArray[np.int64]) -> None:
+        starts = taste.indptr[works]
+        self.lengths = taste.indptr[works + 1] - starts
+        begins = np.cumsum(self.lengths) - self.lengths
+        self.filled = np.flatnonzero(self.lengths)
+        self.begins = begins[self.filled]
+        at = np.arange(int(self.lengths.sum())) + np.repeat(starts - begins, self.lengths)
+        self.columns, self.amounts = taste.indices[at], taste.data[at]
+        slot = np.full(taste.shape[1], -1, dtype=np.int16)
+        slot[items] = np.arange(len(items), dtype=np.int16)
+        where = slot[self.columns]
+        hit = np.flatnonzero(where >= 0)
+        self.touched = np.zeros((len(works), len(items)))
+        """(past works, items)."""
+        np.add.at(self.touched, (begins.searchsorted(hit, side="right") - 1, where[hit]), self.amounts[hit])
+        self.sums, self.squares = self._by_row(self.amounts), self._by_row(self.amounts * self.amounts)
+
+    def _by_row(self, entries: Floats) -> Floats:
+        """The sum over each past work's entries."""
+        found = np.zeros(len(self.lengths))
+        if len(self.filled):
+            found[self.filled] = np.add.reduceat(entries, self.begins)
+        return found
+
+    def total(self, values: Floats, size: int) -> Floats:
+        """s, for all works."""
+        weights = self.amounts * np.repeat(values, self.lengths)
+        return np.bincount(self.columns, weights=weights, minlength=size).astype(np.float64, copy=False)
+
+    def cross(self, sums: Floats) -> Floats:
+        """B_h . s for each past work h."""
+        return self._by_row(self.amounts * sums[self.columns])
+
+
+def _without(facts: Facts, past: Past, rows: _Rows, values: Floats, items: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """z(s) of the items, and the same without each past work: (items,), (past works, items)."""
-    taste, size = facts.taste, len(facts.trend)
-    sums = item_sums(taste, past.works, values)
+    size = len(facts.trend)
+    sums = rows.total(values, size)
     total, squares = float(sums.sum()), float(sums @ sums)
-    rows = taste[past.works]
-    change = np.asarray(rows[:, items].todense()) * values[:, None]
-    row_sum = np.asarray(rows.sum(axis=1)).ravel() * values
-    row_square = np.asarray(rows.power(2).sum(axis=1)).ravel() * values**2
-    cross = np.asarray(rows @ sums).ravel() * values
-    mean, square = (total - row_sum) / size, (squares - 2 * cross + row_square) / size
+    change = rows.touched * values[:, None]
+    mean = (total - rows.sums * values) / size
+    square = (squares - 2 * rows.cross(sums) * values + rows.squares * values**2) / size
     standard = _standard(sums[items][None] - change, mean[:, None], square[:, None])
     # where one past work was nearly all of s, the difference of large numbers tells nothing: those are computed anew
     for row in np.flatnonzero(square - mean**2 < 1e-8 * squares / size):
         keep = np.arange(len(values)) != row
-        standard[row] = standardised(item_sums(taste, past.works[keep], values[keep]))[items]
+        standard[row] = standardised(item_sums(facts.taste, past.works[keep], values[keep]))[items]
     return standardised(sums)[items], standard
 
 
@@ -96,9 +131,10 @@ def parts(facts: Facts, moments: Moments, past: Past, items: NDArray[np.int64], 
         return np.zeros((0, len(items)))
     rho = mood(past.session)
     fall = np.zeros((len(past.works), len(items)))
+    rows = _Rows(facts.taste, past.works, items)
     for values, share in ((past.long, 1 - rho), (past.short, rho)):
         if share:
-            now, without = _without(facts, past, values, items)
+            now, without = _without(facts, past, rows, values, items)
             fall += weights.taste * share * (now[None] - without)
     now, without = _content(facts, moments, past, items)
     fall += weights.content * (now[None] - without)
@@ -113,10 +149,15 @@ def parts(facts: Facts, moments: Moments, past: Past, items: NDArray[np.int64], 
 
 def named(fall: Floats) -> list[list[int]]:
     """For each item the past works to name, largest part first: those that carry NAMED_SHARE of what is positive."""
-    result = []
-    for column in fall.T:
-        positive = np.maximum(column, 0.0)
-        enough = np.flatnonzero(positive >= max(NAMED_SHARE * positive.sum(), 1e-12))
-        order = enough[np.lexsort((enough, -positive[enough]))]
-        result.append([int(row) for row in order[:NAMED_AT_MOST]])
+    if not len(fall):
+        return [[] for _ in range(fall.shape[1])]
+    positive = np.maximum(fall, 0.0)
+    enough = np.maximum(NAMED_SHARE * positive.sum(axis=0), 1e-12)
+    columns = np.arange(fall.shape[1])
+    result: list[list[int]] = [[] for _ in columns]
+    for _ in range(NAMED_AT_MOST):
+        largest = positive.argmax(axis=0)  # the first of equals
+        for column in np.flatnonzero(positive[largest, columns] >= enough).tolist():
+            result[column].append(int(largest[column]))
+        positive[largest, columns] = -1.0
     return result

@@ -151,10 +151,16 @@ def unlike(shelf: Shelf, viewer: Viewer, allowed: Positions) -> Positions:
         return np.zeros(0, dtype=np.int64)
     nearest = (shelf.content[viewer.past[:KNOWN]] @ shelf.content.T).max(axis=0)[allowed]
     quality = shelf.quality[allowed]
-    far = (nearest <= np.quantile(nearest, LOWEST)) & (quality >= np.median(quality))
+    far = (nearest <= _rank(nearest, LOWEST)) & (quality >= np.partition(quality, len(quality) // 2)[len(quality) // 2])
     candidates = allowed[far]
     best = candidates[np.lexsort((candidates, -shelf.quality[candidates]))][:UNLIKE_FROM]
     return np.sort(best)
+
+
+def _rank(values: NDArray[np.floating], part: float) -> float:
+    """The largest of the lowest `part` of the values: what is not above it is what numpy's quantile has below it."""
+    at = int((len(values) - 1) * part)
+    return float(np.partition(values, at)[at])
 
 
 def fill(
@@ -202,8 +208,9 @@ def _reserve(places: list[Place | None], pool: _Pool, allowed: Positions, rng: n
         chosen = rng.permutation(candidates)[: min(policy.unlike, len(free))]
         _draw(places, free, pool, "unlike", candidates, chosen)
     if policy.fresh and free:
-        rest = allowed[~np.isin(allowed, list(pool.slate))]
-        seldom = rest[shelf.exposures[rest] <= np.quantile(shelf.exposures[rest], LOWEST)] if len(rest) else rest
+        rest = np.setdiff1d(allowed, [*pool.slate], assume_unique=True) if pool.slate else allowed
+        seen = shelf.exposures[rest]
+        seldom = rest[seen <= _rank(seen, LOWEST)] if len(rest) else rest
         _draw(places, free, pool, "fresh", seldom, rng.permutation(seldom)[: min(policy.fresh, len(free))])
 
 
@@ -232,9 +239,12 @@ class _Pool:
         self.popular = popular
         self.works, self.total, self.shelf, self.viewer, self.policy = works, total, shelf, viewer, policy
         self.vectors = shelf.content[works]
-        self.nearest = np.zeros(len(works))
+        self.worth = total[works]
+        """Of each candidate by itself; -inf once it has its place."""
+        self.liked = None if popular is None else popular[works]
+        self.left = len(works)
+        self.nearest = np.zeros(len(works), dtype=shelf.content.dtype)
         self.alike = np.zeros(len(works), dtype=np.int64)
-        self.open = np.ones(len(works), dtype=bool)
         self.slate: set[int] = set()
         for work in viewer.session:
             self._count(work)
@@ -246,42 +256,49 @@ class _Pool:
 
     def usual(self, candidates: Positions, work: int) -> float:
         """The probability of the work where the most popular of the candidates is taken, any one of equals."""
-        if self.popular is None:
-            return 0.0
-        among = self.popular[candidates]
-        most = among.max()
-        return 1 / int((among == most).sum()) if self.popular[work] == most else 0.0
+        return 0.0 if self.popular is None else _one_of_most(self.popular[candidates], float(self.popular[work]))
 
     def place(self, work: int, why: Why, propensity: float, *, choices: int = 1, usual: float = 0.0) -> Place:
         """Let a work stand in the slate."""
         self.slate.add(work)
-        self.open &= self.works != work
+        at = np.flatnonzero(self.works == work)
+        self.worth[at] = -np.inf
+        self.left -= len(at)
+        if self.liked is not None:
+            self.liked[at] = -np.inf
         self._count(work)
         return Place(work, float(self.total[work]), why, propensity, choices, usual)
 
     def take(self, rng: np.random.Generator) -> Place | None:
         """The work of the next place; None when nothing is left. Alike works are passed over while others are there."""
-        usable = self.open & (self.alike < self.policy.similar_at_most)
-        if not usable.any():
-            usable = self.open
-        at = np.flatnonzero(usable)
-        if len(at) == 0:
+        if not self.left:
             return None
-        marginal = self.total[self.works[at]] - self.policy.similar * self.nearest[at]
-        greedy = int(np.argmax(marginal))  # the first of equals, which is the better by total
-        explore = self.policy.explore
-        if not explore:
-            return self._taken(at, greedy, "best", 1.0)
-        drawn = np.exp(marginal - marginal[greedy])
-        drawn /= drawn.sum()
-        chosen = greedy
-        explored = rng.random() < explore
-        if explored:
-            upto = np.cumsum(drawn)  # a work without any probability is never drawn: it spans nothing
-            chosen = int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))
-        propensity = explore * float(drawn[chosen]) + (1 - explore) * (chosen == greedy)
-        return self._taken(at, chosen, "explored" if explored else "best", min(propensity, 1.0))
+        marginal = self.worth - self.policy.similar * self.nearest
+        liked, choices = self.liked, self.left
+        barred = self.alike >= self.policy.similar_at_most
+        if barred.any():
+            fewer = int(np.count_nonzero(marginal[~barred] > -np.inf))
+            if fewer:
+                marginal[barred] = -np.inf
+                liked = None if liked is None else np.where(barred, -np.inf, liked)
+                choices = fewer
+        greedy = int(marginal.argmax())  # the first of equals, which is the better by total
+        explore, chosen, explored = self.policy.explore, greedy, False
+        propensity = 1.0
+        if explore:
+            drawn = np.exp(marginal - marginal[greedy])
+            drawn /= drawn.sum()
+            explored = bool(rng.random() < explore)
+            if explored:
+                upto = drawn.cumsum()  # a work without any probability is never drawn: it spans nothing
+                chosen = int(upto.searchsorted(rng.random() * upto[-1], side="right"))
+            propensity = min(explore * float(drawn[chosen]) + (1 - explore) * (chosen == greedy), 1.0)
+        usual = 0.0 if liked is None else _one_of_most(liked, float(liked[chosen]))
+        why: Why = "explored" if explored else "best"
+        return self.place(int(self.works[chosen]), why, propensity, choices=choices, usual=usual)
 
-    def _taken(self, at: Positions, chosen: int, why: Why, propensity: float) -> Place:
-        work = int(self.works[at[chosen]])
-        return self.place(work, why, propensity, choices=len(at), usual=self.usual(self.works[at], work))
+
+def _one_of_most(among: Floats, value: float) -> float:
+    """The probability of something of this value where the largest is taken, any one of equals."""
+    most = among.max()
+    return 1 / int(np.count_nonzero(among == most)) if value == most else 0.0

@@ -23,6 +23,8 @@ class Sizes:
     large: int = 100_000
     rounds: int = 500
     """Of each thing that is timed; slow things are timed less often."""
+    slates: int = 1_000_000
+    """Random ones, judged for violations."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from backend.models.personalization import FeedHidden, FeedSettings
 from backend.personalization import constraints, service, showing
 from backend.personalization.constraints import ADULT, AGES, Limit, Rules, Stated, build, eligible, together
 from backend.personalization.reading import Asked, Reading, look_again, read_and_choose
+from bench.ranking.violations import violations
 from tests.backend.conftest import Client, Clock, allow
 from tests.backend.personalization.test_feed import do, feed
 from tests.factories import TERMS, Mirror, canonical, hash32
@@ -392,3 +394,28 @@ class TestBetween:
         assert not found.history.rows
         assert found.viewed is None
         assert len(looked) == 2
+
+
+class TestViolations:
+    """`python -m bench.personalization --only violations` does it a million times."""
+
+    def test_no_random_slate_shows_what_may_not_be_shown(self) -> None:
+        found = list(violations(2_000, seed=7))
+        assert sum(wrong for _, wrong in found) == 0
+        assert sum(shown for shown, _ in found) > 5_000
+
+    @pytest.mark.parametrize("hole", ["age", "closes", "territory", "creator", "state", "hidden"])
+    def test_each_planted_hole_is_found(self, hole: str) -> None:
+        def leaky(rules: Rules, stated: Stated, now: float, *, hidden: Any) -> Any:
+            open_ = Rules.none(len(rules.live))
+            holes = {
+                "age": {"age": open_.age},
+                "closes": {"closes": rules.closes + 1},
+                "territory": {"territory": open_.territory},
+                "creator": {"creator": open_.creator},
+                "state": {"limited": open_.limited},
+                "hidden": {},
+            }
+            return eligible(replace(rules, **holes[hole]), stated, now, hidden=None if hole == "hidden" else hidden)
+
+        assert any(wrong for _, wrong in violations(2_000, seed=7, eligible=leaky))
