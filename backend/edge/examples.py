@@ -93,6 +93,8 @@ BODIES: Final[dict[str, Json]] = {
     "set_personalization": {"enabled": True},
     "set_restriction": {"frozen": False},
     "make_configuration_known": {"policy": {"novelty": 0.2}},
+    "declare_showing": {"age": 12, "territory": ["DE", "FR"], "shown_until": LATER},
+    "decide_on_work": {"state": "limited", "reason": "Shows violence in its first minutes."},
     "draft_order": {"collection": "items", "token_id": "1", "price": "1000000000000000", "deadline": LATER},
     "post_order": {"order": _ORDER, "signature": "0x" + "1b" * 65},
     "fill_order": {"qty": "1", "buyer": OTHER},
