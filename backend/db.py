@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import Any
 
-from psycopg import AsyncConnection
+from anyio import to_thread
+from psycopg import AsyncConnection, Connection, Cursor
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import Engine, create_engine
@@ -24,6 +25,39 @@ AsyncPool = AsyncConnectionPool[AsyncConnection[DictRow]]
 def conninfo(url: str) -> str:
     """SQLAlchemy's URL as libpq and psycopg take it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+class InSession:
+    """A sync session's transaction as far as async code speaks to a connection: its statements run in a thread, one by
+    one. What is slower, and part of a transaction that somebody else began.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._connection: Connection[Any] = session.connection().connection.driver_connection  # type: ignore[assignment]
+
+    async def execute(self, query: str, parameters: Any = None) -> InSessionRows:
+        """As psycopg's."""
+        cursor = self._connection.cursor(row_factory=dict_row)
+        await to_thread.run_sync(lambda: cursor.execute(query.encode(), parameters))
+        return InSessionRows(cursor)
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[None]:
+        """Nothing is sent together here."""
+        yield
+
+
+class InSessionRows:
+    """What a statement returned; it has all been fetched."""
+
+    def __init__(self, cursor: Cursor[DictRow]) -> None:
+        self._cursor = cursor
+
+    async def fetchone(self) -> DictRow | None:
+        return self._cursor.fetchone()
+
+    async def fetchall(self) -> list[DictRow]:
+        return self._cursor.fetchall()
 
 
 class Database:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from backend.consent.persons import person_of_async
-from backend.deps import AsyncDb, Chain, Now, VaultDep
+from backend.deps import Chain, CoreDep, Now, VaultDep, async_unit_of_work
 from backend.edge.scoped import OptionalWitness
 from backend.engagement import service
 from backend.engagement.schemas import BatchIn, BatchOut
@@ -17,7 +17,14 @@ router = APIRouter(prefix="/v1", tags=["engagement"])
 
 @router.post("/engagement")
 async def send_engagement(
-    *, db: AsyncDb, chain: Chain, vault: VaultDep, person: OptionalWitness, now: Now, body: BatchIn
+    *,
+    request: Request,
+    core: CoreDep,
+    chain: Chain,
+    vault: VaultDep,
+    person: OptionalWitness,
+    now: Now,
+    body: BatchIn,
 ) -> BatchOut:
     """Report what happened: up to 500 events, in any order; an event that was sent before changes nothing.
 
@@ -25,7 +32,7 @@ async def send_engagement(
     where you have an address, count towards what creators earn. Otherwise they count for the works, without a name and
     to the hour.
     """
-    async with db.connection() as connection:
+    async with async_unit_of_work(request, core) as connection:
         head = await service.head_time(connection)
         if head is None:
             raise Unavailable("The mirror has not seen a block yet; send the batch again in a moment.", code="no_head")
