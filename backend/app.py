@@ -16,7 +16,7 @@ import psycopg
 import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError, OperationalError, TimeoutError
@@ -30,7 +30,7 @@ from backend.edge.boundary import JSON_LIMIT, Boundary, is_json, problem_respons
 from backend.edge.conditional import Conditional
 from backend.edge.idempotency import Idempotency
 from backend.edge.routing import RouteIndex, add_flat
-from backend.errors import AppError, Invalid, Problem, Unauthorized, Unavailable
+from backend.errors import AppError, Invalid, NotFound, Problem, Unauthorized, Unavailable
 from backend.live.hub import Hub
 from backend.live.shutdown import before_shutdown
 from backend.settings import Settings
@@ -209,48 +209,57 @@ def _describe(app: FastAPI, routes: list[BaseRoute]) -> None:
 
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(AppError)
-    async def _app_error(request: Request, error: AppError) -> JSONResponse:
-        return problem_response(request.scope, error)
+    async def _app_error(request: Request, error: AppError) -> Response:
+        return _answer(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem_response(request.scope, invalid_request(request, error))
+    async def _validation(request: Request, error: RequestValidationError) -> Response:
+        return _answer(request, _page_unknown(request, error) or invalid_request(request, error))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        found = http_error(error)
-        return trouble_page(request, found) or problem_response(request.scope, found)
+        return _answer(request, http_error(error))
 
     @app.exception_handler(DataError)
     @app.exception_handler(psycopg.DataError)  # from the async pool, which SQLAlchemy does not see
-    async def _data(request: Request, error: DataError) -> JSONResponse:
-        return problem_response(
-            request.scope, Invalid("A value is outside what can be stored.", code="value_out_of_range")
-        )
+    async def _data(request: Request, error: DataError) -> Response:
+        return _answer(request, Invalid("A value is outside what can be stored.", code="value_out_of_range"))
 
     @app.exception_handler(Erased)
-    async def _erased(request: Request, error: Erased) -> JSONResponse:
-        return problem_response(
-            request.scope,
+    async def _erased(request: Request, error: Erased) -> Response:
+        return _answer(
+            request,
             Unauthorized("What was kept of this account was erased: sign in again to begin anew.", code="erased"),
         )
 
     @app.exception_handler(VaultError)
-    async def _vault(request: Request, error: VaultError) -> JSONResponse:
+    async def _vault(request: Request, error: VaultError) -> Response:
         log.error("vault_refused", reason=str(error))  # names places and ids, never a key
-        return problem_response(
-            request.scope,
+        return _answer(
+            request,
             Unavailable("A key that this needs cannot be used just now; nothing was changed.", code="keys_unavailable"),
         )
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(psycopg.OperationalError)  # psycopg_pool.PoolTimeout is one
     @app.exception_handler(TimeoutError)
-    async def _database(request: Request, error: Exception) -> JSONResponse:
-        return problem_response(
-            request.scope,
+    async def _database(request: Request, error: Exception) -> Response:
+        return _answer(
+            request,
             Unavailable("The database does not answer; nothing was changed.", code="database_unavailable"),
         )
+
+
+def _answer(request: Request, error: AppError) -> Response:
+    """A page for a browser that asked for one; problem+json for programs."""
+    return trouble_page(request, error) or problem_response(request.scope, error)
+
+
+def _page_unknown(request: Request, error: RequestValidationError) -> AppError | None:
+    """A page's address that no page can have, such as /works/abc: to a person there is nothing there."""
+    wrong = any(item["loc"][0] == "path" for item in error.errors())
+    missing = NotFound("There is nothing at this address.")
+    return missing if wrong and trouble_page(request, missing) else None
 
 
 def invalid_request(request: Request, error: RequestValidationError) -> AppError:

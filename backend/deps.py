@@ -33,6 +33,7 @@ from backend.chain import ChainInfo
 from backend.db import AsyncPool, Database, InSession, conninfo
 from backend.edge.quotas import SAFE_METHODS
 from backend.edge.ratelimit import Principal
+from backend.edge.routing import calls
 from backend.errors import Forbidden, Unauthorized, WalletRequired
 from backend.models.accounts import Account, AuthSession
 from backend.node import Node
@@ -306,9 +307,22 @@ def page_session(request: Request, core: Core, session: Session) -> AuthSession 
 OptionalCaller = Annotated[Caller | None, Depends(get_optional_caller)]
 
 
-def get_caller(caller: OptionalCaller, _bearer: BearerScheme = None, _cookie: CookieScheme = None) -> Caller:
+def nobody(request: Request) -> Unauthorized:
+    """401 for a request that names nobody, with the ways in that its route takes."""
+    asked = set(calls(request.scope["route"].dependant))
+    if asked & {get_current_account, get_current_person, get_confirmed_account}:
+        return Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
+    return Unauthorized(
+        "Say who you are first: be a visitor without a wallet (POST /v1/visitors), or sign in with one"
+        " (POST /v1/auth/nonce, then /v1/auth/verify)."
+    )
+
+
+def get_caller(
+    request: Request, caller: OptionalCaller, _bearer: BearerScheme = None, _cookie: CookieScheme = None
+) -> Caller:
     if caller is None:
-        raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
+        raise nobody(request)
     return caller
 
 
@@ -447,7 +461,7 @@ async def get_person_or_visitor(
 ) -> accounts.Somebody:
     person = await get_optional_person_or_visitor(request, scopes, background)
     if person is None:
-        raise Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
+        raise nobody(request)
     return person
 
 

@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from backend import deps
 from backend.edge.idempotency import NOT_FOR
 from backend.edge.quotas import SAFE_METHODS, route_class
+from backend.edge.routing import calls
 from backend.errors import MEDIA_TYPE
 
 Json = dict[str, Any]
@@ -131,7 +132,7 @@ def meanings() -> dict[str, tuple[tuple[int, ...], str]]:
 def codes_of(route: APIRoute) -> frozenset[str]:
     """All codes below 500 that a route can answer."""
     method = next(iter(route.methods or {"GET"}))
-    asked = set(_calls(route.dependant))
+    asked = set(calls(route.dependant))
     found = {"malformed", *OWN.get(route.name, "").split()}
     if route_class(method, route.path) is not None:
         found.add("rate_limited")
@@ -172,12 +173,6 @@ def _of_callers(method: str, asked: set[Any], *, by_key: bool) -> Iterator[str]:
         yield "session_unconfirmed"
     if asked & {deps.get_moderator, deps.get_operator}:
         yield "role_required"
-
-
-def _calls(dependant: Dependant) -> Iterator[Any]:
-    for each in dependant.dependencies:
-        yield each.call
-        yield from _calls(each)
 
 
 def _parameters(dependant: Dependant) -> set[str]:

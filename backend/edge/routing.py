@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -36,6 +36,13 @@ def without_schemes(dependant: Dependant) -> Dependant:
     """What a route depends on, but for the security schemes: whoever asked for one is called without it."""
     kept = [each for each in dependant.dependencies if not isinstance(each.call, SecurityBase)]
     return dataclasses.replace(dependant, dependencies=[without_schemes(each) for each in kept])
+
+
+def calls(dependant: Dependant) -> Iterator[Any]:
+    """Every function that a route depends on, directly or not."""
+    for each in dependant.dependencies:
+        yield each.call
+        yield from calls(each)
 
 
 class LeanRoute(APIRoute):

@@ -69,6 +69,7 @@ def trouble_page(request: Request, error: AppError) -> HTMLResponse | None:
         request.method not in ("GET", "HEAD")
         or wants != "text/html"
         or request.url.path.startswith(("/v1/", "/static/"))
+        or "hx-request" in request.headers  # a part of a page, which shows what went wrong in its own place
     ):
         return None
     return Visitor(request, None).trouble(error)

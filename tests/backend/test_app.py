@@ -22,6 +22,7 @@ from backend.models.accounts import SignInNonce
 from backend.schemas import AddressStr, Amount, AmountIn, Hash32, HexBytes, Schema, Time
 from backend.settings import Settings
 from tests.backend.conftest import PUBLIC_URL, Client
+from tests.factories import Mirror
 
 pytestmark = pytest.mark.feature("Q6", via="http")
 
@@ -267,6 +268,23 @@ def test_a_browser_is_shown_a_page_where_there_is_nothing(client: Client, accept
     assert "There is nothing at this address." in answer.text
     assert "<script>" not in answer.text.partition("</head>")[2].replace('<script src="', "")
     assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/works/abc", 404), ("/works/0", 404), ("/works/7/more", 404), ("/payouts/0x12", 422)],
+)
+def test_a_browser_is_shown_a_page_for_every_refusal_and_a_program_is_told(
+    client: Client, mirror: Mirror, path: str, status: int
+) -> None:
+    mirror.block(1)
+    answer = client.get(path, headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert "Nothing was lost" in answer.text
+    assert 'href="/"' in answer.text
+    assert client.get(path).headers["content-type"] == "application/problem+json"
+    part = client.get(path, headers={"Accept": "text/html", "HX-Request": "true"})
+    assert part.headers["content-type"] == "application/problem+json", "a part of a page shows it in its place"
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html"])

@@ -175,6 +175,17 @@ def test_H2_V15_everybody_meets_what_the_table_says_at(operation_id: str, world:
     assert world.wrong(operation_id, TABLE[operation_id]) == {}
 
 
+@pytest.mark.usefixtures("gates_only")
+def test_nobody_is_told_to_be_a_visitor_where_a_visitor_may(world: World) -> None:
+    for operation_id, (method, _, _) in world.operations().items():
+        row = TABLE[operation_id]
+        if row.asks and not row.nobody:
+            body = None if method == "GET" else {}
+            detail = world.callers["nobody"].request(method, world.path(operation_id), json=body).json()["detail"]
+            assert ("POST /v1/visitors" in detail) == row.visitor, operation_id
+            assert "POST /v1/auth/nonce" in detail
+
+
 def test_openapi_says_what_the_table_says(world: World) -> None:
     for operation_id, (_, _, operation) in world.operations().items():
         row, security = TABLE[operation_id], operation.get("security")
