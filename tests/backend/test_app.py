@@ -272,7 +272,7 @@ def test_a_browser_is_shown_a_page_where_there_is_nothing(client: Client, accept
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/works/abc", 404), ("/works/0", 404), ("/works/7/more", 404), ("/payouts/0x12", 422)],
+    [("/works/abc", 404), ("/works/0", 404), ("/works/7/more", 404)],
 )
 def test_a_browser_is_shown_a_page_for_every_refusal_and_a_program_is_told(
     client: Client, mirror: Mirror, path: str, status: int

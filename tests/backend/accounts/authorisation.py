@@ -125,6 +125,9 @@ PUBLIC_OBJECTS = set(
         "set_consent",
         "declare_showing",
         "decide_on_work",
+        "get_taste_without",
+        "get_feed_why",
+        "forget_work",
     ]
 )
 """Operations that ask who calls and name an object which everybody may know: it stands on the chain, or is a word of
