@@ -79,6 +79,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.web.shop_routes",
     "backend.web.privacy_routes",
     "backend.web.operator_routes",
+    "backend.web.feed_routes",
 )
 
 TAGS = [

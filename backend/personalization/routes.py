@@ -129,5 +129,9 @@ def sentence(reason: service.Reason, because: list[Because]) -> str:
     if reason != "taste":
         return _WHY[reason]
     verbs = {"brought": "brought along a liking for"}
-    named = " and ".join(f"{verbs.get(b.did, b.did)} {b.title or f'work {b.work_id}'}" for b in because)
-    return f"Because you {named}."
+    said, did = [], None
+    for each in because:
+        verb = f"{verbs.get(each.did, each.did)} " if each.did != did else ""
+        said.append(f"{verb}{each.title or f'work {each.work_id}'}")
+        did = each.did
+    return f"Because you {' and '.join(said)}."

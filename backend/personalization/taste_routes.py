@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
+from sqlalchemy.orm import Session
 
 from backend.consent import reads, taste_writes
 from backend.consent.gate import read_async
@@ -58,17 +59,21 @@ def reset_personalization(
     of what you did stays: creators are paid by it, and it is yours to take along. What you do from now on counts again.
     `short` forgets nothing but that it was today: it counts as lasting taste. Creators whose works you hid stay hidden.
     """
-    person = make_person(session, vault, me.id)
-    works = None
-    if body.scope == "all":
-        taste_writes.forget_all(session, person=person, now=now)
-    elif body.scope == "short":
-        taste_writes.forget_today(session, person=person, now=now)
-    else:
-        what, _, word = body.scope.partition(":")
-        topic = f"kind:{Kind[word.upper()].value}" if what == "kind" else body.scope
-        works = taste_writes.forget_topic(session, person=person, topic=topic, now=now)
+    works = reset(session, person=make_person(session, vault, me.id), scope=body.scope, now=now)
     return ResetOut(scope=body.scope, at=now, works=works)
+
+
+def reset(session: Session, *, person: uuid.UUID, scope: str, now: datetime) -> int | None:
+    """Do a reset, whose scope is as `ResetIn` takes it; of how many works a topic was forgotten."""
+    if scope == "all":
+        taste_writes.forget_all(session, person=person, now=now)
+        return None
+    if scope == "short":
+        taste_writes.forget_today(session, person=person, now=now)
+        return None
+    what, _, word = scope.partition(":")
+    topic = f"kind:{Kind[word.upper()].value}" if what == "kind" else scope
+    return taste_writes.forget_topic(session, person=person, topic=topic, now=now)
 
 
 @router.delete("/me/taste/works/{work_id}")

@@ -71,7 +71,7 @@ class Reader:
 ReaderDep = Annotated[Reader, Depends()]
 
 
-def _require_our_page(reader: Reader) -> None:
+def require_our_page(reader: Reader) -> None:
     """A page of another site must not make visitors of people. Raises Forbidden."""
     if of_another_site(reader.request, reader.core.settings):
         raise Forbidden("This was sent by a page of another site; nothing was changed.", code="cross_origin")
@@ -174,8 +174,8 @@ def privacy_page(reader: ReaderDep, cursor: Annotated[str | None, Query(max_leng
 @router.post("/consents/{purpose}")
 def answer_consent(reader: ReaderDep, purpose: Purpose, granted: Annotated[bool, Form()]) -> Response:
     """Allow or withdraw one purpose. Who has no session yet becomes a visitor with this answer."""
-    _require_our_page(reader)
-    cookie = _welcome(reader) if reader.current is None else None
+    require_our_page(reader)
+    cookie = welcome(reader) if reader.current is None else None
     assert reader.current is not None
     service.record(
         reader.session,
@@ -192,11 +192,12 @@ def answer_consent(reader: ReaderDep, purpose: Purpose, granted: Annotated[bool,
         allowed = sum(each["granted"] for each in consents)
         answer = reader.show("_consents.html", consents=consents, allowed=allowed, frozen=_frozen(reader), swap=True)
     if cookie is not None:
-        _set_cookie(reader, answer, cookie)
+        set_cookie(reader, answer, cookie)
     return answer
 
 
-def _welcome(reader: Reader) -> str:
+def welcome(reader: Reader) -> str:
+    """Make a visitor of who has no session; the token of it."""
     settings = reader.core.settings
     token, row = visitors.welcome(
         reader.session, current=None, token=None, now=reader.now, ttl_s=settings.visitor_ttl_s
@@ -206,7 +207,8 @@ def _welcome(reader: Reader) -> str:
     return token
 
 
-def _set_cookie(reader: Reader, answer: Response, token: str) -> None:
+def set_cookie(reader: Reader, answer: Response, token: str) -> None:
+    """Give a browser its session."""
     settings, current = reader.core.settings, reader.current
     assert current is not None
     answer.set_cookie(

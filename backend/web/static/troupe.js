@@ -254,14 +254,27 @@
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
+  /** A night is where the reader is, unless they said another place. */
+  function ownZone(root) {
+    for (const field of root.querySelectorAll("[data-zone]")) {
+      if (!field.value) field.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    }
+  }
+
+  /** When what had the focus is gone with the exchange, the line that says what was done has it. */
+  function keepFocus() {
+    if (document.activeElement === document.body) document.getElementById("slate-said")?.focus({ preventScroll: true });
+  }
+
   function enliven(root) {
+    ownZone(root);
     localTimes(root);
     localNumbers(root);
     drawAll(root);
   }
 
   for (const name of ["htmx:after:swap", "htmx:afterSwap", "htmx:after:settle"]) {
-    document.addEventListener(name, () => enliven(document));
+    document.addEventListener(name, () => { enliven(document); keepFocus(); });
   }
   enliven(document);
 
