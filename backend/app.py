@@ -59,6 +59,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.personalization.policy_routes",
     "backend.personalization.control_routes",
     "backend.personalization.taste_routes",
+    "backend.personalization.portable_routes",
     "backend.search.routes",
     "backend.personalization.experiment_routes",
     "backend.personalization.showing_routes",

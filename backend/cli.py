@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from backend.personalization import cli as models_cli
+from backend.personalization import taste_cli
 from backend.vault import cli as keys_cli
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(keys_cli.app)
+app.add_typer(taste_cli.app)
 app.add_typer(models_cli.app)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

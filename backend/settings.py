@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     live_heartbeat_s: float = Field(15.0, gt=0, le=60)
     live_lifetime_s: float = Field(600.0, gt=0, le=24 * 3600)
     """A stream ends after so long, and its client comes back: connections spread over the processes that there are."""
+    taste_issuers: dict[str, str] = Field(default_factory=dict)
+    """Platforms whose taste documents people may bring along: {"https://other.example": "0x<Ed25519 public key>"}."""
     ready_lag_blocks: int = Field(100, ge=0)
     """How many blocks the mirror may be behind the node before /ready says no."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -193,6 +195,11 @@ class Settings(BaseSettings):
         if self.experiments is not None or self.env != "production":
             return self.experiments
         return Path(__file__).with_name("personalization") / "experiments.toml"
+
+    @property
+    def taste_key(self) -> Path:
+        """The key that taste documents are signed with: a file of mode 0600 beside the master key."""
+        return self.master_key.with_name(f"{self.master_key.stem}-taste.key")
 
     @property
     def broker_url(self) -> str:

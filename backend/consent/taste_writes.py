@@ -77,6 +77,35 @@ def _forget(session: Session, works: str, *, person: uuid.UUID, now: datetime, t
         )
 
 
+HIDDEN_AT_MOST: Final = 1_000
+"""So many creators a person can hide."""
+
+
+def hide_creator(session: Session, *, person: uuid.UUID, creator: bytes, now: datetime) -> bool:
+    """Keep that a person does not want to be shown a creator's works; False when they hide HIDDEN_AT_MOST already."""
+    with entered(session):
+        session.connection().exec_driver_sql(
+            "INSERT INTO app.feed_hidden (person_id, creator, at) SELECT %(person)s, %(creator)s, %(now)s"
+            " WHERE (SELECT count(*) FROM app.feed_hidden WHERE person_id = %(person)s) < %(most)s"
+            " ON CONFLICT DO NOTHING",
+            {"person": person, "creator": creator, "now": now, "most": HIDDEN_AT_MOST},
+        )
+        found = session.connection().exec_driver_sql(
+            "SELECT FROM app.feed_hidden WHERE person_id = %(person)s AND creator = %(creator)s",
+            {"person": person, "creator": creator},
+        )
+        return found.first() is not None
+
+
+def show_creator(session: Session, *, person: uuid.UUID, creator: bytes) -> None:
+    """Take that back."""
+    with entered(session):
+        session.connection().exec_driver_sql(
+            "DELETE FROM app.feed_hidden WHERE person_id = %(person)s AND creator = %(creator)s",
+            {"person": person, "creator": creator},
+        )
+
+
 def bring_along(session: Session, *, person: uuid.UUID, issuer: str, priors: Iterable[Prior], now: datetime) -> None:
     """Keep likings from a document, in the place of all that were brought along before."""
     rows = [

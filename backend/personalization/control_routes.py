@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from backend.consent import reads
+from backend.consent import reads, taste_writes
 from backend.consent.gate import look
 from backend.consent.persons import make_person, person_of_async
 from backend.consent.writes import set_feed
@@ -27,6 +27,7 @@ from backend.personalization.control_schemas import (
 )
 from backend.personalization.controls import Limits
 from backend.personalization.service import Allowed
+from backend.schemas import AddressStr
 
 router = APIRouter(prefix="/v1", tags=["feed"])
 
@@ -55,6 +56,24 @@ def change_personalization(
 ) -> PersonalizationOut:
     """Change some of it; what you leave out stays as it is. It acts on the next request."""
     return _set(session, vault, me, now, body)
+
+
+@router.put("/me/hidden-creators/{creator}", status_code=204)
+def hide_creator(session: DbSession, vault: VaultDep, me: AccountOrVisitor, now: Now, creator: AddressStr) -> None:
+    """Hide a creator: nothing that this address registered is in your feed or searches, personal or not."""
+    person = make_person(session, vault, me.id)
+    if not taste_writes.hide_creator(session, person=person, creator=bytes.fromhex(creator[2:]), now=now):
+        raise Invalid(
+            f"You hide {taste_writes.HIDDEN_AT_MOST:,} creators already; show one of them again first.",
+            code="too_many_hidden",
+            title="Too many are hidden",
+        )
+
+
+@router.delete("/me/hidden-creators/{creator}", status_code=204)
+def show_creator(session: DbSession, vault: VaultDep, me: AccountOrVisitor, creator: AddressStr) -> None:
+    """Show a creator's works again."""
+    taste_writes.show_creator(session, person=make_person(session, vault, me.id), creator=bytes.fromhex(creator[2:]))
 
 
 def _set(

@@ -59,7 +59,6 @@ class Reading:
     catalogue: Catalogue
     now: datetime
     person: uuid.UUID | None
-    allowed: Allowed
     history: History
     why_not: str | None
     """Why it is not personal; None when it is."""
@@ -148,7 +147,6 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         catalogue=catalogue,
         now=now,
         person=person,
-        allowed=found,
         history=history,
         why_not=why_not,
         controls=controls,

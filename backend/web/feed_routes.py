@@ -11,8 +11,9 @@ from datetime import time, timedelta
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Form, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Form, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import select
 
 from backend.accounts.service import SignedIn, Somebody
 from backend.consent import service as consents
@@ -21,18 +22,22 @@ from backend.consent.persons import make_person
 from backend.consent.purposes import NOTICES, Purpose
 from backend.consent.writes import set_feed
 from backend.deps import AsyncDb, Chain, CoreDep, Now, VaultDep, person_of_session, presented_token
+from backend.edge.boundary import JSON_LIMIT
 from backend.engagement.routes import send_engagement
 from backend.engagement.schemas import BatchIn, EventIn
-from backend.errors import AppError, NotFound, Unauthorized
+from backend.errors import AppError, Invalid, NotFound, Unauthorized
 from backend.payouts.reading import address
-from backend.personalization.reading import Asked, Reading, read
+from backend.personalization import portable, portable_routes
+from backend.personalization.reading import Asked, Reading, read, read_and_choose
 from backend.personalization.routes import feed_of, keep
 from backend.personalization.signals import EventKind
 from backend.personalization.taste_routes import WorkId, reset, taste_of, what_if, why
 from backend.personalization.taste_schemas import ResetIn
+from backend.schemas import AddressStr
 from backend.web import feed_page
 from backend.web.privacy_routes import Reader, ReaderDep, require_our_page, set_cookie, welcome
 from backend.web.routes import Visitor
+from indexer.models import view
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -51,10 +56,13 @@ SAID: Final = {
     "on": "Your feed is personal again.",
     "paused": "Your feed is paused.",
     "hide": "You hid the creator of {name}.",
+    "shown": "That creator is shown again.",
     "limits": "Your limits are kept.",
     "all": "Everything you did until now is forgotten.",
     "short": "The mood of today is forgotten.",
     "topic": "That topic is forgotten.",
+    "brought": "What you brought along counts from now on.",
+    "left": "What you brought along is dropped.",
     "consent": "Your answer is kept; its receipt is on the page Privacy.",
 }
 """What has just been done, by the word that the address carries: no text of the address gets into a page."""
@@ -121,8 +129,7 @@ def _asked(novelty: float | None, energy: float | None, anyway: bool) -> Asked:
 async def _slate(
     watcher: Watcher, after: BackgroundTasks, asked: Asked, *, before: str, said: str | None, work: int | None
 ) -> tuple[Reading, dict[str, Any]]:
-    found = await watcher.read(asked)
-    shown = found.slate()
+    found, shown = await read_and_choose(watcher.request, watcher.core, watcher.somebody, watcher.now, asked)
     keep(found, shown, watcher.core.database.async_pool, after)
     context = feed_page.slate(feed_of(found, shown), _ids(before), found.history.liked)
     words = found.catalogue.words.get(work or 0, {})
@@ -169,6 +176,7 @@ def _controls(found: Reading, asked: Asked) -> dict[str, Any]:
         "night": None if limits.night_from is None else (limits.night_from, limits.night_until),
         "time_zone": limits.time_zone,
         "autoplay_left": found.standing.autoplay_left,
+        "hidden": [address(creator) for creator in sorted(allowed.said.hidden_creators)],
         "asked": asked,
     }
 
@@ -220,6 +228,31 @@ async def feed_event(  # noqa: PLR0917 - FastAPI calls it by name
     except AppError as error:
         return Visitor(watcher.request, None).trouble(error)
     return _back("/feed", said=kind, work=work, before=shown)
+
+
+@router.post("/feed/hide")
+def feed_hide(
+    reader: ReaderDep, work: Annotated[int, Form(ge=1, lt=2**63)], shown: Annotated[str, Form()] = ""
+) -> Response:
+    """Hide whoever registered a work."""
+    require_our_page(reader)
+    if reader.account_id is not None:
+        listed = view("work")
+        creator = reader.session.scalar(select(listed.c.registrant).where(listed.c.work_id == work))
+        if creator is not None:
+            person = make_person(reader.session, reader.core.vault, reader.account_id)
+            taste_writes.hide_creator(reader.session, person=person, creator=creator, now=reader.now)
+    return _back("/feed", said="hide", work=work, before=shown)
+
+
+@router.post("/feed/show")
+def feed_show(reader: ReaderDep, creator: Annotated[AddressStr, Form()]) -> Response:
+    """Show a creator's works again."""
+    require_our_page(reader)
+    if reader.account_id is not None:
+        person = make_person(reader.session, reader.core.vault, reader.account_id)
+        taste_writes.show_creator(reader.session, person=person, creator=bytes.fromhex(creator[2:]))
+    return _back("/feed", said="shown")
 
 
 @router.post("/feed/settings")
@@ -339,6 +372,31 @@ async def without_page(watcher: WatcherDep, work_id: WorkId) -> HTMLResponse:
     except AppError as error:
         return Visitor(watcher.request, None).trouble(error)
     return watcher.show("_without.html" if watcher.partial else "taste_without.html", without=found)
+
+
+@router.post("/taste/import")
+def taste_import(reader: ReaderDep, file: UploadFile) -> Response:
+    """Bring a taste document along."""
+    require_our_page(reader)
+    if reader.account_id is None:
+        return _back("/taste")
+    try:
+        document = portable.parse(file.file.read(JSON_LIMIT))
+        portable_routes.bring_along(reader.session, reader.core, reader.account_id, document, reader.now)
+    except portable.DocumentError as error:
+        refused = Invalid(f"{error} Nothing was changed.", code=error.code, title="This document is not taken")
+        return Visitor(reader.request, None).trouble(refused)
+    return _back("/taste", said="brought")
+
+
+@router.post("/taste/import/drop")
+def taste_import_drop(reader: ReaderDep) -> Response:
+    """Drop what was brought along."""
+    require_our_page(reader)
+    if reader.account_id is not None:
+        person = make_person(reader.session, reader.core.vault, reader.account_id)
+        taste_writes.leave_behind(reader.session, person=person)
+    return _back("/taste", said="left")
 
 
 @router.post("/taste/forget")

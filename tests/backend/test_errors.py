@@ -15,6 +15,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\d{3}|NNN)[, 0-9]* \|", re.MULTILINE)
 FIRST = {"Problem": 0, "refuse": 0, "AppError": 1, "Malformed": 1}
 """Which positional argument of a call is a code."""
 RAISERS = {
+    "DocumentError",
     "AppError",
     "Invalid",
     "Unauthorized",

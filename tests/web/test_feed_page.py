@@ -182,6 +182,22 @@ def test_a_like_a_slider_a_pause_and_a_reset_change_the_next_slate(open_page: Op
 
 
 @pytest.mark.feature("X5", via="page")
+def test_a_taste_is_taken_along_and_brought_back(open_page: Open, api: httpx.Client) -> None:
+    do(api, "like", 7, 9)
+    page = open_page("/taste", accept_downloads=True, **signed_in(api))
+    with page.expect_download() as download:
+        page.locator("#taste-export").click()
+    assert api.post("/v1/me/personalization/reset", json={"scope": "all"}).status_code == 200
+    page.set_input_files("#taste-file", download.value.path())
+    page.get_by_role("button", name="Bring it along", exact=True).click()
+    expect(page.locator("#slate-said")).to_contain_text("What you brought along counts from now on.")
+    expect(page.locator(".weights").first).to_contain_text("you brought it along")
+    page.set_input_files("#taste-file", {"name": "x.json", "mimeType": "application/json", "buffer": b"{}"})
+    page.get_by_role("button", name="Bring it along", exact=True).click()
+    expect(page.locator("main")).to_contain_text("Nothing was changed")
+
+
+@pytest.mark.feature("X5", via="page")
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
 def test_what_a_person_sees(open_page: Open, api: httpx.Client, pictures: Path, look: Look) -> None:
     do(api, "like", 7, 9, 3)
@@ -257,3 +273,15 @@ def test_no_other_site_can_send_the_forms(site: str, programme: None) -> None:
     ):
         forged = httpx.post(f"{site}{path}", data=data, headers=evil)
         assert (forged.status_code, "set-cookie" in forged.headers) == (403, False), path
+
+
+@pytest.mark.feature("X5", via="page")
+def test_a_creator_can_be_hidden_and_shown_again(open_page: Open, api: httpx.Client) -> None:
+    page = open_page("/feed", **signed_in(api))
+    page.get_by_role("button", name="Hide the creator of").first.click()
+    expect(page.locator("#slate-said")).to_contain_text("You hid the creator of")
+    expect(page.locator(".empty")).to_contain_text("No work can be shown")
+    page.locator("summary", has_text="1 hidden creator").click()
+    page.get_by_role("button", name="Show").last.click()
+    expect(page.locator(".work-card")).to_have_count(12)
+    assert_quiet(page)

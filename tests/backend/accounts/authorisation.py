@@ -47,6 +47,7 @@ TABLE: dict[str, Row] = {
     **_rows(
         ANYBODY,
         """
+        get_taste_key
         get_chain_status get_health get_readiness create_nonce verify_sign_in create_visitor verify_receipt
         get_configuration get_known_configuration get_showing
         list_proposals get_proposal list_votes get_power get_policy make_proposal_intent make_vote_intent
@@ -66,7 +67,8 @@ TABLE: dict[str, Row] = {
         """
         get_session_info sign_out list_sessions revoke_session get_me list_consents set_consent list_receipts
         download_receipt get_receipt_proof get_data_use get_personalization set_personalization change_personalization
-        reset_personalization forget_work get_taste get_taste_without
+        hide_creator show_creator
+        reset_personalization forget_work get_taste get_taste_without export_taste import_taste drop_imported_taste
         list_exports create_export get_export delete_export download_export get_restriction set_restriction
         get_erasure_meaning erase_me
         """,
@@ -125,6 +127,8 @@ PUBLIC_OBJECTS = set(
         "set_consent",
         "declare_showing",
         "decide_on_work",
+        "hide_creator",
+        "show_creator",
         "get_taste_without",
         "get_feed_why",
         "forget_work",

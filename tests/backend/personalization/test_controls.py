@@ -239,3 +239,23 @@ class TestLimitsOverHttp:
     def test_off_is_off(self, me: Client, clock: Clock) -> None:
         me.patch(PATH, json={"enabled": False, "limits": {"night": {"begins": "00:00", "ends": "23:59"}}})
         assert me.get("/v1/feed").json()["wellbeing"]["reached"] == []
+
+
+@pytest.mark.feature("X5", via="http")
+class TestHiddenCreators:
+    def test_a_hidden_creator_is_in_no_slate_until_shown_again(
+        self, me: Client, works: Mirror, alice: LocalAccount, bob: LocalAccount
+    ) -> None:
+        works.work(11, owner=alice, block=1)
+        path = f"/v1/me/hidden-creators/{bob.address}"
+        assert len(me.get("/v1/feed").json()["items"]) == 11
+        assert me.put(path).status_code == me.put(path).status_code == 204
+        assert me.get(PATH).json()["hidden_creators"] == [bob.address]
+        assert [item["work_id"] for item in me.get("/v1/feed").json()["items"]] == [11]
+        me.patch(PATH, json={"enabled": False})
+        assert [item["work_id"] for item in me.get("/v1/feed").json()["items"]] == [11], "personal or not"
+        assert me.delete(path).status_code == 204
+        assert len(me.get("/v1/feed").json()["items"]) == 11
+
+    def test_v15_what_is_no_address_is_refused(self, me: Client) -> None:
+        assert me.put("/v1/me/hidden-creators/bob").status_code == 422
