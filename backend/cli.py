@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -355,6 +355,10 @@ def evaluate(
     data: Annotated[
         Path, typer.Option("--data", help="A folder with ratings.csv.gz and movies.csv.gz, as MovieTweetings has them.")
     ] = ROOT / "bench" / "data" / "movietweetings",
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="In a small world whose truth is known, over four weeks.")
+    ] = False,
+    runs: Annotated[int, typer.Option("--runs", min=2, help="How often the simulated world is lived.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Judge the ranking on what people did after a cut in time, beside popularity and what was popular lately.
@@ -362,32 +366,55 @@ def evaluate(
     Weights are learned on what lies before the cut. Means have their standard errors, and a difference within noise is
     not called one.
     """
-    import json
-
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from backend.personalization.evaluation import report
-    from backend.personalization.evaluation.datasets import BadDataset, movietweetings
+    from backend.personalization.evaluation.datasets import BadDataset
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=err, transient=True) as progress:
-            task = progress.add_task("read the log", total=None)
-            dataset = movietweetings(data)
-            progress.update(task, description="cut it", total=1)
-            found = report.evaluate(
-                dataset,
-                progress=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
-            )
+            task = progress.add_task("begin", total=None)
+
+            def tell(what: str, done: int, of: int) -> None:
+                progress.update(task, description=what, completed=done, total=of)
+
+            _say(_simulated(runs, tell) if simulated else _offline(data, tell), as_json=as_json)
     except (BadDataset, ValueError) as error:
         err.print(f"[bold red]troupe:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+def _offline(data: Path, tell: Callable[[str, int, int], None]) -> tuple[dict[str, Any], list[Table | str]]:
+    from backend.personalization.evaluation import report
+    from backend.personalization.evaluation.datasets import movietweetings
+
+    tell("read the log", 0, 1)
+    found = report.evaluate(movietweetings(data), progress=tell)
+    weights = ", ".join(f"{name} {value:g}" for name, value in report.terms(found).items())
+    said: list[Table | str] = [report.table(found), report.order(found), f"weights {found.weights.digest}: {weights}"]
+    return report.as_json(found), said
+
+
+def _simulated(runs: int, tell: Callable[[str, int, int], None]) -> tuple[dict[str, Any], list[Table | str]]:
+    from backend.personalization.evaluation import report, simulator
+
+    outcomes = simulator.compare(runs=runs, progress=lambda done, of: tell("live", done, of))
+    held = simulator.intervals_hold(progress=lambda done, of: tell("judge from logs", done, of))
+    said: list[Table | str] = [
+        report.lived(outcomes),
+        f"DR's 95 % interval held the truth in {held:.1%} of 500 simulated logs",
+    ]
+    return report.lived_as_json(outcomes, held), said
+
+
+def _say(found: tuple[dict[str, Any], list[Table | str]], *, as_json: bool) -> None:
+    import json
+
     if as_json:
-        out.print(json.dumps(report.as_json(found)), markup=False, soft_wrap=True)
+        out.print(json.dumps(found[0]), markup=False, soft_wrap=True)
         return
-    out.print(report.table(found))
-    out.print(report.order(found))
-    out.print(f"weights {found.weights.digest}: " + ", ".join(f"{k} {v:g}" for k, v in report.terms(found).items()))
+    for part in found[1]:
+        out.print(part, markup=False, soft_wrap=not isinstance(part, Table))
 
 
 @app.command()

@@ -20,7 +20,7 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from typing import Final  # noqa: E402
 
-from bench.ranking import frame, quality, serving, training, violations  # noqa: E402
+from bench.ranking import frame, quality, serving, simulated, training, violations  # noqa: E402
 from bench.ranking.frame import Report, Section, Sizes  # noqa: E402
 
 SECTIONS: Final[dict[str, Section]] = {
@@ -28,6 +28,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "serving": serving.hot,
     "large": serving.large,
     "violations": violations.run,
+    "simulated": simulated.run,
     "training": training.run,
     "training-large": training.large,
 }

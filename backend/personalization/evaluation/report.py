@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from backend.personalization.evaluation import metrics, offline, splits
 from backend.personalization.evaluation.datasets import Dataset
 from backend.personalization.evaluation.offline import Result
+from backend.personalization.evaluation.simulator import RETENTION, Outcome
 from backend.personalization.scoring import TERMS, Weights
 
 QUANTILE: Final = 0.8
@@ -154,5 +155,53 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
                 "ndcg_against_popular_lately": asdict(evaluation.against(result.name)),
             }
             for result in evaluation.results
+        ],
+    }
+
+
+# --- the simulated world ---
+
+
+def lived(outcomes: Sequence[Outcome], baseline: str = "served") -> Table:
+    """What became of people under each way to choose."""
+    runs = len(outcomes[0].lives)
+    shown = Table(title=f"a simulated world, {runs} runs, the same people and luck for all", title_justify="left")
+    shown.add_column("chosen by")
+    for name in ("finished a person ± SE", "a day there", "let down", *(f"here after {day} d" for day in RETENTION)):
+        shown.add_column(name, justify="right")
+    shown.add_column("works finished by anybody", justify="right")
+    for name in ("finished", f"here after {RETENTION[-1]} d"):
+        shown.add_column(f"{name}, against {baseline!r}")
+    for outcome in outcomes:
+        values = {name: np.array([getattr(life, name) for life in outcome.lives]) for name in LIVED}
+        here = np.array([life.here for life in outcome.lives]).mean(axis=0)
+        against = [outcome.finished_against, outcome.here_against]
+        shown.add_row(
+            outcome.name,
+            _said(values["finished"], 2),
+            f"{values['a_day'].mean():.2f}",
+            f"{values['let_down'].mean():.0%}",
+            *(f"{part:.1%}" for part in here),
+            f"{values['explored'].mean():.0%}",
+            *("" if outcome.name == baseline else verdict(found) for found in against),
+        )
+    return shown
+
+
+LIVED: Final = ("finished", "a_day", "let_down", "explored")
+
+
+def lived_as_json(outcomes: Sequence[Outcome], held: float) -> dict[str, Any]:
+    """The same for programs; `held`: in which part of runs DR's intervals held the truth."""
+    return {
+        "retention_days": list(RETENTION),
+        "dr_intervals_hold": held,
+        "ways": [
+            {"name": outcome.name}
+            | {name: asdict(metrics.mean(np.array([getattr(x, name) for x in outcome.lives]))) for name in LIVED}
+            | {"here": np.array([life.here for life in outcome.lives]).mean(axis=0).tolist()}
+            | {"finished_against_served": asdict(outcome.finished_against)}
+            | {"here_against_served": asdict(outcome.here_against)}
+            for outcome in outcomes
         ],
     }
