@@ -63,6 +63,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.search.routes",
     "backend.personalization.experiment_routes",
     "backend.personalization.showing_routes",
+    "backend.personalization.packaging_routes",
     "backend.governance.routes",
     "backend.works.routes",
     "backend.works.standing_routes",

@@ -65,6 +65,9 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "forget-webhooks": {"task": "webhooks.forget", "schedule": 3600.0, "options": {"expires": 3600.0}},
     "follow-the-words-of-works": {"task": "works.follow", "schedule": 2.0, "options": {"expires": 2.0}},
     "sweep-the-files-of-drafts": {"task": "works.sweep_drafts", "schedule": 600.0, "options": {"expires": 600.0}},
+    "learn-packaging": {"task": "personalization.package", "schedule": 60.0, "options": {"expires": 60.0}},
+    "learn-packaging-anew": {"task": "personalization.package_anew", "schedule": 86400.0},
+    "forget-impressions": {"task": "personalization.forget_impressions", "schedule": 3600.0},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0, "options": {"expires": 15.0}},
     "refresh-search": {"task": "search.refresh", "schedule": 5.0, "options": {"expires": 5.0}},
 }

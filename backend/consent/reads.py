@@ -137,9 +137,11 @@ _CAME_OF_IT = """
            bool_or(e.kind = 'skip' AND e.duration_ms < 5000) AS early_skip,
            bool_or(e.kind = 'complaint') AS complaint
     FROM shown s JOIN app.engagement_event e
-      ON e.person_id = s.person_id AND e.slate_id = s.slate_id AND e.work_id = ANY (s.works) AND e.received_at >= s.at
+      ON e.person_id = s.person_id AND e.slate_id = s.slate_id AND e.work_id = ANY (s.works)
+     AND e.received_at >= s.at AND e.received_at < s.at + interval '3 hours'
     GROUP BY 1, 2, 3"""
-"""What came of the works of the slates `shown`: only events of the same person, on a work that the slate holds."""
+"""What came of the works of the slates `shown`: only events of the same person, on a work that the slate holds, within
+three hours."""
 
 EXPERIMENT_SUMS = Read(
     reader="feed.experiment",
@@ -190,6 +192,31 @@ EXPERIMENT_SUMS = Read(
             )
         )
     ),
+)
+
+PACKAGED = Read(
+    reader="feed.packaging",
+    what="Titles and pictures that were tried on you, and what you did then, were read to learn which of them please.",
+    purpose=Purpose.BEHAVIOUR,
+    needs=(Purpose.BEHAVIOUR,),
+    who="everybody",
+    people="""
+        SELECT DISTINCT person_id FROM app.impression
+        WHERE packaging <> '[]' AND at > %(after)s AND at <= %(upto)s""",
+    sql=f"""
+        , shown AS (
+            SELECT i.person_id, i.slate_id, i.at, i.works, i.packaging
+            FROM app.impression i JOIN allowed USING (person_id)
+            WHERE i.packaging <> '[]' AND i.at > %(after)s AND i.at <= %(upto)s
+        ), came AS ({_CAME_OF_IT}
+        )
+        SELECT s.works[(p.one ->> 'place')::int + 1] AS work_id, (p.one ->> 'variant')::uuid AS variant,
+               p.one -> 'context' AS context, coalesce(c.clicked, false) AS clicked,
+               coalesce(c.satisfied, false) AS satisfied
+        FROM shown s CROSS JOIN LATERAL jsonb_array_elements(s.packaging) WITH ORDINALITY AS p(one, number)
+        LEFT JOIN came c ON c.person_id = s.person_id AND c.slate_id = s.slate_id
+             AND c.work_id = s.works[(p.one ->> 'place')::int + 1]
+        ORDER BY s.at, s.slate_id, p.number""",
 )
 
 REWARD_EVENTS = Read(
@@ -246,6 +273,7 @@ READS: Final[tuple[Read, ...]] = (
         TRAINING_SIZE,
         TRAINING_PAIRS,
         EXPERIMENT_SUMS,
+        PACKAGED,
         REWARD_EVENTS,
         MY_VIEWER,
         MY_EVENT_IDS,

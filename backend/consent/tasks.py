@@ -12,6 +12,7 @@ from backend.consent import erasure, export
 from backend.content.service import open_store
 from backend.deps import Core
 from backend.personalization.training import retrain
+from backend.personalization.variants import learn_anew
 from backend.worker import celery, core, task_session
 from backend.works.drafts import DraftFiles
 
@@ -39,6 +40,7 @@ def means(shared: Core) -> erasure.Means:
     """What erasures are done with."""
 
     def learn_again(session: Session) -> bool:
+        learn_anew(session, now=shared.clock())
         return retrain(session, models=shared.settings.data_dir / "models", now=shared.clock())
 
     return erasure.Means(

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Double, Index, Text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Double, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base
@@ -24,6 +24,7 @@ class Impression(Base):
     __tablename__ = "impression"
     __table_args__ = (
         Index("ix_impression_at", "at"),
+        Index("ix_impression_packaged", "at", postgresql_where=text("packaging <> '[]'")),
         CheckConstraint(
             "cardinality(works) BETWEEN 1 AND 100 AND cardinality(whys) = cardinality(works)"
             " AND cardinality(propensities) = cardinality(works) AND cardinality(choices) = cardinality(works)"

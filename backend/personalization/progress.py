@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,6 +22,16 @@ Said = Callable[[str, int, int], None]
 
 def quiet(what: str, done: int, of: int) -> None:
     """Tell nobody."""
+
+
+def logged(log: Any, of_what: str) -> Said:
+    """A teller that writes its word to the log at each tenth of the way."""
+
+    def tell(what: str, done: int, of: int) -> None:
+        if of and 10 * done // of > 10 * (done - 1) // of:
+            log.info("progress", of=of_what, what=what, done=done, steps=of)
+
+    return tell
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+import numpy as np
 from fastapi import Request
 
 from backend.accounts.service import Somebody
 from backend.consent.persons import person_of_async
 from backend.deps import Core
-from backend.personalization import experiments, impressions, service, showing, wellbeing
+from backend.personalization import experiments, impressions, packaging, service, showing, variants, wellbeing
 from backend.personalization.catalogue import Catalogue, Window
 from backend.personalization.controls import DEFAULTS, Controls
 from backend.personalization.impressions import Viewing
 from backend.personalization.service import Allowed, History, Shown
 from backend.personalization.slate import Policy
+from backend.personalization.variants import Choice, Package
 from backend.personalization.wellbeing import Standing
 
 SIZE: Final = 20
@@ -68,6 +70,8 @@ class Reading:
     size: int
     viewed: Viewing | None
     """The slate as it is kept; None where it may not be."""
+    choices: Mapping[int, Sequence[Choice]] = field(default_factory=dict)
+    """Work -> how it may be shown, where there is a choice."""
     allowed: Allowed = service.STRANGER
     """What the person switched, set and allows."""
     gone: frozenset[int] = frozenset()
@@ -95,6 +99,36 @@ class Reading:
         other = impressions.slate_id(self.viewed.person, self.viewed.slate_id.hex, sorted(gone))
         return replace(self, gone=gone, viewed=replace(self.viewed, slate_id=other))
 
+    def packages(self, shown: Sequence[Shown]) -> dict[int, Package]:
+        """Work -> how it is shown, of those works of the slate where that is chosen; drawn by the slate's id."""
+        if self.viewed is None or not self.choices:
+            return {}
+        found, seed = {}, impressions.seed(self.viewed) or []
+        for place, item in enumerate(shown):
+            if (choices := self.choices.get(item.work_id)) is None:
+                continue
+            x = packaging.context(
+                place=place,
+                why=item.place.why,
+                terms=item.terms,
+                events=len(self.history.rows),
+                novelty=self.controls.novelty,
+                energy=self.controls.energy,
+            )
+            finished = item.work_id in self.history.finished
+            package = variants.pick(choices, x, finished=finished, rng=np.random.default_rng([*seed, place]))
+            if package is not None:
+                found[item.work_id] = package
+        return found
+
+
+def shelf(request: Request) -> variants.Shelf:
+    """The process's variants."""
+    if not hasattr(request.app.state, "feed_variants"):
+        request.app.state.feed_variants = variants.Shelf()
+    found: variants.Shelf = request.app.state.feed_variants
+    return found
+
 
 def window(request: Request, core: Core) -> Window:
     """The process's window on the catalogue; made at the first request."""
@@ -112,6 +146,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         why_not: str | None = NOBODY
         program = somebody is not None and somebody.session_id is None
         controls, standing = DEFAULTS, Standing()
+        choices = await shelf(request).choices(connection, tick=time.monotonic())
         if somebody is not None:
             person = await person_of_async(connection, core.vault, somebody.account_id)
             found, history = await service.history(connection, person=person, now=now, program=program)
@@ -154,6 +189,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         policy=policy,
         size=size,
         viewed=viewed,
+        choices=choices if viewed is not None and viewed.explored else {},
         allowed=found,
     )
 

@@ -14,10 +14,12 @@ from backend.personalization import impressions, service
 from backend.personalization.catalogue import Catalogue
 from backend.personalization.control_schemas import Reached, Wellbeing
 from backend.personalization.reading import SIZE, Asked, Reading, read_and_choose
-from backend.personalization.schemas import Because, Feed, FeedItem, Terms
+from backend.personalization.schemas import Because, Feed, FeedItem, Packaging, Terms
+from backend.personalization.variants import Package
 from backend.personalization.wellbeing import Standing
 
 router = APIRouter(prefix="/v1", tags=["feed"])
+NO_CHOICE: Final[Mapping[int, Package]] = {}
 
 
 @router.get("/feed")
@@ -45,11 +47,18 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     """
     asked = Asked(limit, novelty, energy, anyway)
     found, shown = await read_and_choose(request, core, person, now, asked)
-    keep(found, shown, db, after)
-    return feed_of(found, shown)
+    packages = found.packages(shown)
+    keep(found, shown, packages, db, after)
+    return feed_of(found, shown, packages)
 
 
-def keep(found: Reading, shown: Sequence[service.Shown], db: AsyncPool, after: BackgroundTasks) -> None:
+def keep(
+    found: Reading,
+    shown: Sequence[service.Shown],
+    packages: Mapping[int, Package],
+    db: AsyncPool,
+    after: BackgroundTasks,
+) -> None:
     """Keep a slate once its answer has left, where the person allows that."""
     if found.viewed is None or not shown:
         return
@@ -59,17 +68,18 @@ def keep(found: Reading, shown: Sequence[service.Shown], db: AsyncPool, after: B
         [item.place for item in shown],
         configuration=found.catalogue.configuration.digest,
         model_version=found.catalogue.model_version,
+        packaging=[packages[item.work_id].row(n) for n, item in enumerate(shown) if item.work_id in packages],
         now=found.now,
     )
     after.add_task(impressions.keep, db, kept)
 
 
-def feed_of(found: Reading, shown: Sequence[service.Shown]) -> Feed:
+def feed_of(found: Reading, shown: Sequence[service.Shown], packages: Mapping[int, Package] = NO_CHOICE) -> Feed:
     """A slate as it leaves."""
     catalogue = found.catalogue
     return Feed(
         slate_id=found.viewed.slate_id if found.viewed is not None and shown else None,
-        items=[item_of(item, found.history, catalogue) for item in shown],
+        items=[packed(item_of(item, found.history, catalogue), packages.get(item.work_id)) for item in shown],
         personal=found.why_not is None,
         why_not_personal=found.why_not,
         model_version=catalogue.model_version,
@@ -85,6 +95,20 @@ def _wellbeing(standing: Standing) -> Wellbeing:
         autoplay_left=standing.autoplay_left,
         until=standing.until,
     )
+
+
+def packed(item: FeedItem, package: Package | None) -> FeedItem:
+    """An item under the title, picture and preview that were chosen for it."""
+    if package is None:
+        return item
+    chosen = package.choice
+    said = Packaging(
+        variant=chosen.variant,
+        propensity=package.propensity,
+        thumbnail_cid=chosen.thumbnail_cid,
+        preview=chosen.preview,
+    )
+    return item.model_copy(update={"title": chosen.title or item.title, "packaging": said})
 
 
 def item_of(shown: service.Shown, history: service.History, catalogue: Catalogue) -> FeedItem:
@@ -113,6 +137,7 @@ def item_of(shown: service.Shown, history: service.History, catalogue: Catalogue
         because=because,
         why=sentence(shown.reason, because),
         propensity=shown.propensity,
+        packaging=None,
     )
 
 

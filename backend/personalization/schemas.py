@@ -34,6 +34,15 @@ class Terms(Schema):
     taste: float = Field(description="People who liked what you liked, like it.")
 
 
+class Packaging(Schema):
+    """Under which of its owner's variants a work is shown."""
+
+    variant: uuid.UUID = Field(description="All zeros: the work's own title and picture.")
+    propensity: float = Field(description="The probability with which it is shown under this one.")
+    thumbnail_cid: str | None
+    preview: str | None
+
+
 class FeedItem(Schema):
     """A work, its score in parts, and the true reason why it is here."""
 
@@ -49,6 +58,9 @@ class FeedItem(Schema):
     because: list[Because]
     why: str = Field(description="The reason in one sentence.")
     propensity: float = Field(description="The probability with which it came to this place; 1 where nothing is drawn.")
+    packaging: Packaging | None = Field(
+        description="Where its owner offers several titles or pictures and the slate is kept; else null."
+    )
 
 
 class Feed(Schema):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import structlog
 
-from backend.personalization import progress, training
+from backend.consent.writes import forget_slates
+from backend.models.impressions import KEPT_DAYS
+from backend.personalization import progress, training, variants
 from backend.worker import celery, core, task_session
 
 log = structlog.get_logger()
@@ -39,3 +43,29 @@ def train() -> None:
         log.error("model_refused", version=snapshot.version, reason=snapshot.refused)
     else:
         log.info("model_trained", version=snapshot.version, pairs=snapshot.pairs, works=snapshot.works)
+
+
+@celery.task(name="personalization.package")  # type: ignore[untyped-decorator]
+def package() -> None:
+    """Learn which titles and pictures please, from the impressions whose time is over; anew once a day."""
+    shared = core()
+    count = variants.learn_on(task_session, now=shared.clock(), said=progress.logged(log, "packaging"))
+    if count:
+        log.info("packaging_learned", impressions=count)
+
+
+@celery.task(name="personalization.package_anew")  # type: ignore[untyped-decorator]
+def package_anew() -> None:
+    """Learn it anew from what is kept and may be read now, so that what was withdrawn leaves it within a day."""
+    with task_session() as session:
+        variants.learn_anew(session, now=core().clock(), said=progress.logged(log, "packaging"))
+
+
+@celery.task(name="personalization.forget_impressions")  # type: ignore[untyped-decorator]
+def forget_impressions() -> None:
+    """Drop slates whose time is over, some thousands a transaction."""
+    before = core().clock() - timedelta(days=KEPT_DAYS)
+    while True:
+        with task_session() as session:
+            if not forget_slates(session, before=before):
+                return

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_fa7d1f6a"
+revision = "0001_e321c06e"
 down_revision = None
 
 
@@ -224,6 +224,14 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_index("ix_impression_at", "impression", ["at"], unique=False, schema="app")
+    op.create_index(
+        "ix_impression_packaged",
+        "impression",
+        ["at"],
+        unique=False,
+        schema="app",
+        postgresql_where=sa.text("packaging <> '[]'"),
+    )
     op.create_table(
         "lease",
         sa.Column("name", sa.Text(), nullable=False),
@@ -360,6 +368,31 @@ def upgrade() -> None:
         unique=False,
         schema="app",
         postgresql_where="state = 'queued'",
+    )
+    op.create_table(
+        "packaging_arm",
+        sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("variant", sa.Uuid(), nullable=False),
+        sa.Column("inverse", sa.ARRAY(sa.Double()), nullable=False),
+        sa.Column("b", sa.ARRAY(sa.Double()), nullable=False),
+        sa.Column("shown", sa.BigInteger(), nullable=False),
+        sa.Column("clicks", sa.BigInteger(), nullable=False),
+        sa.Column("satisfied", sa.BigInteger(), nullable=False),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("retired_because", sa.Text(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("work_id", "variant", name=op.f("pk_packaging_arm")),
+        schema="app",
+    )
+    op.create_index("ix_packaging_arm_changed_at", "packaging_arm", ["changed_at"], unique=False, schema="app")
+    op.create_table(
+        "packaging_cursor",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("upto", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_packaging_cursor_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_packaging_cursor")),
+        schema="app",
     )
     op.create_table(
         "personalization_configuration",
@@ -747,6 +780,35 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "packaging_variant",
+        sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("variant", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("owner", sa.LargeBinary(), nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=True),
+        sa.Column("thumbnail_cid", sa.Text(), nullable=True),
+        sa.Column("preview", sa.Text(), nullable=True),
+        sa.Column("spoiler", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "title IS NOT NULL OR thumbnail_cid IS NOT NULL OR preview IS NOT NULL",
+            name=op.f("ck_packaging_variant_says_something"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_packaging_variant_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["thumbnail_cid"],
+            ["app.content.cid"],
+            name=op.f("fk_packaging_variant_thumbnail_cid_content"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("work_id", "variant", name=op.f("pk_packaging_variant")),
+        schema="app",
+    )
+    op.create_index("ix_packaging_variant_changed_at", "packaging_variant", ["changed_at"], unique=False, schema="app")
+    op.create_table(
         "reward_root",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
@@ -969,6 +1031,7 @@ def downgrade() -> None:
     op.drop_table("reward_viewer", schema="app")
     op.drop_table("reward_score", schema="app")
     op.drop_table("reward_root", schema="app")
+    op.drop_table("packaging_variant", schema="app")
     op.drop_table("outbox_transaction", schema="app")
     op.drop_table("idempotent_answer", schema="app")
     op.drop_table("draft", schema="app")
@@ -989,6 +1052,8 @@ def downgrade() -> None:
     op.drop_table("reward_epoch", schema="app")
     op.drop_table("restriction", schema="app")
     op.drop_table("personalization_configuration", schema="app")
+    op.drop_table("packaging_cursor", schema="app")
+    op.drop_table("packaging_arm", schema="app")
     op.drop_table("outbox_intent", schema="app")
     op.drop_table("moderation_decision", schema="app")
     op.drop_table("model_snapshot", schema="app")

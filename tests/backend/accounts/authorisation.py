@@ -82,10 +82,11 @@ TABLE: dict[str, Row] = {
     **_rows(known_or_not(Scope.SHOP_WRITE), "buy_of_listing rent_of_listing subscribe_by_plan fill_order"),
     **_rows(known_or_not(Scope.PAYOUTS_WRITE), "create_payment_intent"),
     **_rows(known_or_not(Scope.LIVE_READ), "follow_live"),
-    **_rows(wallet_or(Scope.WORKS_READ), "list_drafts get_draft get_draft_file"),
+    **_rows(wallet_or(Scope.WORKS_READ), "list_drafts get_draft get_draft_file get_packaging"),
     **_rows(
         wallet_or(Scope.WORKS_WRITE),
-        "create_draft get_registration_intent approve_derivative contest_work create_licence declare_showing",
+        "create_draft get_registration_intent approve_derivative contest_work create_licence declare_showing"
+        " set_packaging",
     ),
     **_rows(
         wallet_or(Scope.SHOP_WRITE),
