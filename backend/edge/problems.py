@@ -110,6 +110,8 @@ OWN: Final[dict[str, str]] = {
     **dict.fromkeys(("get_taste_without", "forget_work"), "taste_unknown"),
     "get_feed_why": "taste_unknown slate_unknown not_in_catalogue",
     "make_configuration_known": "configuration_invalid",
+    "get_packaging": "not_your_work",
+    "set_packaging": "not_your_work no_such_picture variant_twice",
     "get_known_configuration": "configuration_not_found",
     "get_reward_epoch": "epoch_not_found",
     "get_my_counted_events": "epoch_not_found epoch_log_empty",
