@@ -360,16 +360,26 @@ def evaluate(
     ] = False,
     runs: Annotated[int, typer.Option("--runs", min=2, help="How often the simulated world is lived.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    own_log: Annotated[
+        bool, typer.Option("--own-log", help="Judge other ways of choosing by what this installation has shown.")
+    ] = False,
+    days: Annotated[int, typer.Option("--days", min=1, max=180, help="With --own-log: of so many days.")] = 28,
+    state: StateOption = None,
 ) -> None:
     """Judge the ranking on what people did after a cut in time, beside popularity and what was popular lately.
 
     Weights are learned on what lies before the cut. Means have their standard errors, and a difference within noise is
-    not called one.
+    not called one. With --own-log, policies are judged place by place from kept impressions and their probabilities.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from backend.personalization.evaluation.datasets import BadDataset
 
+    if own_log:
+        from backend.personalization.evaluation import own_cli
+
+        own_cli.own_log(state, days=days, as_json=as_json)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=err, transient=True) as progress:
@@ -415,6 +425,20 @@ def _say(found: tuple[dict[str, Any], list[Table | str]], *, as_json: bool) -> N
         return
     for part in found[1]:
         out.print(part, markup=False, soft_wrap=not isinstance(part, Table))
+
+
+@app.command()
+def experiments(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an experiment, for programs.")] = False,
+    state: StateOption = None,
+) -> None:
+    """Show each experiment: first whether its split is sound, then every arm, then what differs beyond noise.
+
+    Experiments stand in the file of TROUPE_EXPERIMENTS. Figures are sums over people who allow `behaviour`.
+    """
+    from backend.personalization.evaluation import own_cli
+
+    own_cli.experiments(state, as_json=as_json)
 
 
 @app.command()

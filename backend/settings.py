@@ -18,6 +18,7 @@ from backend.edge.quotas import parse_quotas
 
 DEVELOPMENT_CHAIN_ID = 31337
 PREFIX = "TROUPE_"
+BUILT_IN_EXPERIMENTS = Path(__file__).with_name("personalization") / "experiments.toml"
 
 
 def celery_broker(redis_url: str) -> str:
@@ -194,7 +195,7 @@ class Settings(BaseSettings):
         otherwise; in development and tests nobody's feed is drawn by lot."""
         if self.experiments is not None or self.env != "production":
             return self.experiments
-        return Path(__file__).with_name("personalization") / "experiments.toml"
+        return BUILT_IN_EXPERIMENTS
 
     @property
     def taste_key(self) -> Path:

@@ -219,6 +219,52 @@ PACKAGED = Read(
         ORDER BY s.at, s.slate_id, p.number""",
 )
 
+_DRAWN = """
+    SELECT s.person_id, s.slate_id, s.at, s.works, p.work, p.why, p.propensity, p.choices, p.usual
+    FROM app.impression s JOIN allowed USING (person_id)
+    CROSS JOIN LATERAL unnest(s.works, s.whys, s.propensities, s.choices, s.usual)
+        AS p(work, why, propensity, choices, usual)
+    WHERE s.at >= %(since)s AND s.at < %(until)s AND (p.propensity < 1 OR p.choices = 1)
+      AND p.why IN ('best', 'explored')"""
+"""Places of slates that were explored: whatever could stand there, had a chance. Special places are no policy's own."""
+
+_OWN_LOG_PEOPLE = """
+    SELECT person_id FROM app.impression WHERE at >= %(since)s AND at < %(until)s GROUP BY 1
+    HAVING bool_or('explored' = ANY (whys) OR 1 > ANY (propensities))"""
+
+OWN_LOG_SIZE = Read(
+    reader="feed.own_log",
+    what="What people did with what they were shown was summed up, to judge other ways of choosing.",
+    needs=(Purpose.BEHAVIOUR,),
+    who="sums",
+    people=_OWN_LOG_PEOPLE,
+    sql=f"""
+        SELECT count(DISTINCT person_id) AS people, count(*) AS rounds, count(*) FILTER (WHERE why = 'explored')
+        FROM ({_DRAWN}) d""",
+)
+
+OWN_LOG = replace(
+    OWN_LOG_SIZE,
+    sql=f"""
+        , shown AS ({_DRAWN}
+        ), came AS ({_CAME_OF_IT}
+        ), judged AS (
+            SELECT s.person_id, s.propensity, (coalesce(c.clicked AND c.satisfied, false))::int AS r,
+                   1.0::float8 AS served, (s.propensity > 0.15)::int / s.propensity AS greedy,
+                   1 / (s.choices * s.propensity) AS uniform, s.usual / s.propensity AS popular
+            FROM shown s LEFT JOIN came c
+              ON c.person_id = s.person_id AND c.slate_id = s.slate_id AND c.work_id = s.work
+        )
+        SELECT mod(('x' || substr(md5(%(salt)s || person_id::text), 1, 8))::bit(32)::bigint, %(buckets)s) AS bucket,
+               count(*) AS rounds, sum(r) AS rewards, {
+        ", ".join(
+            f"sum({policy}) AS {policy}_w, sum({policy} * r) AS {policy}_wr, sum({policy} * {policy}) AS {policy}_ww"
+            for policy in ("served", "greedy", "uniform", "popular")
+        )
+    }
+        FROM judged GROUP BY 1 ORDER BY 1""",
+)
+
 REWARD_EVENTS = Read(
     reader="rewards.scoring",
     what="Your events of an epoch were read to work out what creators earn.",
@@ -274,6 +320,7 @@ READS: Final[tuple[Read, ...]] = (
         TRAINING_PAIRS,
         EXPERIMENT_SUMS,
         PACKAGED,
+        OWN_LOG_SIZE,
         REWARD_EVENTS,
         MY_VIEWER,
         MY_EVENT_IDS,

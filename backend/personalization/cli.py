@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,10 +47,12 @@ class Place:
     database: Database
     models: Path
     redis: Redis
+    experiments: Path | None
+    """The file of the experiments that run."""
 
 
 @contextmanager
-def _place(state: Path | None) -> Iterator[Place]:
+def installation(state: Path | None) -> Iterator[Place]:
     """The installation that the environment names, or the stack's own, which has to run."""
     from redis import Redis
     from sqlalchemy.exc import OperationalError
@@ -67,14 +69,24 @@ def _place(state: Path | None) -> Iterator[Place]:
     database = Database(named["TROUPE_DATABASE_URL"], pool_size=2, application_name="troupe-models")
     redis = Redis.from_url(named["TROUPE_REDIS_URL"], socket_connect_timeout=2, socket_timeout=2)
     try:
-        yield Place(database, Path(named["TROUPE_DATA_DIR"]) / "models", redis)
+        yield Place(database, Path(named["TROUPE_DATA_DIR"]) / "models", redis, _experiments(named))
     except OperationalError:
-        raise _fail("the database does not answer: start it, or `./troupe dev`, and try again") from None
+        raise fail("the database does not answer: start it, or `./troupe dev`, and try again") from None
     finally:
         database.dispose()
 
 
-def _fail(reason: object) -> typer.Exit:
+def _experiments(named: Mapping[str, str]) -> Path | None:
+    """As Settings.experiments_file has it."""
+    from backend.settings import BUILT_IN_EXPERIMENTS
+
+    if file := named.get("TROUPE_EXPERIMENTS") or os.environ.get("TROUPE_EXPERIMENTS"):
+        return Path(file)
+    return BUILT_IN_EXPERIMENTS if named.get("TROUPE_ENV", "production") == "production" else None
+
+
+def fail(reason: object) -> typer.Exit:
+    """Say why it can't be done; the exit to raise."""
     err.print(f"[bold red]troupe:[/] {escape(str(reason))}", soft_wrap=True)
     return typer.Exit(1)
 
@@ -92,7 +104,7 @@ def models(
 
     from backend.personalization import progress, versions
 
-    with _place(state) as place:
+    with installation(state) as place:
         with place.database.session() as session:
             found = versions.listed(session)
             free = versions.lock(session)
@@ -160,12 +172,12 @@ def rollback(
     """Let an older model serve. All processes follow within two seconds; it stays until `./troupe models release`."""
     from backend.personalization import versions
 
-    with _place(state) as place:
+    with installation(state) as place:
         try:
             with place.database.session() as session:
                 chosen = versions.roll_back(session, place.models, version=version, now=datetime.now(UTC)).version
         except versions.NoSuchModel as error:
-            raise _fail(error) from None
+            raise fail(error) from None
     out.print(f"model {chosen} serves, within two seconds everywhere, until `./troupe models release`")
 
 
@@ -174,7 +186,7 @@ def release(state: StateOption = None) -> None:
     """Let the newest accepted model serve again."""
     from backend.personalization import versions
 
-    with _place(state) as place, place.database.session() as session:
+    with installation(state) as place, place.database.session() as session:
         serves = versions.release(session)
         said = f"model {serves.version} serves, within two seconds everywhere" if serves else "there is no model yet"
     out.print(said)
@@ -197,7 +209,7 @@ def train(
     from backend.personalization import cluster, linear, progress, training
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with _place(state) as place, Progress(*columns, console=err, transient=True) as shown:
+    with installation(state) as place, Progress(*columns, console=err, transient=True) as shown:
         bar = shown.add_task("begin", total=None)
         tell = progress.told(place.redis, lambda: datetime.now(UTC))
 
@@ -216,7 +228,7 @@ def train(
                     said=said,
                 )
         except cluster.NoCluster as error:
-            raise _fail(error) from None
+            raise fail(error) from None
         finally:
             progress.ended(place.redis)
     if made is None:
@@ -224,7 +236,7 @@ def train(
             "no model was trained: nobody allows it yet, too little has changed, or another training is under way"
         )
     elif made.refused is not None:
-        raise _fail(f"model {made.version} was refused, and the one before serves on: {made.refused}")
+        raise fail(f"model {made.version} was refused, and the one before serves on: {made.refused}")
     else:
         out.print(
             f"model {made.version} serves, within two seconds everywhere: {made.pairs:,} pairs, {made.works:,} works"

@@ -260,7 +260,7 @@ class TestLearned:
         with core.database.session() as session:
             assert variants.learn_anew(session, now=clock() - timedelta(hours=8)) == 0
 
-    def test_what_disappoints_is_retired_its_owner_is_told_why_and_nobody_sees_it(
+    def test_what_disappoints_is_retired_its_owner_is_told_why_and_nobody_sees_it(  # noqa: PLR0917
         self, owner: Client, watcher: Client, core: Core, client: Client, clock: Clock, people: Any
     ) -> None:
         bait, calm = (v["variant"] for v in offer(owner)["variants"])
