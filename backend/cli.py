@@ -351,7 +351,7 @@ def _embedded_or_named(state: Path | None) -> Iterator[tuple[dict[str, str], str
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0917 - typer calls it by name
     data: Annotated[
         Path, typer.Option("--data", help="A folder with ratings.csv.gz and movies.csv.gz, as MovieTweetings has them.")
     ] = ROOT / "bench" / "data" / "movietweetings",

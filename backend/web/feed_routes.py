@@ -21,7 +21,7 @@ from backend.consent import taste_writes
 from backend.consent.persons import make_person
 from backend.consent.purposes import NOTICES, Purpose
 from backend.consent.writes import set_feed
-from backend.deps import AsyncDb, Chain, CoreDep, Now, VaultDep, person_of_session, presented_token
+from backend.deps import Chain, CoreDep, Now, VaultDep, person_of_session, presented_token
 from backend.edge.boundary import JSON_LIMIT
 from backend.engagement.routes import send_engagement
 from backend.engagement.schemas import BatchIn, EventIn
@@ -130,8 +130,9 @@ async def _slate(
     watcher: Watcher, after: BackgroundTasks, asked: Asked, *, before: str, said: str | None, work: int | None
 ) -> tuple[Reading, dict[str, Any]]:
     found, shown = await read_and_choose(watcher.request, watcher.core, watcher.somebody, watcher.now, asked)
-    keep(found, shown, watcher.core.database.async_pool, after)
-    context = feed_page.slate(feed_of(found, shown), _ids(before), found.history.liked)
+    packages = found.packages(shown)
+    keep(found, shown, packages, watcher.core.database.async_pool, after)
+    context = feed_page.slate(feed_of(found, shown, packages), _ids(before), found.history.liked)
     words = found.catalogue.words.get(work or 0, {})
     context["said"] = _told(said, words.get("title"), work)
     context["asked"] = asked
@@ -210,7 +211,6 @@ async def why_page(watcher: WatcherDep, work_id: WorkId) -> HTMLResponse:
 @router.post("/feed/events")
 async def feed_event(  # noqa: PLR0917 - FastAPI calls it by name
     watcher: WatcherDep,
-    db: AsyncDb,
     chain: Chain,
     vault: VaultDep,
     kind: Annotated[Literal["like", "skip", "less_like_this"], Form()],
@@ -224,7 +224,15 @@ async def feed_event(  # noqa: PLR0917 - FastAPI calls it by name
         sent["slate_id"] = slate_id
     try:
         batch = BatchIn(events=[EventIn.model_validate(sent)])
-        await send_engagement(db=db, chain=chain, vault=vault, person=watcher.somebody, now=watcher.now, body=batch)
+        await send_engagement(
+            request=watcher.request,
+            core=watcher.core,
+            chain=chain,
+            vault=vault,
+            person=watcher.somebody,
+            now=watcher.now,
+            body=batch,
+        )
     except AppError as error:
         return Visitor(watcher.request, None).trouble(error)
     return _back("/feed", said=kind, work=work, before=shown)
