@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import anyio
@@ -22,6 +23,7 @@ from backend.edge.callers import address_of
 from backend.edge.scoped import OptionalFollower
 from backend.errors import AppError, Invalid, Unauthorized, Unavailable
 from backend.live.hub import Hub, Subscriber
+from backend.live.seats import Seat
 from backend.live.topics import MAX_ROWS, Event, parse_topics, read_ticks
 from backend.settings import Settings
 
@@ -32,6 +34,7 @@ SHUTDOWN_RETRY_MS: Final = (500, 3_000)
 """Everybody who was on a server that stops comes back at once; so each is told another time."""
 SEND_TIMEOUT_S: Final = 20.0
 """Who takes nothing for so long is cut off."""
+LEAVE_TIMEOUT_S: Final = 2.0
 MAX_REPLAY: Final = 10
 """Readings of MAX_ROWS messages that are told to who comes back; who was away longer begins anew."""
 MAX_STREAMS: Final = 2_000
@@ -51,7 +54,11 @@ class LiveStream(EventSourceResponse):
     """Server-sent events that end when nobody takes them."""
 
     def __init__(
-        self, content: AsyncIterator[bytes], *, left: Callable[[], None], send_timeout_s: float = SEND_TIMEOUT_S
+        self,
+        content: AsyncIterator[bytes],
+        *,
+        left: Callable[[], Awaitable[None]],
+        send_timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
         super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._left = left
@@ -61,7 +68,8 @@ class LiveStream(EventSourceResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._left()
+            with anyio.move_on_after(LEAVE_TIMEOUT_S, shield=True):
+                await self._left()
 
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -106,14 +114,25 @@ async def follow_live(  # noqa: PLR0917 - FastAPI calls it by name
         raise Unavailable("Live updates wait for the database.", code="live_unavailable")
     caller: Hashable = person.account_id if person else address_of(request.scope, core.settings)
     _require_room(hub, caller, core.settings)
+    seat = Seat(
+        lambda: core.redis_async,
+        str(caller),
+        limit=core.settings.live_streams,
+        heartbeat_s=core.settings.live_heartbeat_s,
+    )
+    if not await seat.take():
+        raise _too_many(core.settings)
     stream = Subscriber(topics, hub.position if after is None else after)
     hub.join(caller, stream)
 
     async def still_there() -> bool:
-        return await _still_there(request, core)
+        return await _still_there(request, core) and await seat.take()
 
-    told = _tell(stream, hub, db, core.settings, after=after, still_there=still_there)
-    return LiveStream(told, left=lambda: hub.leave(caller, stream))
+    async def left() -> None:
+        hub.leave(caller, stream)
+        await seat.leave()
+
+    return LiveStream(_tell(stream, hub, db, core.settings, after=after, still_there=still_there), left=left)
 
 
 def hub_of(request: Request) -> Hub:
@@ -132,17 +151,21 @@ def _last_id(text: str | None) -> int | None:
 
 def _require_room(hub: Hub, caller: Hashable, settings: Settings) -> None:
     if hub.streams_of(caller) >= settings.live_streams:
-        error = AppError(
-            429,
-            "too_many_streams",
-            "Too many streams",
-            f"You may have {settings.live_streams} live streams at once; name several topics in one, or end one.",
-            limit=settings.live_streams,
-        )
-        error.headers["Retry-After"] = "30"
-        raise error
+        raise _too_many(settings)
     if len(hub) >= MAX_STREAMS:
         raise Unavailable("There are too many live streams on this server.", code="live_unavailable", retry_after_s=10)
+
+
+def _too_many(settings: Settings) -> AppError:
+    error = AppError(
+        429,
+        "too_many_streams",
+        "Too many streams",
+        f"You may have {settings.live_streams} live streams at once; name several topics in one, or end one.",
+        limit=settings.live_streams,
+    )
+    error.headers["Retry-After"] = "30"
+    return error
 
 
 async def _still_there(request: Request, core: Core) -> bool:
@@ -176,22 +199,25 @@ async def _tell(
     if after is not None:
         async for chunk in _replay(stream, hub, db, after):
             yield chunk
+    beat = loop.time() + settings.live_heartbeat_s  # by the clock, and not since the last event: some never rest
     while True:
-        try:
-            async with asyncio.timeout(min(settings.live_heartbeat_s, max(0.0, ends - loop.time()))):
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(beat, ends)):
                 await stream.wake.wait()
-        except TimeoutError:
-            if loop.time() >= ends:
-                stream.end("lifetime")
-            elif not await still_there():
+        now = loop.time()
+        if now >= ends:
+            stream.end("lifetime")
+        elif now >= beat:
+            if not await still_there():
                 stream.end("session_ended")
-            else:
+            elif not stream.wake.is_set():
                 yield b": still here\n" + _mark(stream.after)
-                continue
+            beat = loop.time() + settings.live_heartbeat_s
         if stream.ended is not None:
             yield _bye(stream.ended)
             return
-        yield _texts(stream.take())
+        if stream.wake.is_set():
+            yield _texts(stream.take())
 
 
 async def _replay(stream: Subscriber, hub: Hub, db: AsyncDb, after: int) -> AsyncIterator[bytes]:

@@ -22,9 +22,11 @@ from backend.node import Node, NodeRefused, NodeUnreachable
 from backend.sender.states import IN_FLIGHT, State
 from backend.system.readiness import NODE_TIMEOUT_S, mirrored
 from backend.telemetry import metrics
+from backend.webhooks.delivery import Backlog, backlog
 
 QUEUE = "celery"
 """Celery's own name for the one queue that there is."""
+STATES = ("waiting", "delivered", "dropped")
 WAITING = (State.QUEUED, *sorted(IN_FLIGHT))
 
 
@@ -71,6 +73,8 @@ class Gauges(Collector):
             parked_count = session.scalar(
                 select(func.count()).select_from(TaskAttempt).where(TaskAttempt.parked_at.is_not(None))
             )
+            webhooks = backlog(session)
+        yield from _webhooks(webhooks)
         for state in WAITING:
             count, seconds = rows.get(state, (0, 0.0))
             intents.add_metric([state], count)
@@ -136,3 +140,14 @@ class _All(Collector):
 def exposition(core: Core) -> bytes:
     """All metrics in Prometheus' text format."""
     return generate_latest(_All(core))
+
+
+def _webhooks(found: Backlog) -> Iterator[Metric]:
+    deliveries = GaugeMetricFamily(
+        "troupe_webhook_deliveries", "Events for webhooks that are kept, by what became of them.", labels=["state"]
+    )
+    for state in STATES:
+        deliveries.add_metric([state], found.states.get(state, 0))
+    yield deliveries
+    yield _gauge("troupe_webhook_oldest_seconds", "Age of the event that waits longest to be sent.", found.oldest_s)
+    yield _gauge("troupe_webhooks_disabled", "Endpoints that were switched off after failing.", found.disabled)

@@ -90,7 +90,11 @@ node_seconds = Shared("troupe_node_seconds", "Time spent waiting for the node.",
 
 sealed_values = Shared("troupe_sealed_values", "Values sealed, unsealed, or refused for not being whole.", ("what",))
 
-SHARED = (tasks, task_seconds, node_calls, node_seconds, sealed_values)
+webhook_attempts = Shared(
+    "troupe_webhook_attempts", "Requests made to webhooks' receivers: taken, refused, or unanswered.", ("outcome",)
+)
+
+SHARED = (tasks, task_seconds, node_calls, node_seconds, sealed_values, webhook_attempts)
 KEY = "troupe:metrics:"
 SEPARATOR = "\x1f"
 

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 from standardwebhooks import Webhook
 
 from backend.models.webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from backend.telemetry import metrics
 from backend.vault.vault import NoKey, Vault, place
 from backend.webhooks.feed import message_id
 from backend.webhooks.transport import Transport, Unsent
@@ -58,6 +60,11 @@ class Outcome:
     error: str | None
     at: datetime
     duration_ms: int
+
+    @property
+    def kind(self) -> str:
+        """How it ended, for the metrics."""
+        return "taken" if self.taken else "unanswered" if self.status is None else "refused"
 
     @property
     def taken(self) -> bool:
@@ -199,6 +206,7 @@ class Sender:
 
     def settle(self, claim: Claim, outcome: Outcome) -> bool:
         """Write down how an attempt ended; False when the lease had run out, and another counts."""
+        metrics.webhook_attempts.add(outcome.kind)
         with self.sessions.begin() as session:
             endpoint = session.scalars(
                 select(WebhookEndpoint)
@@ -246,3 +254,30 @@ def give_up(session: Session, *, endpoint_id: uuid.UUID) -> None:
     """Drop what waits for an endpoint."""
     mine = WebhookDelivery.endpoint_id == endpoint_id
     session.execute(update(WebhookDelivery).where(mine, WebhookDelivery.state == "waiting").values(state="dropped"))
+
+
+class Backlog(NamedTuple):
+    """What waits to be sent and what became of the rest, of the last 30 days."""
+
+    states: dict[str, int]
+    oldest_s: float
+    """Age of the event that waits longest at an endpoint that is not disabled."""
+    disabled: int
+    """Endpoints to which nothing is sent any more."""
+
+
+def backlog(session: Session) -> Backlog:
+    """The figures of all deliveries, for the metrics: no endpoint is told from another."""
+    counted = select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state)
+    waiting = (
+        select(func.extract("epoch", func.now() - func.min(WebhookEvent.created_at)))
+        .join(WebhookDelivery, WebhookDelivery.position == WebhookEvent.position)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(WebhookDelivery.state == "waiting", WebhookEndpoint.disabled_at.is_(None))
+    )
+    disabled = select(func.count()).select_from(WebhookEndpoint).where(WebhookEndpoint.disabled_at.is_not(None))
+    return Backlog(
+        {state: count for state, count in session.execute(counted)},
+        max(0.0, float(session.scalar(waiting) or 0)),
+        session.scalar(disabled) or 0,
+    )

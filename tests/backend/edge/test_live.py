@@ -15,11 +15,13 @@ import httpx
 import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
+from redis.asyncio import Redis as AsyncRedis
 
 from backend.app import create_app
 from backend.errors import Invalid
 from backend.live.hub import QUEUE, Subscriber
-from backend.live.routes import LiveStream
+from backend.live.routes import LiveStream, _tell
+from backend.live.seats import Seat
 from backend.live.topics import Event, Tick, _spans, parse_topics
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls
@@ -204,6 +206,72 @@ def test_a_caller_has_so_many_streams_and_gets_them_back(settings: Settings, tel
         assert answer.status_code == 200
 
 
+def test_a_caller_has_so_many_streams_over_all_processes(settings: Settings, telling: TellingMirror) -> None:
+    few = settings.model_copy(update={"live_streams": 2, "live_heartbeat_s": 0.05})
+    with serving(create_app(few)) as one, serving(create_app(few)) as two:
+        with following(one, "chain"), following(two, "chain"):
+            for url in (one, two):
+                refused = httpx.get(f"{url}/v1/live")
+                assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+        answer = httpx.Response(429)
+        while answer.status_code == 429:
+            with httpx.stream("GET", f"{two}/v1/live") as answer:
+                pass
+        assert answer.status_code == 200
+
+
+def test_seats_end_by_themselves_when_nobody_renews_them(redis_url: str) -> None:
+    async def story() -> None:
+        async with AsyncRedis.from_url(redis_url) as redis:
+            first, second = (Seat(lambda: redis, "somebody", limit=1, heartbeat_s=0.05) for _ in range(2))
+            assert await first.take()
+            assert await first.take(), "renewed"
+            assert not await second.take()
+            assert await Seat(lambda: redis, "another", limit=1, heartbeat_s=0.05).take()
+            (key, *others) = [each async for each in redis.scan_iter("troupe:live:*")]
+            assert len(others) == 1
+            assert all([0 < await redis.pttl(each) <= 5_150 for each in (key, *others)])
+            for each in (key, *others):  # time goes by, and the process that held them is dead
+                await redis.zadd(each, dict.fromkeys(await redis.zrange(each, 0, -1), 1))
+            assert await second.take()
+            assert not await first.take()
+            await second.leave()
+            assert await first.take()
+
+    asyncio.run(story())
+
+
+def test_while_redis_is_away_streams_are_let_in() -> None:
+    async def story() -> bool:
+        async with AsyncRedis.from_url("unix:///nowhere/redis.sock") as redis:
+            seat = Seat(lambda: redis, "somebody", limit=1, heartbeat_s=1)
+            await seat.leave()
+            return await seat.take()
+
+    assert asyncio.run(story())
+
+
+@pytest.mark.parametrize(("lifetime_s", "gone", "reason"), [(60, True, "session_ended"), (0.02, False, "lifetime")])
+def test_a_stream_that_never_rests_ends_all_the_same(
+    settings: Settings, lifetime_s: float, gone: bool, reason: str
+) -> None:
+    busy = settings.model_copy(update={"live_heartbeat_s": 0.01, "live_lifetime_s": lifetime_s})
+
+    async def still_there() -> bool:
+        return not gone
+
+    async def story() -> bytes:
+        stream = Subscriber(frozenset({"chain"}), 0)
+        told = _tell(stream, None, None, busy, after=None, still_there=still_there)  # type: ignore[arg-type]
+        for number in range(1, 200_000):
+            stream.tell(Tick(number, [Event(None, "blocks", {})]))
+            if b"event: bye" in (chunk := await anext(told)):
+                return chunk
+        raise AssertionError("it told and told")
+
+    assert reason.encode() in asyncio.run(story())
+
+
 @pytest.mark.parametrize(
     "topic",
     [
@@ -272,7 +340,10 @@ def test_a_client_that_takes_nothing_is_cut_off() -> None:
         async def receive() -> Any:
             await stuck.wait()
 
-        stream = LiveStream(endless(), left=lambda: left.append("left"), send_timeout_s=0.05)
+        async def leave() -> None:
+            left.append("left")
+
+        stream = LiveStream(endless(), left=leave, send_timeout_s=0.05)
         await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
         return left
 

@@ -22,6 +22,7 @@ from sqlalchemy import select
 from standardwebhooks import WebhookVerificationError
 
 from backend.models.webhooks import WebhookEndpoint
+from backend.telemetry import metrics
 from backend.webhooks import delivery
 from backend.webhooks.delivery import LEASE, MAX_FAILURES, Sender, delay_s
 from backend.webhooks.transport import RefusedUrl, Transport, Unsent, check_url, is_public
@@ -109,6 +110,30 @@ def test_what_fails_is_tried_again_later_in_order_and_with_the_same_id(hooks: Ho
     assert [attempt["status"] for attempt in log["log"]] == [204, 500]
     assert (log["state"], log["attempts"], log["body"]) == ("delivered", 2, again[0].text)
     assert hooks.get(f"/{broken['id']}")["failures"] == 0
+
+
+@pytest.mark.feature("Q2", via="http")
+def test_metrics_tell_the_attempts_and_what_waits(hooks: Hooks, receiver: Receiver) -> None:
+    metrics.webhook_attempts.take()  # of the tests before
+    hooks.create(receiver.url)
+    hooks.mirror.pay(7, 1)
+    hooks.tell()
+
+    def told(name: str) -> float:
+        lines = hooks.client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    assert told('troupe_webhook_deliveries{state="waiting"}') == 1
+    assert told("troupe_webhook_oldest_seconds") > 0
+    receiver.answers = [500, 204]
+    hooks.send()
+    hooks.later(seconds=5)
+    hooks.send()
+    assert told('troupe_webhook_attempts_total{outcome="refused"}') == 1
+    assert told('troupe_webhook_attempts_total{outcome="taken"}') == 1
+    assert told('troupe_webhook_deliveries{state="waiting"}') == 0
+    assert told('troupe_webhook_deliveries{state="delivered"}') == 1
+    assert told("troupe_webhook_oldest_seconds") == told("troupe_webhooks_disabled") == 0
 
 
 def test_delays_grow_threefold_to_six_hours_and_vary_by_a_fifth() -> None:
