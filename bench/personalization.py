@@ -21,6 +21,8 @@ import sys  # noqa: E402
 from typing import Final  # noqa: E402
 
 from bench.ranking import frame, quality, serving, simulated, training, violations  # noqa: E402
+from bench.ranking import frame, quality, serving, training, violations  # noqa: E402
+from bench.ranking import candidates, frame, quality, serving, training  # noqa: E402
 from bench.ranking.frame import Report, Section, Sizes  # noqa: E402
 
 SECTIONS: Final[dict[str, Section]] = {
@@ -29,6 +31,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "large": serving.large,
     "violations": violations.run,
     "simulated": simulated.run,
+    "candidates": candidates.run,
     "training": training.run,
     "training-large": training.large,
 }
