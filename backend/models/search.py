@@ -27,6 +27,8 @@ class SearchSpace(Base):
     """Below the data folder's search/."""
     works: Mapped[int]
     """How many it was made from."""
+    ready: Mapped[bool]
+    """Whether every work has its place in it; until then the one before serves."""
     created_at: Mapped[datetime]
 
 
@@ -36,13 +38,6 @@ class SearchEntry(Base):
     __tablename__ = "search_entry"
     __table_args__ = (
         Index(None, "document", postgresql_using="gin"),
-        Index(
-            None,
-            "place",
-            postgresql_using="hnsw",
-            postgresql_with={"m": 16, "ef_construction": 100},
-            postgresql_ops={"place": "vector_cosine_ops"},
-        ),
         marked(NotPersonal("the words of works that are registered on the public chain, folded for searching")),
     )
 
@@ -51,8 +46,34 @@ class SearchEntry(Base):
     """sha256 of the metadata file whose words it has."""
     document: Mapped[Any] = mapped_column(TSVECTOR)
     """Weights: A title, B tags, C description."""
-    fitted: Mapped[bool]
-    """Whether the space was made with these words; else they were folded into it."""
-    space: Mapped[int | None] = mapped_column(BigInteger, ForeignKey(SearchSpace.version, ondelete="SET NULL"))
-    place: Mapped[Any | None] = mapped_column(VECTOR(DIMENSIONS))
-    """Where it lies in the space; None: it has no word that the space knows."""
+    kind: Mapped[int]
+    licence_id: Mapped[int]
+    language: Mapped[str | None]
+    """The primary tag in lower case: en of en-GB."""
+    duration_ms: Mapped[int | None]
+    since: Mapped[int]
+    """The newest space when it was written; spaces that are newer were made with these words."""
+    placed: Mapped[int | None] = mapped_column(BigInteger)
+    """The space in which its place was looked up last, also where it has none."""
+
+
+class SearchPlace(Base):
+    """Where a work lies in a space; none for a work without any word that the space knows."""
+
+    __tablename__ = "search_place"
+    __table_args__ = (
+        Index(
+            None,
+            "place",
+            postgresql_using="hnsw",
+            postgresql_with={"m": 16, "ef_construction": 64},
+            postgresql_ops={"place": "vector_cosine_ops"},
+        ),
+        marked(NotPersonal("what works that are registered on the public chain are about, as numbers")),
+    )
+
+    space: Mapped[int] = mapped_column(ForeignKey(SearchSpace.version, ondelete="CASCADE"), primary_key=True)
+    work_id: Mapped[int] = mapped_column(
+        ForeignKey(SearchEntry.work_id, ondelete="CASCADE"), primary_key=True, autoincrement=False, index=True
+    )
+    place: Mapped[Any] = mapped_column(VECTOR(DIMENSIONS))

@@ -19,6 +19,7 @@ class Filters:
     licence_id: int | None = None
     languages: frozenset[str] = frozenset()
     """Primary tags in lower case: en matches en-GB."""
+    not_languages: frozenset[str] = frozenset()
     min_duration_ms: int | None = None
     max_duration_ms: int | None = None
     without: frozenset[tuple[str, ...]] = frozenset()
@@ -33,6 +34,7 @@ class Filters:
             "ai_labels": sorted(self.ai_labels) or None,
             "licence_id": self.licence_id,
             "languages": sorted(self.languages) or None,
+            "not_languages": sorted(self.not_languages) or None,
             "min_duration_ms": self.min_duration_ms,
             "max_duration_ms": self.max_duration_ms,
             "without": " | ".join(_phrase(each) for each in sorted(self.without) if each) or None,
@@ -45,13 +47,22 @@ def _phrase(words: tuple[str, ...]) -> str:
 
 
 CONDITIONS: Final = """
-    (CAST(:kinds AS smallint[]) IS NULL OR w.kind = ANY(CAST(:kinds AS smallint[])))
-AND (CAST(:not_kinds AS smallint[]) IS NULL OR w.kind <> ALL(CAST(:not_kinds AS smallint[])))
-AND (CAST(:ai_labels AS smallint[]) IS NULL OR w.ai_label = ANY(CAST(:ai_labels AS smallint[])))
-AND (CAST(:licence_id AS bigint) IS NULL OR w.licence_id = CAST(:licence_id AS bigint))
-AND (CAST(:languages AS text[]) IS NULL OR split_part(lower(t.language), '-', 1) = ANY(CAST(:languages AS text[])))
-AND (CAST(:min_duration_ms AS bigint) IS NULL OR t.duration_ms >= CAST(:min_duration_ms AS bigint))
-AND (CAST(:max_duration_ms AS bigint) IS NULL OR t.duration_ms <= CAST(:max_duration_ms AS bigint))
+    e.work_id <= :newest
+AND (CAST(:kinds AS smallint[]) IS NULL OR e.kind = ANY(CAST(:kinds AS smallint[])))
+AND (CAST(:not_kinds AS smallint[]) IS NULL OR e.kind <> ALL(CAST(:not_kinds AS smallint[])))
+AND (CAST(:licence_id AS bigint) IS NULL OR e.licence_id = CAST(:licence_id AS bigint))
+AND (CAST(:languages AS text[]) IS NULL OR e.language = ANY(CAST(:languages AS text[])))
+AND (CAST(:not_languages AS text[]) IS NULL OR e.language <> ALL(CAST(:not_languages AS text[])))
+AND (CAST(:min_duration_ms AS bigint) IS NULL OR e.duration_ms >= CAST(:min_duration_ms AS bigint))
+AND (CAST(:max_duration_ms AS bigint) IS NULL OR e.duration_ms <= CAST(:max_duration_ms AS bigint))
 AND (CAST(:without AS text) IS NULL OR NOT e.document @@ to_tsquery('english', :without))
 """
-"""SQL over the view `work` as w, the table of words as t and what searching looks into as e."""
+"""SQL over what searching looks into as e. What can change of a work is looked up when it is shown (STANDING)."""
+STANDING: Final = """
+SELECT w.work_id::bigint AS work_id, w.kind, w.ai_label, w.licence_id::bigint AS licence_id, w.creator,
+    t.title, t.description, t.tags, t.language, t.media_cid, t.media_type, t.duration_ms
+FROM chain.work w JOIN app.work_text t ON t.work_id = w.work_id AND t.cid_digest = w.cid_digest
+WHERE w.work_id = ANY(CAST(:works AS numeric[])) AND w.status = 0
+AND (CAST(:ai_labels AS smallint[]) IS NULL OR w.ai_label = ANY(CAST(:ai_labels AS smallint[])))
+"""
+"""Of the works that were found those that may be shown, as the chain and their words have them now."""

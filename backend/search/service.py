@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Literal
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from backend.errors import Conflict
 from backend.pagination import decode_cursor, encode_cursor
 from backend.search import marking
-from backend.search.filters import CONDITIONS, Filters
+from backend.search.filters import CONDITIONS, STANDING, Filters
 from backend.search.fusion import fused
 from backend.search.indexing import described
 from backend.search.marking import Piece
@@ -32,28 +32,19 @@ SCOPE: Final = "search"
 
 Field = Literal["title", "tags", "description"]
 
-_SHOWN: Final = f"""
-JOIN chain.work w ON w.work_id = e.work_id
-JOIN app.work_text t ON t.work_id = e.work_id AND t.cid_digest = w.cid_digest
-WHERE w.status = 0 AND e.work_id <= :newest AND {CONDITIONS}
-"""
 _BY_WORDS: Final = text(f"""
-SELECT e.work_id FROM websearch_to_tsquery('english', :query) q, app.search_entry e {_SHOWN}
+SELECT e.work_id FROM websearch_to_tsquery('english', :query) q, app.search_entry e WHERE {CONDITIONS}
 AND e.document @@ q ORDER BY ts_rank_cd('{{0.1, 0.2, 0.5, 1.0}}', e.document, q, 1) DESC, e.work_id LIMIT :depth
 """)
 """Closeness of the words counts, divided by the logarithm of the length; a title weighs twice a tag."""
 _BY_MEANING: Final = text(f"""
-SELECT e.work_id, 1 - (e.place <=> CAST(:place AS vector)) AS cosine FROM app.search_entry e {_SHOWN}
-AND e.space = :space ORDER BY e.place <=> CAST(:place AS vector), e.work_id LIMIT :depth
+SELECT p.work_id, 1 - (p.place <=> CAST(:place AS vector)) AS cosine
+FROM app.search_place p JOIN app.search_entry e ON e.work_id = p.work_id
+WHERE p.space = :space AND {CONDITIONS} ORDER BY p.place <=> CAST(:place AS vector) LIMIT :depth
 """)
 _NEWEST: Final = text("SELECT coalesce(max(work_id), 0) FROM app.search_entry")
 _SCAN: Final = text("SELECT set_config('hnsw.ef_search', '200', true), set_config('hnsw.iterative_scan', :order, true)")
-_FOUND: Final = text("""
-SELECT w.work_id::bigint AS work_id, w.kind, w.ai_label, w.licence_id::bigint AS licence_id, w.creator,
-    t.title, t.description, t.tags, t.language, t.media_cid, t.media_type, t.duration_ms
-FROM chain.work w JOIN app.work_text t ON t.work_id = w.work_id AND t.cid_digest = w.cid_digest
-WHERE w.work_id = ANY(CAST(:works AS bigint[]))
-""")
+_FOUND: Final = text(STANDING)
 _HITS: Final = text("""
 SELECT word FROM unnest(CAST(:texts AS text[])) word
 WHERE to_tsvector('english', word) @@ to_tsquery('english', :wanted)
@@ -111,12 +102,13 @@ def search(
     query, instead = _spelled(session, known, query, newest)
     by_words = _by_words(session, query, filters, newest)
     near = _by_meaning(session, known, query, filters, newest)
-    ranking = fused((WORDS_WEIGHT, by_words), (MEANING_WEIGHT, list(near)))
+    rows = standing(session, {*by_words, *near}, filters)
+    ranking = [one for one in fused((WORDS_WEIGHT, by_words), (MEANING_WEIGHT, list(near))) if one[0] in rows]
     cut = ranking[start : start + limit]
     following = None
     if len(ranking) > start + limit:
         following = encode_cursor(SCOPE, start + limit, newest, version, digest)
-    return Results(_shown(session, known, query, cut, near), instead, following)
+    return Results(shown(session, known, query, cut=cut, rows=rows, near=near), instead, following)
 
 
 def _spelled(session: Session, known: Known | None, query: str, newest: int) -> tuple[str, str | None]:
@@ -146,10 +138,23 @@ def _by_meaning(session: Session, known: Known | None, query: str, filters: Filt
     return {row.work_id: row.cosine for row in rows if row.cosine >= NEAR}
 
 
-def _shown(
-    session: Session, known: Known | None, query: str, cut: Sequence[tuple[int, float]], near: dict[int, float]
+def standing(session: Session, works: Iterable[int], filters: Filters) -> dict[int, RowMapping]:
+    """Of these works those that may be shown, as they are now."""
+    values = {"works": list(works), "ai_labels": filters.values["ai_labels"]}
+    return {row["work_id"]: row for row in session.execute(_FOUND, values).mappings()}
+
+
+def shown(
+    session: Session,
+    known: Known | None,
+    query: str,
+    *,
+    cut: Sequence[tuple[int, float]],
+    rows: Mapping[int, RowMapping],
+    near: Mapping[int, float],
 ) -> list[Found]:
-    rows = {row["work_id"]: row for row in session.execute(_FOUND, {"works": [work for work, _ in cut]}).mappings()}
+    """Works as they are answered, each with why it was found by the query."""
+    rows = {work: rows[work] for work, _ in cut}
     wanted = marking.wanted(query)
     texts = {
         word
@@ -159,9 +164,7 @@ def _shown(
     hits = _hits(session, wanted, texts)
     found = []
     for work, score in cut:
-        row = rows.get(work)
-        if row is None:
-            continue
+        row = rows[work]
         fields: dict[Field, list[str]] = {
             "title": words(row["title"] or ""),
             "tags": words(" ".join(row["tags"])),

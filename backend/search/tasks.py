@@ -13,7 +13,6 @@ log = structlog.get_logger()
 @celery.task(name="search.refresh")  # type: ignore[untyped-decorator]  # celery has no types
 def refresh() -> None:
     """Bring what searching looks into to what the works' words say."""
-    with task_session() as session:
-        done = indexing.refresh(session, folder=core().settings.data_dir / "search", now=core().clock())
+    done = indexing.refresh(task_session, folder=core().settings.data_dir / "search", now=core().clock())
     if any(done):
         log.info("search_refreshed", written=done.written, gone=done.gone, space=done.space)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_e321c06e"
+revision = "0001_63ec750d"
 down_revision = None
 
 
@@ -427,10 +427,33 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "search_entry",
+        sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("document", postgresql.TSVECTOR(), nullable=False),
+        sa.Column("kind", sa.BigInteger(), nullable=False),
+        sa.Column("licence_id", sa.BigInteger(), nullable=False),
+        sa.Column("language", sa.Text(), nullable=True),
+        sa.Column("duration_ms", sa.BigInteger(), nullable=True),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("placed", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("work_id", name=op.f("pk_search_entry")),
+        schema="app",
+    )
+    op.create_index(
+        op.f("ix_search_entry_document"),
+        "search_entry",
+        ["document"],
+        unique=False,
+        schema="app",
+        postgresql_using="gin",
+    )
+    op.create_table(
         "search_space",
         sa.Column("version", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("folder", sa.Text(), nullable=False),
         sa.Column("works", sa.BigInteger(), nullable=False),
+        sa.Column("ready", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_search_space")),
         schema="app",
@@ -862,40 +885,33 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
-        "search_entry",
+        "search_place",
+        sa.Column("space", sa.BigInteger(), nullable=False),
         sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("document", postgresql.TSVECTOR(), nullable=False),
-        sa.Column("fitted", sa.Boolean(), nullable=False),
-        sa.Column("space", sa.BigInteger(), nullable=True),
-        sa.Column("place", VECTOR(64), nullable=True),
+        sa.Column("place", VECTOR(64), nullable=False),
         sa.ForeignKeyConstraint(
-            ["space"],
-            ["app.search_space.version"],
-            name=op.f("fk_search_entry_space_search_space"),
-            ondelete="SET NULL",
+            ["space"], ["app.search_space.version"], name=op.f("fk_search_place_space_search_space"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("work_id", name=op.f("pk_search_entry")),
+        sa.ForeignKeyConstraint(
+            ["work_id"],
+            ["app.search_entry.work_id"],
+            name=op.f("fk_search_place_work_id_search_entry"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("space", "work_id", name=op.f("pk_search_place")),
         schema="app",
     )
     op.create_index(
-        op.f("ix_search_entry_document"),
-        "search_entry",
-        ["document"],
-        unique=False,
-        schema="app",
-        postgresql_using="gin",
-    )
-    op.create_index(
-        op.f("ix_search_entry_place"),
-        "search_entry",
+        op.f("ix_search_place_place"),
+        "search_place",
         ["place"],
         unique=False,
         schema="app",
         postgresql_using="hnsw",
-        postgresql_with={"m": 16, "ef_construction": 100},
+        postgresql_with={"m": 16, "ef_construction": 64},
         postgresql_ops={"place": "vector_cosine_ops"},
     )
+    op.create_index(op.f("ix_search_place_work_id"), "search_place", ["work_id"], unique=False, schema="app")
     op.create_table(
         "split_leaf",
         sa.Column("root", sa.LargeBinary(), nullable=False),
@@ -1027,7 +1043,7 @@ def downgrade() -> None:
     op.drop_table("reward_leaf", schema="app")
     op.drop_table("webhook_endpoint", schema="app")
     op.drop_table("split_leaf", schema="app")
-    op.drop_table("search_entry", schema="app")
+    op.drop_table("search_place", schema="app")
     op.drop_table("reward_viewer", schema="app")
     op.drop_table("reward_score", schema="app")
     op.drop_table("reward_root", schema="app")
@@ -1049,6 +1065,7 @@ def downgrade() -> None:
     op.drop_table("sign_in_nonce", schema="app")
     op.drop_table("sender_account", schema="app")
     op.drop_table("search_space", schema="app")
+    op.drop_table("search_entry", schema="app")
     op.drop_table("reward_epoch", schema="app")
     op.drop_table("restriction", schema="app")
     op.drop_table("personalization_configuration", schema="app")

@@ -116,8 +116,7 @@ def refresh(core: Core) -> Callable[[], Refreshed]:
     """What the task does."""
 
     def refreshed() -> Refreshed:
-        with core.database.session() as session:
-            return indexing.refresh(session, folder=core.settings.data_dir / "search", now=core.clock())
+        return indexing.refresh(core.database.session, folder=core.settings.data_dir / "search", now=core.clock())
 
     return refreshed
 

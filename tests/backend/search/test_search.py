@@ -170,7 +170,7 @@ def test_a_new_work_is_found_at_once_and_placed_in_the_space_that_is_there(
     near = {item["work_id"]: item["why"]["nearness"] for item in found(client, "comedy rocket engineers")["items"]}
     assert near[200] is not None
     with core.database.session() as session:
-        assert session.query(SearchSpace).count() == 2
+        assert session.query(SearchSpace).count() == 1
 
 
 def test_a_space_that_cannot_be_read_is_fitted_anew_and_words_serve_meanwhile(
