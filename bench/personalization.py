@@ -20,9 +20,15 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from typing import Final  # noqa: E402
 
-from bench.ranking import frame, quality, serving, simulated, training, violations  # noqa: E402
-from bench.ranking import frame, quality, serving, training, violations  # noqa: E402
-from bench.ranking import candidates, frame, quality, serving, training  # noqa: E402
+from bench.ranking import (  # noqa: E402
+    candidates,
+    frame,
+    quality,
+    serving,
+    simulated,
+    training,
+    violations,
+)
 from bench.ranking.frame import Report, Section, Sizes  # noqa: E402
 
 SECTIONS: Final[dict[str, Section]] = {

@@ -18,17 +18,17 @@ terms and its reasons are the very numbers that scoring everything gives. Pure; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.personalization import scoring
+from backend.personalization import scoring, slate
 from backend.personalization.explain import Moments
 from backend.personalization.scoring import Facts, Past, Weights
-from backend.personalization.slate import LOWEST, Shelf, Viewer
+from backend.personalization.slate import LOWEST, Place, Policy, Shelf, Viewer
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -49,14 +49,15 @@ MOST: Final[Mapping[Source, int]] = {
 """So many works of each source at most; the slate takes its places from the best 200."""
 
 
-def seldom(exposures: Floats, creators: Sequence[object]) -> Floats:
+def seldom(exposures: Floats, creators: Sequence[Hashable]) -> Floats:
     """How little known a work is: how often it was shown, and how often its creator's works were on average.
 
     So a first work of an unknown creator comes before a new one of somebody whom everybody is shown.
     """
-    _, of = np.unique(np.array([repr(creator) for creator in creators]), return_inverse=True)
-    if len(of) == 0:
+    if len(exposures) == 0:
         return exposures
+    numbers: dict[Hashable, int] = {}
+    of = np.array([numbers.setdefault(creator, len(numbers)) for creator in creators])
     return np.asarray(exposures + (np.bincount(of, weights=exposures) / np.bincount(of))[of])
 
 
@@ -150,10 +151,14 @@ def select(
     weights: Weights,
     *,
     rng: np.random.Generator,
+    also: Floats | None = None,
     most: Mapping[Source, int] = MOST,
     exact: int = EXACT,
 ) -> dict[Source, Positions]:
-    """The candidates among the allowed works, by source; few allowed works are all `likely`."""
+    """The candidates among the allowed works, by source; few allowed works are all `likely`.
+
+    `also` is what a slate adds to the score of each work: with it `likely` are the best by the total.
+    """
     if len(allowed) <= exact:
         return {"likely": allowed}
     shut = np.ones(len(index.trend), dtype=bool)
@@ -168,6 +173,8 @@ def select(
         }
     else:
         values = {"likely": weights.trend * index.trend + np.float32(weights.recent) * index.recency}
+    if also is not None:
+        values["likely"] += also
     for source, each in values.items():
         each[shut] = -np.inf
         found[source] = np.argpartition(-each, most[source])[: most[source]].astype(np.int64)
@@ -238,5 +245,66 @@ class Part:
             viewer,
             past=self.inside(viewer.past),
             shown=None if viewer.shown is None else viewer.shown[self.at],
+            averse=None if viewer.averse is None else viewer.averse[self.at],
             session=self.inside(np.array(viewer.session, dtype=np.int64)).tolist(),
         )
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A slate, and the terms of its works' scores before their weights, in the slate's order."""
+
+    places: Sequence[Place]
+    terms: Mapping[str, Floats]
+
+
+def slate_of(
+    facts: Facts,
+    shelf: Shelf,
+    moments: Moments,
+    *,
+    index: Index | None,
+    past: Past,
+    sums: tuple[Floats, Floats] | None,
+    allowed: Positions,
+    viewer: Viewer,
+    weights: Weights,
+    policy: Policy,
+    size: int,
+    rng: np.random.Generator,
+) -> Ranked:
+    """The slate of a person: of all allowed works where they are few or there is no index, else of candidates.
+
+    Of candidates, what is drawn by chance is drawn among them, and a place's propensity is that draw's.
+    """
+    if index is None or len(allowed) <= EXACT:
+        parts = scoring.terms(facts, past, sums)
+        score = scoring.total(parts, weights)
+        places = slate.fill(
+            score, allowed, shelf, viewer=viewer, policy=policy, size=size, rng=rng, popular=facts.trend
+        )
+        items = np.array([place.work for place in places], dtype=np.int64)
+        return Ranked(places, {name: values[items] for name, values in parts.items()})
+    if sums is None:
+        sums = (
+            scoring.item_sums(facts.taste, past.works, past.long),
+            scoring.item_sums(facts.taste, past.works, past.short),
+        )
+    person = Person.of(facts, past, sums)
+    also = slate.totals(np.zeros(len(facts.trend)), shelf, viewer, policy)
+    at = together(select(index, person, allowed, weights, rng=rng, also=also))
+    part = Part.of(shelf, at, past.works, np.array(viewer.session, dtype=np.int64))
+    parts = terms(facts, moments, person, part.at)
+    inside = slate.fill(
+        scoring.total(parts, weights),
+        part.inside(at),
+        part.shelf,
+        viewer=part.viewer(viewer),
+        policy=policy,
+        size=size,
+        rng=rng,
+        popular=facts.trend[part.at],
+    )
+    items = np.array([place.work for place in inside], dtype=np.int64)
+    places = [replace(place, work=int(part.at[place.work])) for place in inside]
+    return Ranked(places, {name: values[items] for name, values in parts.items()})

@@ -21,8 +21,9 @@ from psycopg_pool import PoolTimeout
 from backend.consent import reads
 from backend.consent.gate import read_async
 from backend.db import AsyncPool
-from backend.personalization import constraints, knowledge, scoring, showing, slate, snapshots, versions
+from backend.personalization import candidates, constraints, knowledge, scoring, showing, slate, snapshots, versions
 from backend.personalization.aversion import fold
+from backend.personalization.candidates import Index
 from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, Source, parse
 from backend.personalization.constraints import Limit, Rules
 from backend.personalization.explain import Moments
@@ -97,6 +98,8 @@ class Catalogue:
     labels: Mapping[int, Label]
     tagged: Mapping[str, NDArray[np.int64]]
     """Tag -> where its works stand."""
+    index: Index | None = None
+    """For choosing candidates of a large catalogue; None where all works are scored."""
 
     @property
     def weights(self) -> Weights:
@@ -178,7 +181,10 @@ def build(
         novelty=scoring.standardised(-np.log2(np.maximum(known.popularity, 0.5) / known.people)),
         quality=np.zeros(size),
         energy=np.zeros(size),
-        exposures=np.array([float(exposures.get(work, 0)) for work in work_ids.tolist()]),
+        exposures=candidates.seldom(
+            np.array([float(exposures.get(work, 0)) for work in work_ids.tolist()]),
+            [row.get("creator") for row in works],
+        ),
     )
     words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
     place = {work: n for n, work in enumerate(work_ids.tolist())}
@@ -197,6 +203,7 @@ def build(
         serial=serial,
         labels=labels,
         tagged=tagged,
+        index=Index.of(facts, shelf) if size > candidates.EXACT else None,
     )
 
 

@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 
 from backend.consent import reads
 from backend.consent.gate import read_async
-from backend.personalization import aversion, explain, scoring, slate, wellbeing
+from backend.personalization import aversion, candidates, explain, wellbeing
 from backend.personalization.catalogue import Catalogue
 from backend.personalization.constraints import NOTHING_STATED, Stated, eligible
 from backend.personalization.controls import DEFAULTS, Controls
@@ -245,26 +245,28 @@ def choose(
     done, taste = past(catalogue, history.rows, now, history.brought)
     sums = None if forgetting else taste.sums
     done = done.without(catalogue.positions(forgetting)) if forgetting else done
-    parts = scoring.terms(catalogue.facts, done, sums)
-    score = scoring.total(parts, catalogue.weights)
     hidden = catalogue.positions({*(history.hidden - set(forgetting)), *gone})
-    allowed = eligible(catalogue.rules, stated, now.timestamp(), hidden=hidden)
-    places = slate.fill(
-        score,
-        allowed,
+    ranked = candidates.slate_of(
+        catalogue.facts,
         catalogue.shelf,
+        catalogue.moments,
+        index=catalogue.index,
+        past=done,
+        sums=sums,
+        allowed=eligible(catalogue.rules, stated, now.timestamp(), hidden=hidden),
         viewer=Viewer(past=done.towards, averse=averse(catalogue, history, now, forgetting)),
+        weights=catalogue.weights,
         policy=policy or replace(catalogue.configuration.policy, explore=0),
         size=limit,
         rng=np.random.default_rng(seed or [catalogue.serial, len(history.rows)]),
-        popular=catalogue.facts.trend,
     )
+    places, parts = ranked.places, ranked.terms
     items = np.array([place.work for place in places], dtype=np.int64)
     fall = explain.parts(catalogue.facts, catalogue.moments, done, items, catalogue.weights)
     shown = []
     for column, (place, rows) in enumerate(zip(places, explain.named(fall), strict=True)):
         weighted = {
-            name: float(getattr(catalogue.weights, name) * parts[name][place.work]) if name in parts else 0.0
+            name: float(getattr(catalogue.weights, name) * parts[name][column]) if name in parts else 0.0
             for name in TERMS
         }
         named = [

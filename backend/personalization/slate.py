@@ -94,7 +94,7 @@ class Shelf:
     energy: Floats
     """z of how lively a work is; 0 where that is not known."""
     exposures: Floats
-    """How often each work has been shown to anybody."""
+    """How often each work has been shown to anybody, and its creator's works on average (candidates.seldom)."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from backend.personalization import candidates, explain, scoring, slate
-from backend.personalization.candidates import Index, Part, Person
+from backend.personalization.candidates import Index, Person
 from backend.personalization.explain import Moments
-from backend.personalization.scoring import Facts, Weights
+from backend.personalization.scoring import Facts, Past, Weights
 from backend.personalization.taste import Taste
 from bench.ranking.frame import Report, Sizes, Times
 from bench.ranking.serving import HISTORY, NOW, facts_of
@@ -47,23 +47,31 @@ def run(out: Report, sizes: Sizes) -> None:
     def by_candidates() -> None:
         taste, allowed = next_person()
         past = taste.past(NOW)
-        person = Person.of(facts, past, taste.sums)
-        at = candidates.together(candidates.select(index, person, allowed, weights, rng=rng))
-        part = Part.of(shelf, at, past.works)
-        score = scoring.total(candidates.terms(facts, moments, person, part.at), weights)
-        viewer = part.viewer(slate.Viewer(past=past.towards))
-        places = slate.fill(score, part.inside(at), part.shelf, viewer=viewer, policy=policy, size=TOP, rng=rng)
-        items = part.at[[place.work for place in places]]
+        slate_of(past, taste, allowed, index)
+
+    def slate_of(past: Past, taste: Taste, allowed: NDArray[np.int64], index: Index | None) -> None:
+        viewer = slate.Viewer(past=past.towards)
+        ranked = candidates.slate_of(
+            facts,
+            shelf,
+            moments,
+            index=index,
+            past=past,
+            sums=taste.sums,
+            allowed=allowed,
+            viewer=viewer,
+            weights=weights,
+            policy=policy,
+            size=TOP,
+            rng=rng,
+        )
+        items = np.array([place.work for place in ranked.places])
         explain.named(explain.parts(facts, moments, past, items, weights))
 
     def of_everything() -> None:
         taste, allowed = next_person()
         past = taste.past(NOW)
-        score = scoring.total(scoring.terms(facts, past, taste.sums), weights)
-        viewer = slate.Viewer(past=past.towards)
-        places = slate.fill(score, allowed, shelf, viewer=viewer, policy=policy, size=TOP, rng=rng)
-        items = np.array([place.work for place in places])
-        explain.named(explain.parts(facts, moments, past, items, weights))
+        slate_of(past, taste, allowed, None)
 
     exact = processor_times(of_everything, max(20, rounds // 5))
     found = processor_times(by_candidates, rounds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -154,3 +156,33 @@ def test_a_slate_of_a_part_that_is_all_is_the_slate_of_all(works: int, events: i
         score, part.inside(allowed), part.shelf, viewer=part.viewer(viewer), policy=policy, size=10, rng=draws[1]
     )
     assert whole == again
+
+
+@pytest.mark.parametrize("works", [300, 21_000])
+def test_the_slate_of_a_large_catalogue_is_the_slate_of_all_of_it(works: int) -> None:
+    """But for its two special places, which are drawn: among candidates where the catalogue is large."""
+    facts, shelf = world(works, 7)
+    person, allowed = person_of(facts, 30, 3), np.arange(works)
+    policy = Policy(explore=0, unlike=0, fresh=0)
+    index = Index.of(facts, shelf)
+    rest: dict[str, Any] = {"weights": WEIGHTS, "policy": policy, "size": 20, "rng": np.random.default_rng(0)}
+    viewer = Viewer(past=person.past.towards)
+    slates = [
+        candidates.slate_of(
+            facts,
+            shelf,
+            Moments.of(facts.content),
+            index=each,
+            past=person.past,
+            sums=sums,
+            allowed=allowed,
+            viewer=viewer,
+            **rest,
+        )
+        for each, sums in ((index, person.sums), (index, None), (None, None))
+    ]
+    whole = slates[-1]
+    for found in slates[:-1]:
+        assert [place.work for place in found.places] == [place.work for place in whole.places]
+        for name, values in whole.terms.items():
+            np.testing.assert_allclose(found.terms[name], values, atol=1e-6)
