@@ -26,6 +26,7 @@ from bench.ranking import (  # noqa: E402
     quality,
     serving,
     simulated,
+    slates,
     training,
     violations,
 )
@@ -36,6 +37,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "serving": serving.hot,
     "large": serving.large,
     "violations": violations.run,
+    "slates": slates.run,
     "simulated": simulated.run,
     "candidates": candidates.run,
     "training": training.run,
