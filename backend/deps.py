@@ -372,9 +372,17 @@ def get_confirmed_account_or_visitor(session: ConfirmedSession) -> Account:
     return session.account
 
 
-def get_confirmed_account(session: ConfirmedSession) -> Account:
+def get_confirmed_wallet_session(session: ConfirmedSession) -> AuthSession:
     if session.account.wallet is None:
         raise WalletRequired
+    return session
+
+
+ConfirmedWalletSession = Annotated[AuthSession, Depends(get_confirmed_wallet_session)]
+"""As ConfirmedSession, of somebody with an address."""
+
+
+def get_confirmed_account(session: ConfirmedWalletSession) -> Account:
     return session.account
 
 

@@ -54,6 +54,7 @@ TASKS = (  # modules with tasks; a package adds its line
 SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its line
     "forget-lost-tasks": {"task": "worker.forget_lost", "schedule": 3600.0},
     "forget-expired-sign-ins": {"task": "accounts.forget_expired", "schedule": 300.0},
+    "ask-contract-wallets": {"task": "accounts.ask_wallets", "schedule": 60.0, "options": {"expires": 60.0}},
     "forget-idempotent-answers": {"task": "system.forget_answers", "schedule": 600.0},
     "go-on-with-exports-and-erasures": {"task": "consent.sweep", "schedule": 10.0, "options": {"expires": 10.0}},
     "find-split-trees": {"task": "payouts.find_trees", "schedule": 10.0, "options": {"expires": 10.0}},

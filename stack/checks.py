@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 import urllib.error
+import uuid
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import distributions
 from pathlib import Path
@@ -24,6 +26,9 @@ from redis.exceptions import RedisError
 
 from backend.db import conninfo
 from backend.migrations.upgrade import head as needed_revision
+from backend.vault.inspection import Inspection, inspect, orphans
+from backend.vault.master_key import VaultError
+from backend.vault.vault import Vault
 from indexer.migrate import expected as expected_fingerprint
 from indexer.migrate import present as present_fingerprint
 from stack import anvil, roles, rpc
@@ -468,3 +473,43 @@ def check_content(target: Target) -> Finding:
         return fail(f"cannot be written: {error.strerror}", "free some space" if full else "give us the folder's owner")
     blocks = sum(1 for path in target.data_dir.rglob("*") if path.is_file() and path.parent.parent.name == "blocks")
     return ok(f"{blocks:,} blocks in {target.data_dir}")
+
+
+def check_keys(target: Target) -> Finding:
+    """The master key, every data key that it wraps, and whose they are."""
+    if missing := _named(target.vault, "TROUPE_VAULT_DIR") or _named(target.master_key, "TROUPE_MASTER_KEY_FILE"):
+        return missing
+    assert target.vault
+    assert target.master_key
+    assert target.database_url
+    if not target.vault.exists() and not target.master_key.exists():
+        return ok("none yet; nothing was sealed")
+    back = "bring the file back from its copy; `./troupe keys status` names each key"
+    try:
+        vault = Vault(target.vault, target.master_key)
+        found = inspect(vault)
+    except (VaultError, OSError) as error:
+        return fail(first_line(error), back)
+    if found.damaged:
+        return fail(f"{len(found.damaged):,} data keys do not open: {found.damaged[0][1]}", back)
+    return _check_owners(target.database_url, vault, found)
+
+
+def _check_owners(database_url: str, vault: Vault, found: Inspection) -> Finding:
+    """Whether each key has its account, and each account that has something sealed its key."""
+    with psycopg.connect(conninfo(database_url), connect_timeout=5) as connection:
+        rows = connection.execute("SELECT id, pseudonym IS NOT NULL FROM app.account").fetchall()
+    shown = f"{sum(found.counts.values()):,} data keys, {found.erased:,} erased"
+    sealed = [account for account, has_sealed in rows if has_sealed and account not in found.present]
+    if lacking := sum(vault.state(account) == "absent" for account in sealed):
+        return fail(
+            f"{shown}; {lacking:,} accounts have something sealed and no key",
+            "bring the vault back from its mirror (`./troupe backup --keys` made it): without it nobody reads them",
+        )
+    if left := orphans(vault, found, {account for account, _ in rows}, now=datetime.now(UTC)):
+        return warn(
+            f"{shown}; {len(left):,} of them are of no account, such as {left[0]}",
+            "after a restore of an older database they belong to accounts that it lacks: keep them; else they open"
+            " nothing that is left, and their files may be deleted",
+        )
+    return ok(shown)

@@ -33,6 +33,7 @@ RUNNING: Mapping[str, Check] = {
     "contract roles": checks.check_roles,
     "indexer": checks.check_indexer,
     "api": checks.check_api,
+    "keys": checks.check_keys,
     "worker": checks.check_worker,
     "tasks": checks.check_tasks,
     "beat": checks.check_beat,
@@ -46,6 +47,7 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
     "contracts": ("chain",),
     "contract roles": ("chain", "contracts"),
     "indexer": ("database", "chain", "chain tables"),
+    "keys": ("database", "product tables"),
     "worker": ("redis",),
     "tasks": ("database", "product tables"),
 }

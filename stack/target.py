@@ -30,6 +30,8 @@ class Target:
     rpc_url: str | None
     manifest: Path | None
     data_dir: Path | None
+    vault: Path | None
+    master_key: Path | None
     public_url: str | None
     indexer_url: str | None
     ipfs_api: str | None
@@ -54,6 +56,8 @@ def target(state: Path | None = None, environment: Mapping[str, str] = os.enviro
             rpc_url=get("TROUPE_RPC_URL"),
             manifest=Path(path) if (path := get("TROUPE_DEPLOYMENT")) else None,
             data_dir=Path(path) if (path := get("TROUPE_DATA_DIR")) else None,
+            vault=_beside(get("TROUPE_VAULT_DIR"), get("TROUPE_DATA_DIR"), "-vault"),
+            master_key=_beside(get("TROUPE_MASTER_KEY_FILE"), get("TROUPE_DATA_DIR"), "-master.key"),
             public_url=get("TROUPE_PUBLIC_URL"),
             indexer_url=f"http://{HOST}:{port}",
             ipfs_api=get("TROUPE_IPFS_API"),
@@ -71,6 +75,8 @@ def target(state: Path | None = None, environment: Mapping[str, str] = os.enviro
         rpc_url=settings.rpc_url,
         manifest=settings.manifest,
         data_dir=settings.state / "content",
+        vault=settings.vault,
+        master_key=settings.master_key,
         public_url=settings.api_url,
         indexer_url=settings.indexer_url,
         ipfs_api=get("TROUPE_IPFS_API"),
@@ -88,3 +94,10 @@ def recorded(state: Path) -> dict[str, Identity]:
     return {
         name: Identity(record["pid"], record["started"], tuple(record["command"])) for name, record in records.items()
     }
+
+
+def _beside(named: str | None, data_dir: str | None, suffix: str) -> Path | None:
+    """Where the settings name it; else beside the data folder, as development has it."""
+    if named:
+        return Path(named)
+    return Path(data_dir).with_name(Path(data_dir).name + suffix) if data_dir else None

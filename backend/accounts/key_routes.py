@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, status
 from backend.accounts import keys
 from backend.accounts.key_schemas import KeyIn, KeyInfo, KeyList, NewKey, RotateIn
 from backend.accounts.scopes import Scope
-from backend.deps import ConfirmedAccount, CurrentAccount, DbSession, Now, VaultDep, secret_answer
+from backend.deps import ConfirmedWalletSession, CurrentAccount, DbSession, Now, VaultDep, secret_answer
 from backend.models.accounts import ApiKey
 from backend.vault.vault import Vault
 
@@ -33,7 +33,7 @@ def _info(vault: Vault, key: ApiKey) -> KeyInfo:
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, dependencies=[Depends(secret_answer)])
-def create_key(session: DbSession, vault: VaultDep, me: ConfirmedAccount, now: Now, body: KeyIn) -> NewKey:
+def create_key(session: DbSession, vault: VaultDep, me: ConfirmedWalletSession, now: Now, body: KeyIn) -> NewKey:
     """Make a key for a program of yours. Its token is shown in this answer and never again.
 
     A key acts as you, within its scopes. It cannot make keys, sign in, answer for your consents, or have your data
@@ -42,7 +42,7 @@ def create_key(session: DbSession, vault: VaultDep, me: ConfirmedAccount, now: N
     token, key = keys.create(
         session,
         vault,
-        account=me,
+        by=me,
         name=body.name,
         scopes=body.scopes,
         lifetime=timedelta(days=body.lifetime_days),
@@ -59,7 +59,7 @@ def list_keys(session: DbSession, vault: VaultDep, me: CurrentAccount) -> KeyLis
 
 @router.post("/{key_id}/rotate", dependencies=[Depends(secret_answer)])
 def rotate_key(
-    *, session: DbSession, vault: VaultDep, me: ConfirmedAccount, now: Now, key_id: uuid.UUID, body: RotateIn
+    *, session: DbSession, vault: VaultDep, me: ConfirmedWalletSession, now: Now, key_id: uuid.UUID, body: RotateIn
 ) -> NewKey:
     """Give a key a new token, which is shown in this answer and never again.
 
@@ -68,7 +68,7 @@ def rotate_key(
     """
     token, key = keys.rotate(
         session,
-        account=me,
+        by=me,
         key_id=key_id,
         overlap=timedelta(seconds=body.overlap_s),
         lifetime=timedelta(days=body.lifetime_days),

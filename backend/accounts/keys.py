@@ -23,7 +23,7 @@ from backend.accounts.scopes import Scope
 from backend.accounts.service import SignedIn, token_hash
 from backend.db import AsyncPool, Database
 from backend.errors import Conflict, Forbidden, NotFound, Unauthorized
-from backend.models.accounts import Account, ApiKey
+from backend.models.accounts import Account, ApiKey, AuthSession
 from backend.models.base import uuid7
 from backend.vault.vault import Vault, place
 
@@ -171,13 +171,17 @@ def create(
     session: Session,
     vault: Vault,
     *,
-    account: Account,
+    by: AuthSession,
     name: str,
     scopes: Sequence[Scope],
     lifetime: timedelta,
     now: datetime,
 ) -> tuple[str, ApiKey]:
-    """Make a key. Returns its token, which is nowhere else, and its row. Raises Conflict for one too many."""
+    """Make a key of who is signed in. Returns its token, which is nowhere else, and its row.
+
+    Raises Conflict for one too many.
+    """
+    account = by.account
     session.execute(select(Account.id).where(Account.id == account.id).with_for_update())  # counted one at a time
     live = select(func.count()).where(
         ApiKey.account_id == account.id, ApiKey.revoked_at.is_(None), ApiKey.expires_at > now
@@ -195,6 +199,8 @@ def create(
         created_at=now,
         issued_at=now,
         expires_at=now + lifetime,
+        wallet_hash=by.wallet_hash,
+        wallet_signature=by.wallet_signature,
     )
     session.add(key)
     session.flush()
@@ -220,19 +226,20 @@ def _own(session: Session, account: Account, key_id: uuid.UUID) -> ApiKey:
 
 
 def rotate(
-    session: Session, *, account: Account, key_id: uuid.UUID, overlap: timedelta, lifetime: timedelta, now: datetime
+    session: Session, *, by: AuthSession, key_id: uuid.UUID, overlap: timedelta, lifetime: timedelta, now: datetime
 ) -> tuple[str, ApiKey]:
     """Give a key a new token; the present one works on during the overlap, and one before it ends at once.
 
     Raises NotFound, and Conflict for a key that was revoked.
     """
-    key = _own(session, account, key_id)
+    key = _own(session, by.account, key_id)
     if key.revoked_at is not None:
         raise Conflict("This API key was revoked: make a new one.", code="key_ended", title="Key ended")
     token = new_token()
     key.previous_hash, key.previous_until = key.token_hash, min(now + overlap, key.expires_at)
     key.token_hash, key.hint = token_hash(token), token[-4:]
     key.issued_at, key.expires_at = now, now + lifetime
+    key.wallet_hash, key.wallet_signature, key.wallet_asked_at = by.wallet_hash, by.wallet_signature, None
     session.flush()
     return token, key
 

@@ -137,7 +137,7 @@ def verify_sign_in(
         by = consents.controller(settings)
         brought = visitors.bring_along(session, core.vault, visitor=visitor, to=opened.account, now=now, by=by)
     if brought is not None:
-        background.add_task(core.vault.destroy, brought.visitor_id)
+        background.add_task(visitors.destroy_ended, core.database, core.vault)
     _set_cookie(request, response, settings, token=opened.token, row=opened.session, now=now)
     return SignIn(
         token=opened.token,

@@ -17,8 +17,9 @@ from backend.consent.persons import make_person, person_of
 from backend.consent.purposes import Purpose
 from backend.consent.receipts import Controller
 from backend.consent.writes import hand_over
+from backend.db import Database
 from backend.errors import Conflict
-from backend.models.accounts import Account, AuthSession
+from backend.models.accounts import Account, AuthSession, EndedKey
 from backend.vault.vault import Vault
 
 BATCH = 500
@@ -63,8 +64,8 @@ def bring_along(
 
     The person's own answers, settings and events stand; a visitor's are taken where the person has none, each answer
     with a receipt of its own. Events come along if the person then allows `behaviour`, and go with the visitor
-    otherwise. While the data of either is frozen nothing is brought. The visitor's key is for the caller to destroy
-    once this is committed.
+    otherwise. While the data of either is frozen nothing is brought. Once this is committed, the visitor's key is for
+    the caller to destroy (`destroy_ended`); the worker does what a caller that died left.
     """
     for account in (visitor, to):  # in this order: a visitor is brought once, and nobody's intake is in between
         locked = select(Account.id).where(Account.id == account.id).with_for_update()
@@ -86,7 +87,22 @@ def bring_along(
             events = hand_over(session, visitor=was, person=make_person(session, vault, to.id))
         forget(session, [was])
     session.execute(delete(Account).where(Account.id == visitor.id).execution_options(synchronize_session=False))
+    session.add(EndedKey(key_id=visitor.id))
     return Brought(visitor.id, events, taken)
+
+
+def destroy_ended(database: Database, vault: Vault) -> int:
+    """Destroy the keys of visitors who became somebody; how many. What another process does at the time is left to it.
+
+    The row goes after the file: killed in between, the next one destroys it again, which changes nothing.
+    """
+    with database.session() as session:
+        query = select(EndedKey).limit(BATCH).with_for_update(skip_locked=True)
+        ended = session.scalars(query).all()
+        for each in ended:
+            vault.destroy(each.key_id)
+            session.delete(each)
+        return len(ended)
 
 
 def abandoned(session: Session) -> Sequence[Account]:

@@ -27,8 +27,9 @@ from backend.consent.persons import person_of
 from backend.consent.rows import Owner, owner_column, sources
 from backend.content.service import let_go
 from backend.content.store import ContentError, ContentStore
+from backend.edge.ratelimit import Principal
 from backend.errors import Forbidden, NotFound
-from backend.models.accounts import Account, AuthSession
+from backend.models.accounts import Account, ApiKey, AuthSession
 from backend.models.base import Base
 from backend.models.content import Content
 from backend.models.own_data import Erasure
@@ -46,6 +47,8 @@ FRESH: Final = timedelta(minutes=10)
 
 Retrain = Callable[[Session], bool]
 """Makes the models anew without the person; False when nobody is left to learn from."""
+Uncount = Callable[[Sequence[Principal]], None]
+"""Forgets how many requests they made lately. It must not fail: what it leaves is gone in a minute by itself."""
 
 
 def is_fresh(session: AuthSession, *, now: datetime) -> bool:
@@ -147,7 +150,7 @@ def ask(session: Session, vault: Vault, *, account_id: uuid.UUID, now: datetime)
         account_id=account_id,
         state="asked",
         asked_at=now,
-        steps={"asked": now.isoformat()},
+        steps={"asked": now.isoformat(), "keys": [str(key) for key in _keys(session, account_id)]},
         destroyed=means.destroyed,
         remains=means.remains,
     )
@@ -157,6 +160,10 @@ def ask(session: Session, vault: Vault, *, account_id: uuid.UUID, now: datetime)
         freeze(session, person, now=now)
     session.flush()
     return made
+
+
+def _keys(session: Session, account_id: uuid.UUID) -> Sequence[uuid.UUID]:
+    return session.scalars(select(ApiKey.id).where(ApiKey.account_id == account_id)).all()
 
 
 def _close_doors(session: Session, account_id: uuid.UUID) -> None:
@@ -203,10 +210,13 @@ class Means:
     exports: Path
     """The folder of the exports."""
     retrain: Retrain
+    uncount: Uncount
 
 
 def _forget(means: Means, row: Erasure) -> None:
-    """Drop every row behind the gate. Again after a crash it finds none."""
+    """Drop every row behind the gate, and what is counted of the person's requests. Again it finds none."""
+    keys = [Principal("key", key) for key in row.steps.get("keys", [])]
+    means.uncount([Principal("person", str(row.account_id)), *keys])
     with means.unit() as session:
         if (person := person_of(session, means.vault, row.account_id)) is not None:
             forget(session, [person])
@@ -234,7 +244,7 @@ def _drop(means: Means, row: Erasure) -> None:
     with means.unit() as session:
         sweep(session, means.exports, now=row.asked_at)
         found = session.get_one(Erasure, row.id)
-        found.steps = {state: at for state, at in found.steps.items() if state != "files"}
+        found.steps = {state: at for state, at in found.steps.items() if state not in ("files", "keys")}
         if problem and problem not in found.remains:
             found.remains = [*found.remains, problem]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
 from backend.consent import erasure, export
 from backend.content.service import open_store
 from backend.deps import Core
+from backend.edge.ratelimit import Principal, bucket_keys
 from backend.personalization.training import retrain
 from backend.personalization.variants import learn_anew
 from backend.worker import celery, core, task_session
@@ -43,6 +46,12 @@ def means(shared: Core) -> erasure.Means:
         learn_anew(session, now=shared.clock())
         return retrain(session, models=shared.settings.data_dir / "models", now=shared.clock())
 
+    def uncount(principals: Sequence[Principal]) -> None:
+        try:
+            shared.redis.delete(*bucket_keys(principals))
+        except RedisError as error:
+            log.warning("requests_not_uncounted", reason=type(error).__name__)
+
     return erasure.Means(
         unit=shared.database.session,
         vault=shared.vault,
@@ -50,6 +59,7 @@ def means(shared: Core) -> erasure.Means:
         drafts=DraftFiles.of(shared.settings, shared.vault),
         exports=exports_folder(shared),
         retrain=learn_again,
+        uncount=uncount,
     )
 
 

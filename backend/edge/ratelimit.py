@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -25,7 +25,7 @@ import structlog
 from redis.exceptions import RedisError
 from starlette.types import Scope
 
-from backend.edge.quotas import CallerKind, Quota, RouteClass, route_class
+from backend.edge.quotas import CLASSES, CallerKind, Quota, RouteClass, route_class
 from backend.errors import AppError, Unavailable
 from backend.telemetry import metrics
 
@@ -81,6 +81,16 @@ class Principal(NamedTuple):
 
     kind: Literal["person", "key"]
     id: str
+
+
+def bucket_key(name: str) -> str:
+    """Where Redis has the bucket of `<class>:<kind>:<who>`."""
+    return "troupe:limit:" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+
+
+def bucket_keys(principals: Iterable[Principal]) -> list[str]:
+    """Every key under which requests of these principals are counted."""
+    return [bucket_key(f"{each.name}:{who.kind}:{who.id}") for who in principals for each in CLASSES]
 
 
 class Store(Protocol):
@@ -198,7 +208,7 @@ class Limiter:
     async def _ask(self, name: str, *numbers: int) -> Any:
         if self._clock() < self._away_until:
             raise _Away
-        key = "troupe:limit:" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        key = bucket_key(name)
         try:
             return await self._store().eval(SCRIPT, 1, key, *numbers)
         except (RedisError, OSError) as error:

@@ -84,9 +84,26 @@ class AuthSession(Base):
     wallet_hash: Mapped[bytes | None]
     wallet_signature: Mapped[bytes | None]
     """What a contract wallet called its own at sign-in: the hash of the message and the signature, to ask again before
-    what only the wallet's present owner may do. None where a key signed."""
+    what only the wallet's present owner may do, and every few minutes. None where a key signed."""
+    wallet_asked_at: Mapped[datetime | None]
+    """When the wallet was last asked, where that was after the sign-in."""
 
     account: Mapped[Account] = relationship(lazy="raise")
+
+
+class EndedKey(Base):
+    """The data key of an account that was ended by becoming another's: its file is to be destroyed.
+
+    Written with what ends the account, and dropped when the file is destroyed, so that a process that dies in between
+    leaves no key behind.
+    """
+
+    __tablename__ = "ended_key"
+    __table_args__ = (marked(NotPersonal("ids of accounts that are gone, for the moments until their keys are too")),)
+
+    key_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    """The id that the account had."""
+    ended_at: Mapped[CreatedAt]
 
 
 class SignInNonce(Base):
@@ -134,5 +151,9 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None]
     """To the minute."""
     revoked_at: Mapped[datetime | None]
+    wallet_hash: Mapped[bytes | None]
+    wallet_signature: Mapped[bytes | None]
+    """Of the sign-in that made the present token, as in AuthSession: the key ends when the wallet disowns it."""
+    wallet_asked_at: Mapped[datetime | None]
 
     account: Mapped[Account] = relationship(lazy="raise")

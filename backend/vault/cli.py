@@ -101,38 +101,25 @@ def rotate(
 @app.command()
 def status(state: StateOption = None) -> None:
     """Show how many data keys each version of the master key wraps. Ends with 1 when something is wrong."""
+    from backend.vault.inspection import inspect
     from backend.vault.master_key import VaultError
-    from backend.vault.vault import SHARDS, Vault
+    from backend.vault.vault import Vault
 
-    damaged = []
     try:
         vault = Vault(*_places(state))
-        counts = dict.fromkeys(vault.known_versions(), 0)
-        erased = 0
-        for shard in SHARDS:
-            for person in vault.settled(shard):
-                try:
-                    version = vault.version_of(person)
-                    vault.check(person)
-                except VaultError as error:
-                    damaged.append((person, error))
-                    continue
-                if version is None:
-                    erased += 1
-                else:
-                    counts[version] = counts.get(version, 0) + 1
+        found = inspect(vault)
     except (VaultError, OSError) as error:
         raise _fail(error) from None
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     grid.add_column("version", justify="right")
     grid.add_column("data keys", justify="right")
     grid.add_column("")
-    for version, count in sorted(counts.items()):
+    for version, count in sorted(found.counts.items()):
         word = "current" if version == vault.current else "" if count else "wraps nothing: `rotate --retire` drops it"
         grid.add_row(str(version), f"{count:,}", word)
     out.print(grid)
-    out.print(f"{erased:,} erased; vault {vault.folder}, master key {vault.master_file}", soft_wrap=True)
-    for person, reason in damaged:
-        err.print(f"  {person}: {escape(str(reason))}", soft_wrap=True)
-    if damaged:
-        raise _fail(f"{len(damaged)} data keys do not open: bring their files back from a copy")
+    out.print(f"{found.erased:,} erased; vault {vault.folder}, master key {vault.master_file}", soft_wrap=True)
+    for person, reason in found.damaged:
+        err.print(f"  {person}: {escape(reason)}", soft_wrap=True)
+    if found.damaged:
+        raise _fail(f"{len(found.damaged)} data keys do not open: bring their files back from a copy")

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_63ec750d"
+revision = "0001_eca1d9f1"
 down_revision = None
 
 
@@ -97,6 +97,13 @@ def upgrade() -> None:
         schema="app",
     )
     op.execute("ALTER TABLE app.data_use SET (fillfactor = 70)")
+    op.create_table(
+        "ended_key",
+        sa.Column("key_id", sa.Uuid(), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("key_id", name=op.f("pk_ended_key")),
+        schema="app",
+    )
     op.create_table(
         "engagement_event",
         sa.Column("person_id", sa.Uuid(), nullable=False),
@@ -657,6 +664,9 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("wallet_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("wallet_signature", sa.LargeBinary(), nullable=True),
+        sa.Column("wallet_asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "(previous_hash IS NULL) = (previous_until IS NULL)", name=op.f("ck_api_key_previous_whole")
         ),
@@ -680,6 +690,7 @@ def upgrade() -> None:
         sa.Column("user_agent", sa.LargeBinary(), nullable=True),
         sa.Column("wallet_hash", sa.LargeBinary(), nullable=True),
         sa.Column("wallet_signature", sa.LargeBinary(), nullable=True),
+        sa.Column("wallet_asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("octet_length(token_hash) = 32", name=op.f("ck_auth_session_token_hash_length")),
         sa.ForeignKeyConstraint(
             ["account_id"], ["app.account.id"], name=op.f("fk_auth_session_account_id_account"), ondelete="CASCADE"
@@ -1083,6 +1094,7 @@ def downgrade() -> None:
     op.drop_table("feed_forgotten", schema="app")
     op.drop_table("erasure", schema="app")
     op.drop_table("engagement_event", schema="app")
+    op.drop_table("ended_key", schema="app")
     op.drop_table("data_use", schema="app")
     op.drop_table("content", schema="app")
     op.drop_table("consent_receipt", schema="app")
