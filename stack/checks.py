@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 import urllib.error
-import uuid
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum

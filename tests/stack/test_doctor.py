@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,9 +17,12 @@ import pytest
 from typer.testing import CliRunner
 
 from backend.cli import app
+from backend.models.accounts import Account
+from backend.vault import master_key
+from backend.vault.vault import Vault, place
 from scripts.deploy.history import Findings
 from stack import checks, roles
-from stack.checks import Level
+from stack.checks import Finding, Level
 from stack.postgres import DatabaseUrls
 from stack.target import Target, target
 
@@ -105,3 +111,57 @@ def test_H5_doctor_tells_of_parked_tasks(servers: Target, db_urls: DatabaseUrls)
         )
     found = checks.check_tasks(asked)
     assert (found.level, found.detail) == (Level.WARN, "1 parked: they ended their worker too often")
+
+
+@pytest.fixture
+def sealed(servers: Target, db_urls: DatabaseUrls, tmp_path: Path) -> tuple[Target, Vault, uuid.UUID]:
+    """An installation with one person, whose pseudonym is sealed."""
+    master_key.create(tmp_path / "master.key")
+    vault, person = Vault(tmp_path / "vault", tmp_path / "master.key"), uuid.uuid4()
+    sealed = vault.seal(person, b"a pseudonym", place(Account.pseudonym, person))
+    with psycopg.connect(db_urls.conninfo()) as connection:
+        connection.execute("INSERT INTO app.account (id, pseudonym) VALUES (%s, %s)", (person, sealed))
+    found = replace(servers, database_url=db_urls.admin, vault=vault.folder, master_key=vault.master_file)
+    return found, vault, person
+
+
+def old(path: Path) -> None:
+    os.utime(path, (time.time() - 3_700,) * 2)
+
+
+def test_doctor_counts_the_keys_and_finds_one_of_nobody(sealed: tuple[Target, Vault, uuid.UUID]) -> None:
+    found, vault, _ = sealed
+    assert checks.check_keys(found) == Finding(Level.OK, "1 data keys, 0 erased")
+    orphan = uuid.uuid4()
+    vault.ensure(orphan)
+    assert checks.check_keys(found).level is Level.OK, "its account may be about to be committed"
+    old(vault.path(orphan))
+    finding = checks.check_keys(found)
+    assert (finding.level, str(orphan) in finding.detail) == (Level.WARN, True)
+    assert "restore of an older database" in str(finding.fix)
+    vault.destroy(orphan)
+    assert checks.check_keys(found) == Finding(Level.OK, "1 data keys, 1 erased")
+
+
+def test_doctor_finds_keys_that_are_damaged_missing_or_without_a_master_key(
+    sealed: tuple[Target, Vault, uuid.UUID],
+) -> None:
+    found, vault, person = sealed
+    path, master = vault.path(person), vault.master_file
+    whole, named = path.read_bytes(), master.read_bytes()
+    path.write_bytes(whole[:-50] + bytes(50))
+    damaged = checks.check_keys(found)
+    assert (damaged.level, "1 data keys do not open" in damaged.detail) == (Level.FAIL, True)
+    assert "troupe keys status" in str(damaged.fix)
+    path.unlink()
+    missing = checks.check_keys(found)
+    assert (missing.level, "1 accounts have something sealed and no key" in missing.detail) == (Level.FAIL, True)
+    assert "mirror" in str(missing.fix)
+    path.write_bytes(whole)
+    master.unlink()
+    assert checks.check_keys(found).level is Level.FAIL
+    master.write_bytes(named)
+    master.chmod(0o644)
+    assert checks.check_keys(found).level is Level.FAIL, "readable by others"
+    master.chmod(0o600)
+    assert checks.check_keys(found).level is Level.OK

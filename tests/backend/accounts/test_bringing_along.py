@@ -11,6 +11,7 @@ import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
 
+from backend.accounts import visitors
 from backend.deps import Core
 from stack.postgres import DatabaseUrls
 from tests.backend.accounts.test_visitors import play, visit
@@ -177,3 +178,23 @@ def test_V16_events_that_come_in_meanwhile_are_the_persons_or_nobodys(
         assert signed.result()["brought_along"] is not None
         named = sum(each.result() for each in early + late)
     assert owners(database) == ([named] if named else [])
+
+
+def test_V10_the_key_of_who_became_a_person_goes_though_the_process_dies_right_after(
+    app: FastAPI,
+    client: Client,
+    alice: LocalAccount,
+    database: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core: Core = app.state.core
+    visitor = visit(client)
+    allow(visitor, "research")
+    account_id = database.execute("SELECT id FROM app.account").fetchall()[0][0]
+    with monkeypatch.context() as dying:
+        dying.setattr(visitors, "destroy_ended", lambda *_: 0)  # the process is gone before it comes to this
+        assert sign_in(visitor, alice)["brought_along"]["consents"] == ["research"]
+    assert core.vault.state(account_id) == "present"
+    assert visitors.destroy_ended(core.database, core.vault) == 1
+    assert core.vault.state(account_id) == "erased"
+    assert visitors.destroy_ended(core.database, core.vault) == 0

@@ -31,7 +31,7 @@ from backend.models.accounts import Account
 from backend.models.base import uuid7
 from backend.settings import Settings
 from backend.vault.vault import Place, Vault
-from backend.works.drafts import PARTS, DraftFile, Prepared, made
+from backend.works.drafts import PARTS, DraftFile, DraftFiles, Prepared, made
 from stack.postgres import DatabaseUrls
 
 NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
@@ -381,3 +381,13 @@ def test_V10_keys_come_back_from_the_mirror_and_a_mark_of_an_erasure_always_wins
         keys.mirror(place.vault, place.vault.folder)
     with pytest.raises(BackupError, match="is no folder"):
         keys.bring_back(place.vault, tmp_path / "nowhere")
+
+
+def test_V10_the_look_into_a_backup_finds_drafts_that_were_opened_for_it(
+    place: Installation, filled: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted bug: files of drafts go into the backup as their authors read them."""
+    monkeypatch.setattr(DraftFiles, "sealed", DraftFiles.read)
+    taken = take(place, tmp_path / "to", now=NOW)
+    with zipfile.ZipFile(taken.path) as archive:
+        assert any(MEDIA[:60] in archive.read(name) for name in archive.namelist())

@@ -15,6 +15,8 @@ from backend.backup import keys
 from backend.consent import erasure
 from backend.consent.tasks import means
 from backend.content.cid import CID
+from backend.deps import Core
+from backend.edge.ratelimit import Principal, bucket_keys
 from backend.models import registry
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client, Clock, follow
@@ -248,3 +250,57 @@ def test_every_state_has_one_step_and_leads_to_the_next() -> None:
         reached.append(state)
     assert tuple(reached) == erasure.STATES
     assert all(step.words for step in erasure.STEPS.values())
+
+
+@pytest.mark.feature("C3", via="http")
+def test_V10_nothing_in_redis_counts_what_the_erased_or_their_programs_did(
+    client: Client, mirror: Mirror, alice: LocalAccount, bob: LocalAccount, clean_db: DatabaseUrls
+) -> None:
+    core, others = core_of(client), client.as_(bob)
+    me = lively(client, mirror, alice, works=1)
+    token = me.post("/v1/keys", json={"name": "x", "scopes": ["works:read"]}).json()["token"]
+    core.redis.flushdb()
+    program = client.bearing(token)
+    for device in (me, program, others):
+        for _ in range(2):  # from the second request on it is known whose the token is
+            assert device.get("/v1/works/drafts").status_code == 200
+    counted = set(core.redis.keys("troupe:limit:*"))
+    mine = {each.encode() for each in bucket_keys([Principal("person", str(account_of(clean_db, alice)))])}
+    assert len(mine & counted) == 1
+    assert len(counted) >= 4, "an address, two people and a program"
+    erase(client, me)
+    left = set(core.redis.keys("troupe:limit:*"))
+    assert not mine & left
+    assert len(counted - left) == 2, "hers and her program's; nobody else's"
+
+
+@pytest.mark.feature("C3", via="http")
+def test_an_erasure_waits_for_no_redis(client: Client, mirror: Mirror, alice: LocalAccount) -> None:
+    me = lively(client, mirror, alice, works=1)
+    asked = me.post("/v1/me/erasure", json={"confirm": "erase"}).json()
+    own = Core(core_of(client).settings.model_copy(update={"redis_url": "unix:///nowhere"}), core_of(client).clock)
+    erasure.advance(means(own), uuid.UUID(asked["id"]), now=own.clock())
+    own.database.dispose()
+    assert client.get(f"/v1/erasures/{asked['id']}").json()["state"] == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forgotten", ["asked", "key_destroyed"])
+def test_V10_the_oracle_finds_an_erasure_that_forgets_a_step(
+    client: Client,
+    mirror: Mirror,
+    alice: LocalAccount,
+    clean_db: DatabaseUrls,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    forgotten: str,
+) -> None:
+    """The planted bug: a step that says it is done. Rows behind the gate are left, or the account with its own."""
+    before = everything(clean_db)
+    me = lively(client, mirror, alice, works=1)
+    step = erasure.STEPS[forgotten]
+    monkeypatch.setitem(erasure.STEPS, forgotten, erasure.Step(step.to, lambda *_: None, step.words))
+    assert erase(client, me)["state"] == "done"
+    left = {row.split(" ")[0] for row in everything(clean_db) - before}
+    assert ("engagement_event" in left) == (forgotten == "asked")
+    assert ("draft" in left) == (forgotten == "key_destroyed")

@@ -15,10 +15,12 @@ from eth_account.signers.local import LocalAccount
 from sqlalchemy import text
 
 from backend.content.cid import CID
+from backend.content.service import open_store
 from backend.content.store import ContentUnavailable
 from backend.deps import Core
 from backend.models import registry
 from backend.works import publication, words
+from backend.works.drafts import DraftFiles
 from backend.works.tasks import means
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client, follow
@@ -302,3 +304,32 @@ def test_V10_an_erasure_takes_back_what_a_reorganisation_left_public(
     erase(client, me)
     assert (readable(client), public(client, draft)) == (set(), [404, 404, 404])
     assert follow(client) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("planted", ["whoever registers it", "with the upload"])
+def test_V10_the_look_at_the_disk_finds_what_was_published_too_early(
+    client: Client, mirror: MirrorWriter, alice: LocalAccount, bob: LocalAccount, planted: str, *, monkeypatch: Any
+) -> None:
+    """The planted bugs: a copied registration publishes; an upload is kept in the store as well."""
+    mirror.block()
+    if planted == "with the upload":
+        write = DraftFiles.write
+
+        def careless(files: DraftFiles, account: Any, draft: Any, part: Any, pieces: Any) -> None:
+            data = b"".join(pieces)
+            open_store(core_of(client).settings).add([data])
+            write(files, account, draft, part, [data])
+
+        monkeypatch.setattr(DraftFiles, "write", careless)
+        drafted(client.as_(alice))
+    else:
+        draft = drafted(client.as_(alice))
+        register(mirror, bob, draft)
+        found = publication.drafts_of
+
+        def anybodys(session: Any, vault: Any, works: Any) -> Any:
+            return found(session, vault, [dict(work) | {"registrant": raw(alice)} for work in works])
+
+        monkeypatch.setattr(publication, "drafts_of", anybodys)
+        follow(client)
+    assert readable(client) == {STORY[:45], TITLE.encode()}
