@@ -25,7 +25,7 @@ from tests.backend.consent.owndata import FILM, core_of, erase, finish, killed, 
 from tests.backend.edge.test_ratelimit import serving
 from tests.factories import Mirror
 
-ALSO_WRITTEN = {"sign_in_nonce", "data_use", "erasure", "model_snapshot"}
+ALSO_WRITTEN = {"packaging_cursor", "sign_in_nonce", "data_use", "erasure", "model_snapshot"}
 
 
 def everything(urls: DatabaseUrls) -> set[str]:
