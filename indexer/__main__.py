@@ -48,6 +48,7 @@ app = typer.Typer(
     help="Mirrors the contracts' events into PostgreSQL, exactly once, through any crash or reorganisation.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -63,7 +64,8 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        complain(f"Wrong settings: {error}")
+        snippet = " docs/operations.md shows how to set them for the stack of `./troupe dev`." if unset(error) else ""
+        complain(f"Wrong settings: {error}.{snippet}" if snippet else f"Wrong settings: {error}")
         raise typer.Exit(WRONG_USAGE) from None
     except IndexerError as error:
         complain(str(error))
@@ -71,6 +73,11 @@ def one_sentence() -> Iterator[None]:
     except psycopg.Error as error:
         complain(f"The database refuses: {str(error).strip()}")
         raise typer.Exit(FAILED) from None
+
+
+def unset(error: SettingsError) -> bool:
+    """Whether a setting is missing altogether, as in a shell where none was made."""
+    return " is not set" in str(error)
 
 
 def deployed() -> tuple[IndexerSettings, Deployment]:
@@ -331,9 +338,13 @@ def _print_check(check: verification.Check) -> None:
     typer.secho(f"{verdict:<9}", fg="red" if check.findings else "green", nl=False)
     typer.echo(f"{check.name}: {check.compared:,} compared")
     notes = [check.note] if check.note else []
-    notes += [f"{each.what}: the mirror has {each.mirror}, the chain {each.chain}" for each in check.findings[:10]]
+    notes += [
+        f"{each.what}: the mirror has {each.mirror}, {check.against} {each.chain}" for each in check.findings[:10]
+    ]
     if len(check.findings) > 10:
         notes.append(f"and {len(check.findings) - 10:,} more")
+    if check.findings and check.remedy:
+        notes.append(f"What to do: {check.remedy}")
     for note in notes:
         typer.echo(f"{'':9}{note}")
 
@@ -364,15 +375,26 @@ def migrate() -> None:
         typer.echo(migration.migrate(settings.indexer_database_url, settings.admin_database_url).capitalize())
 
 
+def _ask_before_emptying() -> None:
+    """Go on only if somebody says so: fetching everything again can take hours, and readers see an empty mirror."""
+    if not sys.stdin.isatty():
+        complain("This empties the mirror until `run` has fetched everything again: say --yes if that is meant")
+        raise typer.Exit(WRONG_USAGE)
+    typer.confirm("Empty the mirror, and fetch everything again with `run`?", abort=True)
+
+
 @app.command()
 def rebuild(
     from_chain: Annotated[
         bool, typer.Option("--from-chain", help="Empty the mirror, so that `run` fetches everything again.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --from-chain: empty it without asking.")] = False,
 ) -> None:
     """Make the tables anew, from the mirror's raw logs where they are this deployment's, else from the chain."""
     with one_sentence():
         settings, deployment = deployed()
+        if from_chain and not yes:
+            _ask_before_emptying()
         done = rebuilding.rebuild(
             settings.indexer_database_url,
             deployment,
@@ -421,6 +443,10 @@ def reindex(
             raise typer.Exit(FAILED)
 
 
+def _rows(count: int) -> str:
+    return "1 row was" if count == 1 else f"{count:,} rows were"
+
+
 def _print_outcome(outcome: reindexing.Outcome) -> None:
     typer.echo(f"Blocks {outcome.first:,} to {outcome.last:,} fetched and decoded again: {outcome.logs:,} logs")
     for finding in outcome.findings[:SHOWN]:
@@ -429,7 +455,7 @@ def _print_outcome(outcome: reindexing.Outcome) -> None:
         complain(f"  and {outcome.wrong - SHOWN:,} more")
     typer.echo(f"{'Digest before':<15}0x{outcome.digest_before.hex()}")
     typer.echo(f"{'Digest after':<15}0x{outcome.digest_after.hex()}")
-    wrong = f"{outcome.wrong:,} rows were wrong" if outcome.wrong else "The digest was wrong"
+    wrong = f"{_rows(outcome.wrong)} wrong" if outcome.wrong else "The digest was wrong"
     verdict = "The mirror was as the chain is" if outcome.right else f"{wrong}, and put right"
     typer.secho(verdict, fg="green" if outcome.right else "red")
 

@@ -46,6 +46,10 @@ class Check:
     compared: int = 0
     findings: list[Finding] = field(default_factory=list)
     note: str = ""
+    against: str = "the chain"
+    """What the mirror is compared with, in a reader's words."""
+    remedy: str = ""
+    """What to do where something differs."""
 
     def compare(self, what: str, mirror: Any, chain: Any) -> None:
         self.compared += 1
@@ -395,7 +399,8 @@ STATE_CHECKS: tuple[tuple[str, Callable[[Connection, Getters, bytes], Check]], .
 
 def check_rows(connection: Connection, deployment: Deployment) -> Check:
     """Every typed row must be what its raw log decodes to, every table must hold no other row, and the digest agree."""
-    check = Check("rows decoded from logs")
+    check = Check("rows decoded from logs", against="the raw logs")
+    check.remedy = "stop the indexer, run `python -m indexer reindex`, start it"
     writers = EventWriters(deployment)
     times: dict[int, int] = dict(
         connection.execute("SELECT number, time FROM chain.block WHERE log_count > 0").fetchall()
@@ -482,7 +487,11 @@ def check_logs(connection: Connection, chain: Chain, sample: int | None, rng: ra
 
 def check_receipts(connection: Connection, chain: Chain) -> Check:
     """Every block's header, and its receipts where its bloom may have us, against the hashes (`indexer.proof`)."""
-    check = Check("logs proved from receipts")
+    check = Check("logs proved from receipts", against="the block")
+    check.remedy = (
+        "ask another node (TROUPE_RPC_URL); if it says the same, stop the indexer and run"
+        " `python -m indexer reindex --from BLOCK`"
+    )
     blocks = 0
     for blocks, proof in enumerate(prove_all(connection, chain), 1):  # noqa: B007  the last number counts them
         check.compared += max(1, proof.logs)

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from indexer import health
+from indexer.__main__ import _rows
 from indexer.sync import Progress
 from stack import rpc
 from stack.postgres import DatabaseUrls, Postgres, ensure_database
@@ -52,10 +53,22 @@ def test_wrong_usage_ends_with_2_and_names_the_argument(
     assert told in re.sub(r"[│\s]+", " ", done.stderr)
 
 
+def test_short_help_and_an_emptying_that_nobody_confirmed(without_database: Mirrored) -> None:
+    assert "reindex" in without_database.command("-h").stdout
+    assert "say --yes if that is meant" in sentence(without_database.command("rebuild", "--from-chain"), 2)
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 row was"), (2, "2 rows were"), (1_234, "1,234 rows were")])
+def test_one_is_one(count: int, words: str) -> None:
+    assert _rows(count) == words
+
+
 @pytest.mark.parametrize("command", ["run", "status", "verify", "rebuild", "reindex", "migrate"])
 def test_a_missing_setting_is_named(without_database: Mirrored, command: str) -> None:
     done = without_database.command(command, TROUPE_INDEXER_DATABASE_URL=None)
-    assert "TROUPE_INDEXER_DATABASE_URL is not set (the database as role" in sentence(done, 2)
+    told = sentence(done, 2)
+    assert "TROUPE_INDEXER_DATABASE_URL is not set (the database as role" in told
+    assert told.endswith("docs/operations.md shows how to set them for the stack of `./troupe dev`.")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +317,7 @@ def test_the_digest_is_the_same_for_a_mirror_that_began_anew(mirrored: Mirrored,
     another.catch_up()
     one, other = (json.loads(each.command("status", "--json").stdout)["digest"] for each in (mirrored, another))
     assert one == other
-    assert mirrored.command("rebuild", "--from-chain").returncode == 0
+    assert mirrored.command("rebuild", "--from-chain", "--yes").returncode == 0
     assert mirrored.command("run", "--once").returncode == 0
     assert json.loads(mirrored.command("status", "--json").stdout)["digest"] == one
     assert mirrored.difference() is None
@@ -321,7 +334,7 @@ def test_messages_go_on_over_a_rebuild_which_tells_of_itself(mirrored: Mirrored)
 
     last, _ = messages()[-1]
     for _ in range(2):
-        assert mirrored.command("rebuild", "--from-chain").returncode == 0
+        assert mirrored.command("rebuild", "--from-chain", "--yes").returncode == 0
         last += 1
         assert messages() == [(last, "rebuilt")]
     mirrored.catch_up()
