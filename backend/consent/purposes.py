@@ -46,10 +46,10 @@ class Notice:
 
 NOTICES: dict[Purpose, Notice] = {  # what is shown today; its digest is frozen in tests/backend/consent/notices.json
     Purpose.BEHAVIOUR: Notice(
-        1,
+        2,
         "Keep what I do",
-        "We store what you play, finish, skip, like and hide under your account. It counts towards what creators earn, "
-        "and you can see and delete it. Without this, your plays are counted without your name and forgotten as yours.",
+        "We store what you are shown, play, finish, skip, like and hide under your account. It counts towards what "
+        "creators earn, shows which ways of choosing are good, and you can see and delete it. Without this, your plays are counted without your name and forgotten as yours.",
     ),
     Purpose.CONTENT_TASTE: Notice(
         1,

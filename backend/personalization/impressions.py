@@ -26,7 +26,7 @@ from psycopg import Error
 from backend.consent.writes import keep_slate
 from backend.db import AsyncPool
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.slate import EXPLORE_MOST, Place, Policy
+from backend.personalization.slate import Place, Policy
 
 log = structlog.get_logger()
 
@@ -133,8 +133,3 @@ async def keep(pool: AsyncPool, parameters: Mapping[str, Any]) -> None:
             await keep_slate(connection, parameters)
     except Error as error:
         log.warning("impression_lost", reason=type(error).__name__)
-
-
-def greedy(propensity: float) -> bool:
-    """Whether a place that was not special took the best work: those that were drawn have EXPLORE_MOST at most."""
-    return propensity > EXPLORE_MOST

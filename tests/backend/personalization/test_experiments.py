@@ -20,6 +20,7 @@ from sqlalchemy import text
 from backend.app import create_app
 from backend.consent import reads
 from backend.consent.gate import entered
+from backend.consent.purposes import NOTICES, Purpose
 from backend.db import Database
 from backend.models.consent import ConsentReceipt
 from backend.personalization import experiments
@@ -164,7 +165,7 @@ def consent(person: uuid.UUID, granted: bool = True) -> ConsentReceipt:
         person_id=person,
         purpose="behaviour",
         granted=granted,
-        notice_version=1,
+        notice_version=NOTICES[Purpose.BEHAVIOUR].version,
         notice_digest=b"",
         at=NOW,
         salt=SEALED,

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from backend.consent.gate import entered
+from backend.consent.purposes import NOTICES, Purpose
 from backend.deps import Core
 from backend.models.consent import ConsentReceipt
 from backend.models.engagement import NOBODY
@@ -53,7 +54,7 @@ def answer(session: Session, person: uuid.UUID, purpose: str, granted: bool = Tr
             person_id=person,
             purpose=purpose,
             granted=granted,
-            notice_version=1,
+            notice_version=NOTICES[Purpose(purpose)].version,
             notice_digest=b"",
             at=datetime.now(UTC),
             salt=SEALED,
