@@ -49,7 +49,8 @@ NOTICES: dict[Purpose, Notice] = {  # what is shown today; its digest is frozen 
         2,
         "Keep what I do",
         "We store what you are shown, play, finish, skip, like and hide under your account. It counts towards what "
-        "creators earn, shows which ways of choosing are good, and you can see and delete it. Without this, your plays are counted without your name and forgotten as yours.",
+        "creators earn, shows which ways of choosing are good, and you can see and delete it. Without this, your plays "
+        "are counted without your name and forgotten as yours.",
     ),
     Purpose.CONTENT_TASTE: Notice(
         1,
