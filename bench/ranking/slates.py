@@ -24,7 +24,7 @@ from bench.ranking.quality import DATA
 
 VARIETY = Policy(novelty=0, quality=0, fatigue=0, unlike=0, fresh=0, explore=0)
 """The served slate's variety and nothing else of it."""
-TRIED = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+TRIED = tuple(1 + n / 4 for n in range(21))
 PEOPLE = 500
 """So many of the earlier cut choose."""
 MORE, LEFT = 1.10, 0.97
