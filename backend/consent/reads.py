@@ -30,6 +30,7 @@ SELECT COALESCE(s.enabled, true) AS enabled, CASE WHEN s.paused_until > %(now)s 
        {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AS behaviour,
        {allows_sql(Purpose.CONTENT_TASTE, "%(person)s::uuid")} AS content_taste,
        {allows_sql(Purpose.AGENT, "%(person)s::uuid")} AS agent,
+       {allows_sql(Purpose.LOCATION_TIME, "%(person)s::uuid")} AS location_time,
        NOT {not_frozen_sql("%(person)s::uuid")} AS frozen,
        s.novelty, s.energy, s.birth_year, s.territory,
        s.session_minutes, s.autoplay_at_most, s.night_from, s.night_until, s.time_zone,
@@ -67,6 +68,43 @@ FEED_FOR_PROGRAM = replace(
     purpose=Purpose.AGENT,
     needs=(*FEED_HISTORY.needs, Purpose.AGENT),
 )
+
+SHOWN_DAYS: Final = 7
+SHOWN_SLATES: Final = 50
+
+FEED_SHOWN = Read(
+    reader="feed.shown",
+    what=f"What your feed showed you in the last {SHOWN_DAYS} days was read, to tire of what you passed by.",
+    purpose=Purpose.CONTENT_TASTE,
+    needs=(Purpose.BEHAVIOUR, Purpose.CONTENT_TASTE),
+    also=_SWITCHED_ON.format(person="p.person_id"),
+    # a page that is loaded again shows the same: what was shown in the last minute is not behind it yet
+    sql=f"""
+        SELECT i.at, i.works FROM allowed CROSS JOIN LATERAL (
+            SELECT * FROM app.impression i WHERE i.person_id = allowed.person_id
+              AND i.at > %(now)s - interval '{SHOWN_DAYS} days' AND i.at < %(now)s - interval '1 minute'
+            ORDER BY i.at DESC LIMIT {SHOWN_SLATES}
+        ) i ORDER BY i.at DESC""",
+)
+
+ASSESSED = Read(
+    reader="feed.assessed",
+    what="How many people began each work, liked or finished it, and complained, was counted, to say how good it is.",
+    needs=(Purpose.BEHAVIOUR,),
+    who="sums",
+    people=f"{_NAMED} AND received_at > %(since)s",
+    sql="""
+        SELECT work_id, count(*) AS persons, count(*) FILTER (WHERE good AND NOT bad) AS satisfied,
+               count(*) FILTER (WHERE bad) AS complained
+        FROM (
+            SELECT e.work_id, bool_or(e.kind IN ('complaint', 'less_like_this')) AS bad,
+                   bool_or(e.kind IN ('like', 'save') OR (e.kind = 'watch' AND e.completion_bps >= 9000)) AS good
+            FROM app.engagement_event e JOIN allowed USING (person_id)
+            WHERE e.received_at > %(since)s AND e.kind NOT IN ('impression', 'dwell', 'choice')
+            GROUP BY e.person_id, e.work_id
+        ) voice GROUP BY work_id""",
+)
+"""One voice a person and work; nobody's events are none: nothing tells a thousand of them from one."""
 
 FEED_SITTING = Read(
     reader="feed.sitting",
@@ -316,6 +354,8 @@ READS: Final[tuple[Read, ...]] = (
         FEED_FOR_PROGRAM,
         FEED_SITTING,
         FEED_TREND,
+        FEED_SHOWN,
+        ASSESSED,
         TRAINING_SIZE,
         TRAINING_PAIRS,
         EXPERIMENT_SUMS,

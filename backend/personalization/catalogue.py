@@ -21,7 +21,18 @@ from psycopg_pool import PoolTimeout
 from backend.consent import reads
 from backend.consent.gate import read_async
 from backend.db import AsyncPool
-from backend.personalization import candidates, constraints, knowledge, scoring, showing, slate, snapshots, versions
+from backend.personalization import (
+    candidates,
+    community,
+    constraints,
+    energy,
+    knowledge,
+    scoring,
+    showing,
+    slate,
+    snapshots,
+    versions,
+)
 from backend.personalization.aversion import fold
 from backend.personalization.candidates import Index
 from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, Source, parse
@@ -39,6 +50,7 @@ REFRESH_S: Final = 2.0
 """How old the catalogue and the model pointer of a process may be. A person's own events are never cached."""
 AHEAD_S: Final = 1.0
 """From this age on the next one is read while this one serves: under load no request waits for a reading."""
+ASSESSED_S: Final = 60.0
 TREND_WINDOW_HALF_LIVES: Final = 6
 """Older events would weigh less than 1/64 and are not counted in the trend."""
 ACTIVE: Final = 0
@@ -152,6 +164,7 @@ def build(
     voted: tuple[Configuration, Source] | None = None,
     before: Catalogue | None = None,
     limits: Iterable[Limit] = (),
+    assessed: Sequence[DictRow] = (),
 ) -> Catalogue:
     """The catalogue from its rows, under the configuration that was voted for, if there is one. Pure.
 
@@ -160,7 +173,7 @@ def build(
     configuration, source = voted or in_force(model)
     weights = configuration.weights
     work_ids = np.array([row["work_id"] for row in works], dtype=np.int64)
-    size = len(work_ids)
+    place = {work: n for n, work in enumerate(work_ids.tolist())}
     trending = trend(events, now, weights.trend_half_life_s, configuration.signals)
     exposures: dict[int, int] = {}
     for row in events:
@@ -179,15 +192,14 @@ def build(
     shelf = slate.Shelf(
         content=known.content,
         novelty=scoring.standardised(-np.log2(np.maximum(known.popularity, 0.5) / known.people)),
-        quality=np.zeros(size),
-        energy=np.zeros(size),
+        quality=community.quality(place, assessed),
+        energy=energy.energies((row["work_id"], row["title"], row.get("tags") or ()) for row in works),
         exposures=candidates.seldom(
             np.array([float(exposures.get(work, 0)) for work in work_ids.tolist()]),
             [row.get("creator") for row in works],
         ),
     )
     words = {row["work_id"]: {"title": row["title"], "media_cid": row["media_cid"]} for row in works}
-    place = {work: n for n, work in enumerate(work_ids.tolist())}
     labels, tagged = labelled(works)
     return Catalogue(
         work_ids,
@@ -203,7 +215,7 @@ def build(
         serial=serial,
         labels=labels,
         tagged=tagged,
-        index=Index.of(facts, shelf) if size > candidates.EXACT else None,
+        index=Index.of(facts, shelf) if len(work_ids) > candidates.EXACT else None,
     )
 
 
@@ -238,6 +250,7 @@ class Window:
         self._pool = pool
         self._catalogue: Catalogue | None = None
         self._model: Model | None = None
+        self._assessed: tuple[datetime, Sequence[DictRow]] | None = None
         self._refused: set[str] = set()
         """Folders whose files were found broken."""
         self._read_at = -math.inf
@@ -257,6 +270,14 @@ class Window:
                 self._read_at = tick
             return self._catalogue
 
+    async def _assessments(self, connection: AsyncConnection[DictRow], now: datetime) -> Sequence[DictRow]:
+        """How people took the works, at most ASSESSED_S old: it counts every event of half a year."""
+        if self._assessed is None or not 0 <= (now - self._assessed[0]).total_seconds() < ASSESSED_S:
+            since = now - timedelta(days=community.WINDOW_DAYS)
+            (rows,) = await read_async(connection, (reads.ASSESSED, {"since": since}), now=now)
+            self._assessed = now, rows
+        return self._assessed[1]
+
     async def _read_ahead(self, pool: AsyncPool, now: datetime, tick: float) -> None:
         try:
             async with pool.connection() as connection, self._lock:  # never wait for one with the lock
@@ -269,6 +290,7 @@ class Window:
         before = self._catalogue
         works = await (await connection.execute(WORKS)).fetchall()
         limits = await showing.limits_async(connection)
+        assessed = await self._assessments(connection, now)
         voted = voted_for(await (await connection.execute(VOTED)).fetchone())
         half_life_s = (voted[0].weights if voted else before.weights if before else Weights()).trend_half_life_s
         since = now - timedelta(seconds=TREND_WINDOW_HALF_LIVES * half_life_s)
@@ -288,6 +310,7 @@ class Window:
             voted=voted,
             before=before,
             limits=limits,
+            assessed=assessed,
         )
         self._model = model
         return made

@@ -169,6 +169,8 @@ WORDS: Final[Mapping[str, str]] = {
     "signals.dwell_full_ms": "Milliseconds.",
     "decays.long_s": "After so many seconds what you did counts half in your lasting taste.",
     "decays.short_s": "After so many seconds what you did counts half in your mood of today.",
+    "decays.season_keep": "So much of your lasting taste from before the present season still counts, once.",
+    "decays.shown_s": "After so many seconds having been shown a work in vain counts half.",
     "decays.session_gap_s": "After so many seconds without an event a new session begins.",
     "decays.unwanted_s": "After so many seconds a work pays half for a tag of which you asked for less.",
 }

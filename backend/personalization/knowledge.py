@@ -35,6 +35,7 @@ def of_works(model: Model | None, work_ids: NDArray[np.int64]) -> Known:
         popularity[known], familiar[known] = model.popularity[at[known]], model.familiar[at[known]]
         content = np.zeros((size, model.content.shape[1]), dtype=np.float32)
         content[known] = model.content[at[known]]
+        content[~np.isfinite(content).all(axis=1)] = 0.0  # what is no number says nothing
     return Known(popularity, familiar, content, max(model.people if model else 0, 1))
 
 

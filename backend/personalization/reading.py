@@ -21,6 +21,7 @@ from backend.deps import Core
 from backend.personalization import experiments, impressions, packaging, service, showing, variants, wellbeing
 from backend.personalization.catalogue import Catalogue, Window
 from backend.personalization.controls import DEFAULTS, Controls
+from backend.personalization.drift import EXPLORE, STEADY, Drift
 from backend.personalization.impressions import Viewing
 from backend.personalization.service import Allowed, History, Shown
 from backend.personalization.slate import Policy
@@ -74,6 +75,8 @@ class Reading:
     """Work -> how it may be shown, where there is a choice."""
     allowed: Allowed = service.STRANGER
     """What the person switched, set and allows."""
+    drift: Drift = STEADY
+    """Whether the person changed suddenly; the feed then explores more for a while."""
     gone: frozenset[int] = frozenset()
     """Works that became unavailable since the catalogue was read."""
 
@@ -160,8 +163,11 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         catalogue = replace(catalogue, configuration=mine.configuration(catalogue.configuration))
         if not mine.personal:
             history, why_not = service.NOTHING, experiments.HELD_OUT
+    drifted = STEADY if why_not is not None else service.drifted(catalogue, found, history, now)
     controls = asked.turned(controls)
     policy, size = controls.policy(catalogue.configuration.policy), asked.size
+    if drifted.active and policy.explore:
+        policy = replace(policy, explore=EXPLORE)
     if not asked.anyway:
         policy, size = wellbeing.kept(policy, size, standing)
     viewed = None
@@ -175,7 +181,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
             explored=why_not is None,
             limit=size,
             policy=policy,
-            also=found.controls.stated(now).key,
+            also=[found.controls.stated(now).key, [row["at"] for row in history.slates[:1]]],
         )
     policy = impressions.exploring(policy, viewed)
     return Reading(
@@ -191,6 +197,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         viewed=viewed,
         choices=choices if viewed is not None and viewed.explored else {},
         allowed=found,
+        drift=drifted,
     )
 
 

@@ -82,6 +82,7 @@ def feed_of(found: Reading, shown: Sequence[service.Shown], packages: Mapping[in
         items=[packed(item_of(item, found.history, catalogue), packages.get(item.work_id)) for item in shown],
         personal=found.why_not is None,
         why_not_personal=found.why_not,
+        drift=found.drift.words,
         model_version=catalogue.model_version,
         configuration=catalogue.configuration.digest,
         wellbeing=_wellbeing(found.standing),

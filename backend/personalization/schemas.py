@@ -72,6 +72,9 @@ class Feed(Schema):
     items: list[FeedItem]
     personal: bool = Field(description="Whether anything about you was read for it.")
     why_not_personal: str | None
+    drift: str | None = Field(
+        None, description="In words, that you changed suddenly, and until when your feed tries more for it; else null."
+    )
     model_version: int | None
     configuration: str = Field(
         description="The digest of all numbers that decided it: see `GET /v1/personalization/configuration`."

@@ -15,10 +15,11 @@ from psycopg.rows import DictRow
 
 from backend.consent import reads
 from backend.consent.gate import read_async
-from backend.personalization import aversion, candidates, explain, wellbeing
+from backend.personalization import aversion, candidates, drift, explain, wellbeing
 from backend.personalization.catalogue import Catalogue
 from backend.personalization.constraints import NOTHING_STATED, Stated, eligible
 from backend.personalization.controls import DEFAULTS, Controls
+from backend.personalization.drift import Drift, Watched
 from backend.personalization.scoring import TERMS, Past
 from backend.personalization.signals import FINISHED_BPS, EventKind, signal
 from backend.personalization.slate import Place, Policy, Viewer
@@ -37,6 +38,8 @@ class Allowed:
     content_taste: bool
     agent: bool = False
     """Whether programs may read it, too."""
+    location_time: bool = False
+    """Whether the hours at which they are here may be looked at."""
     frozen: bool = False
     paused_until: datetime | None = None
     """Set while the pause lasts."""
@@ -46,7 +49,7 @@ class Allowed:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Allowed:
         """From what `reads.FEED_STATUS` found."""
-        switches = ("enabled", "behaviour", "content_taste", "agent", "frozen", "paused_until")
+        switches = ("enabled", "behaviour", "content_taste", "agent", "location_time", "frozen", "paused_until")
         return cls(**{name: row[name] for name in switches}, said=Controls.of(row))
 
     @property
@@ -101,6 +104,8 @@ class History:
     hidden: frozenset[int]
     brought: Sequence[DictRow] = ()
     """Likings that the person brought along in a document; no events."""
+    slates: Sequence[DictRow] = ()
+    """What the feed showed the person lately, newest first."""
 
     def did(self, work_id: int) -> Literal["liked", "finished", "watched", "brought"]:
         """What the person did with a past work, in a word."""
@@ -114,6 +119,7 @@ class History:
 
 
 NOTHING: Final = History((), frozenset(), frozenset(), frozenset())
+SESSION_AT_MOST: Final = 100
 STRANGER: Final = Allowed(enabled=True, behaviour=False, content_taste=False)
 """Somebody who never answered anything."""
 
@@ -133,14 +139,20 @@ async def history(
     that reads them (promise V11), and the one to `agent` too where a program asks."""
     if person is None:
         return STRANGER, NOTHING
-    (status,), rows = await read_async(
+    if program:
+        (status,), rows = await read_async(
+            connection, (reads.FEED_STATUS, {}), (reads.FEED_FOR_PROGRAM, {}), person=person, now=now
+        )
+        return Allowed.of(status), told(rows)
+    (status,), rows, slates = await read_async(
         connection,
         (reads.FEED_STATUS, {}),
-        (reads.FEED_FOR_PROGRAM if program else reads.FEED_HISTORY, {}),
+        (reads.FEED_HISTORY, {}),
+        (reads.FEED_SHOWN, {}),
         person=person,
         now=now,
     )
-    return Allowed.of(status), told(rows)
+    return Allowed.of(status), replace(told(rows), slates=slates)
 
 
 async def limits(
@@ -178,16 +190,72 @@ def past(
     at = now.timestamp()
     signals = catalogue.configuration.signals
     taste = Taste(catalogue.facts.taste, now=at, decays=catalogue.configuration.decays)
+    keep = catalogue.configuration.decays.season_keep
+    begun = drift.season(now).timestamp()
     for row in reversed(rows):
         work = catalogue.place.get(int(row["work_id"]))
         if work is not None:
             value = signal(EventKind(row["kind"]), row["duration_ms"], row["completion_bps"], signals)
-            taste.apply(work, value, row["received_at"].timestamp(), now=at, lately=row.get("lately", True))
+            when = row["received_at"].timestamp()
+            value *= keep if when < begun else 1.0
+            taste.apply(work, value, when, now=at, lately=row.get("lately", True))
     for row in brought:
         work = catalogue.place.get(int(row["work_id"]))
         if work is not None:
             taste.apply(work, row["value"], row["received_at"].timestamp(), now=at, lately=False)
     return taste.past(at), taste
+
+
+def tired(catalogue: Catalogue, history: History, now: datetime) -> NDArray[np.float64] | None:
+    """How often each work was shown to the person lately and not taken, halved every `shown_s`; None: never."""
+    if not history.slates:
+        return None
+    taken = {int(row["work_id"]) for row in history.rows}
+    shown = np.zeros(len(catalogue.work_ids))
+    for row in history.slates:
+        part = 2.0 ** -(max((now - row["at"]).total_seconds(), 0.0) / catalogue.configuration.decays.shown_s)
+        at = [catalogue.place[work] for work in row["works"] if work in catalogue.place and work not in taken]
+        shown[at] += part
+    return shown
+
+
+def session(catalogue: Catalogue, history: History, now: datetime) -> list[int]:
+    """Where the works stand that this sitting has shown already, newest first."""
+    found: dict[int, None] = {}
+    last = now
+    for row in history.slates:
+        if (last - row["at"]).total_seconds() > catalogue.configuration.decays.session_gap_s:
+            break
+        last = min(last, row["at"])
+        found |= {catalogue.place[work]: None for work in row["works"] if work in catalogue.place}
+    return list(found)[:SESSION_AT_MOST]
+
+
+def drifted(catalogue: Catalogue, allowed: Allowed, history: History, now: datetime) -> Drift:
+    """Whether the person changed suddenly, from what they allow to be looked at for it."""
+    if len(history.rows) <= drift.LEARN:
+        return drift.STEADY
+    signals = catalogue.configuration.signals
+    at: list[float] = []
+    works: list[int] = []
+    sittings: list[tuple[float, int]] = []
+    last = 0.0
+    for row in reversed(history.rows):
+        when = row["received_at"].timestamp()
+        if not sittings or when - last > catalogue.configuration.decays.session_gap_s:
+            sittings.append((when, drift.daypart(when)))
+        last = when
+        place = catalogue.place.get(int(row["work_id"]))
+        kind = EventKind(row["kind"])
+        if place is not None and signal(kind, row["duration_ms"], row["completion_bps"], signals) > 0:
+            at.append(when)
+            works.append(place)
+    watched = Watched(
+        at=np.array(at),
+        content=catalogue.shelf.content[works].astype(np.float64),
+        categories={"hour": sittings} if allowed.location_time else {},
+    )
+    return drift.latest(watched, now)
 
 
 def unwanted(
@@ -254,7 +322,12 @@ def choose(
         past=done,
         sums=sums,
         allowed=eligible(catalogue.rules, stated, now.timestamp(), hidden=hidden),
-        viewer=Viewer(past=done.towards, averse=averse(catalogue, history, now, forgetting)),
+        viewer=Viewer(
+            past=done.towards,
+            shown=tired(catalogue, history, now),
+            session=session(catalogue, history, now),
+            averse=averse(catalogue, history, now, forgetting),
+        ),
         weights=catalogue.weights,
         policy=policy or replace(catalogue.configuration.policy, explore=0),
         size=limit,

@@ -246,8 +246,9 @@ class _Pool:
         self.nearest = np.zeros(len(works), dtype=shelf.content.dtype)
         self.alike = np.zeros(len(works), dtype=np.int64)
         self.slate: set[int] = set()
-        for work in viewer.session:
-            self._count(work)
+        if len(viewer.session):
+            earlier = self.vectors @ shelf.content[list(viewer.session)].T
+            self.alike += (earlier >= ALIKE).sum(axis=1)
 
     def _count(self, work: int) -> None:
         cosine = self.vectors @ self.shelf.content[work]

@@ -34,6 +34,10 @@ class Decays:
     """Half-life of lasting taste."""
     short_s: float = SHORT_S
     """Half-life of today's mood."""
+    season_keep: float = 0.25
+    """What lasting taste from before the present season still counts, once."""
+    shown_s: float = DAY_S
+    """Half-life of having been shown a work in vain."""
     session_gap_s: float = SESSION_GAP_S
     """After so long without an event the next one begins a new session."""
     unwanted_s: float = 30 * DAY_S

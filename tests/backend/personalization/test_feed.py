@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from backend.consent.gate import entered
+from backend.consent.persons import person_of
 from backend.consent.purposes import NOTICES, Purpose
 from backend.deps import Core
+from backend.models.accounts import Account
 from backend.models.consent import ConsentReceipt
 from backend.models.engagement import NOBODY
 from backend.models.personalization import ModelSnapshot
@@ -298,3 +300,90 @@ def test_a_snapshot_of_another_form_is_refused_by_its_name(tmp_path: Path) -> No
     (tmp_path / "old" / "manifest.json").write_text('{"format": "troupe-item-item/1", "sha256": {}}')
     with pytest.raises(snapshots.BrokenSnapshot, match="troupe-item-item/1, which this version does not read"):
         snapshots.read(tmp_path, "old")
+
+
+@pytest.mark.feature("X3", via="http")
+class TestPeople:
+    """What people make of works, and what one person makes of what they were shown."""
+
+    @pytest.mark.feature("X6", via="http")
+    @pytest.mark.feature("G4", via="http")
+    def test_what_people_complain_of_sinks_and_what_they_finish_rises(
+        self, app: FastAPI, client: Client, mirror: Mirror, clock: Clock, core: Core
+    ) -> None:
+        before = [item["work_id"] for item in feed(client, limit=10)["items"]]
+        with core.database.session() as session, entered(session):
+            for person in range(12):
+                account = uuid.UUID(int=2000 + person)
+                answer(session, account, "behaviour")
+                for work, kind, bps in ((before[0], "complaint", 0), (before[-1], "watch", 9_500)):
+                    session.execute(
+                        text(
+                            "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
+                            " duration_ms, completion_bps, epoch, digest)"
+                            " VALUES (:person, :id, :work, :kind, :at, :at, 0, :bps, 1, '')"
+                        ),
+                        {
+                            "person": account,
+                            "id": uuid.uuid4(),
+                            "work": work,
+                            "kind": kind,
+                            "bps": bps,
+                            "at": clock() - timedelta(days=60),  # long after its trend is over
+                        },
+                    )
+        core.database.dispose()
+        del app.state.feed_window  # as after a minute
+        after = [item["work_id"] for item in feed(client, limit=10)["items"]]
+        assert after[0] == before[-1]
+        assert after[-1] == before[0]
+
+    def test_what_was_passed_by_again_and_again_makes_room(
+        self, client: Client, trained: ModelSnapshot, clock: Clock, alice: LocalAccount
+    ) -> None:
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour", "content_taste")
+        seen: list[list[int]] = []
+        for _ in range(3):
+            seen.append([item["work_id"] for item in feed(signed_in, limit=3)["items"]])
+            again = [item["work_id"] for item in feed(signed_in, limit=3)["items"]]
+            assert again == seen[-1], "the same page within a minute is the same"
+            clock.forward(seconds=90)
+        assert set(seen[0]) != set(seen[1])
+        assert len({work for slate in seen for work in slate}) >= 5, "one place in ten is drawn by chance"
+        allow(signed_in, "content_taste", granted=False)
+        plain = [item["work_id"] for item in feed(signed_in, limit=3)["items"]]
+        clock.forward(seconds=90)
+        assert [item["work_id"] for item in feed(signed_in, limit=3)["items"]] == plain, "nothing is read of them now"
+
+
+@pytest.mark.feature("X8", via="http")
+class TestDrift:
+    def test_other_hours_are_noticed_where_that_is_allowed_and_told_in_words(
+        self, client: Client, mirror: Mirror, clock: Clock, core: Core, alice: LocalAccount
+    ) -> None:
+        """Sixty mornings, then five nights."""
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour", "content_taste")
+        with core.database.session() as session:
+            account = session.scalars(select(Account.id)).one()
+            person = person_of(session, core.vault, account)
+            with entered(session):
+                day = clock().replace(hour=0, minute=0, second=0)
+                for n in range(65):
+                    at = day - timedelta(days=64 - n) + timedelta(hours=9 if n < 60 else 0, seconds=1)
+                    session.execute(
+                        text(
+                            "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
+                            " duration_ms, completion_bps, epoch, digest)"
+                            " VALUES (:person, :id, 1, 'play', :at, :at, 0, 0, 1, '')"
+                        ),
+                        {"person": person, "id": uuid.uuid4(), "at": at},
+                    )
+        core.database.dispose()
+        clock.now = day + timedelta(hours=1)
+        assert feed(signed_in)["drift"] is None, "the hours may not be looked at"
+        allow(signed_in, "location_time")
+        assert feed(signed_in)["drift"].startswith("You are here at other hours than before")
+        allow(signed_in, "location_time", granted=False)
+        assert feed(signed_in)["drift"] is None
