@@ -60,6 +60,17 @@ class InSessionRows:
         return self._cursor.fetchall()
 
 
+@asynccontextmanager
+async def at_once(connection: AsyncConnection[DictRow]) -> AsyncIterator[None]:
+    """Each statement within is a transaction of its own: one round trip, where BEGIN and COMMIT would be two more."""
+    await connection.set_autocommit(True)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            await connection.set_autocommit(False)
+
+
 class Database:
     """Connections to one database. Nothing is opened before it is used; `close` ends what was."""
 

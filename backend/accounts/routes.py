@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, BackgroundTasks, Header, Request, Response, status
+from fastapi import APIRouter, Header, Request, Response, status
 from sqlalchemy.orm import Session
+from starlette.background import BackgroundTask
 
 from backend.accounts import roles, service, sign_in, siwe, visitors
 from backend.accounts.schemas import (
@@ -61,7 +62,7 @@ def _info(vault: Vault, row: AuthSession, current: AuthSession) -> SessionInfo:
 
 
 def _set_cookie(
-    request: Request, response: Response, settings: Settings, *, token: str, row: AuthSession, now: datetime
+    request: Request, response: Response, settings: Settings, *, token: str, expires_at: datetime, now: datetime
 ) -> None:
     """Give the session to our own pages. A page of another site must not change who our pages are used as."""
     if of_another_site(request, settings):
@@ -69,7 +70,7 @@ def _set_cookie(
     response.set_cookie(
         session_cookie(settings),
         token,
-        max_age=int((row.expires_at - now).total_seconds()),
+        max_age=int((expires_at - now).total_seconds()),
         path="/",
         secure=settings.secure_cookies,
         httponly=True,
@@ -102,50 +103,51 @@ def create_nonce(session: DbSession, settings: SettingsDep, now: Now, body: Nonc
     )
 
 
-@router.post("/auth/verify")
-def verify_sign_in(
-    *,
-    request: Request,
-    session: DbSession,
-    core: CoreDep,
-    settings: SettingsDep,
-    now: Now,
-    body: SignInRequest,
-    response: Response,
-    background: BackgroundTasks,
-    user_agent: Annotated[str | None, Header(include_in_schema=False)] = None,
-) -> SignIn:
+@router.post("/auth/verify", response_model=SignIn)
+async def verify_sign_in(
+    request: Request, body: SignInRequest, user_agent: Annotated[str | None, Header(include_in_schema=False)] = None
+) -> Response:
     """Sign in with a signed EIP-4361 message. Sets an HttpOnly cookie, and answers the token for programs.
 
     The message is refused unless every field is right: domain, URI, version, chain id, a nonce of ours that was not
     used before, times, and a canonical signature by the key of its address. Where the address is a contract wallet, the
     wallet is asked (ERC-1271; ERC-6492 where it is not deployed yet).
     """
-    opened = sign_in.sign_in(
-        session,
-        node=core.node,
-        vault=core.vault,
-        text=body.message,
-        signature=body.signature,
-        expected=_expected(settings),
-        now=now,
-        ttl_s=settings.session_ttl_s,
-        user_agent=user_agent,
-    )
-    brought = None
-    if body.bring_along and (visitor := _present_visitor(request, core, session)) is not None:
-        by = consents.controller(settings)
-        brought = visitors.bring_along(session, core.vault, visitor=visitor, to=opened.account, now=now, by=by)
-    if brought is not None:
-        background.add_task(visitors.destroy_ended, core.database, core.vault)
-    _set_cookie(request, response, settings, token=opened.token, row=opened.session, now=now)
-    return SignIn(
+    core: Core = request.app.state.core
+    now, expected = core.clock(), _expected(core.settings)
+    message = sign_in.judged(body.message, expected=expected, now=now)
+    proof = await sign_in.proven(body.message, body.signature, address=message.address, node=core.node)
+    by = sign_in.SignIn(message, proof, now, core.settings.session_ttl_s, user_agent)
+    brought: visitors.Brought | None = None
+    opened = None if body.bring_along else await sign_in.open_known(core.database.async_pool, core.vault, by)
+    if opened is None:
+        first, brought = await to_thread.run_sync(_open_first, request, core, by, body.bring_along)
+        opened = first
+    made = SignIn(
         token=opened.token,
-        expires_at=opened.session.expires_at,
-        address=opened.account.address,  # type: ignore[arg-type]  # bytes become EIP-55
-        session_id=opened.session.id,
+        expires_at=opened.expires_at,
+        address=message.address,
+        session_id=opened.session_id,
         brought_along=BroughtAlong.model_validate(brought) if brought else None,
     )
+    answer = Response(made.model_dump_json(), media_type="application/json")
+    if brought is not None:
+        answer.background = BackgroundTask(visitors.destroy_ended, core.database, core.vault)
+    _set_cookie(request, answer, core.settings, token=opened.token, expires_at=opened.expires_at, now=now)
+    return answer
+
+
+def _open_first(
+    request: Request, core: Core, by: sign_in.SignIn, bring_along: bool
+) -> tuple[sign_in.Opened, visitors.Brought | None]:
+    """Open a session with all that it may need to make or to move, in one transaction."""
+    with core.database.session() as session:
+        opened, account = sign_in.open_first(session, core.vault, by)
+        visitor = _present_visitor(request, core, session) if bring_along else None
+        if visitor is None:
+            return opened, None
+        name = consents.controller(core.settings)
+        return opened, visitors.bring_along(session, core.vault, visitor=visitor, to=account, now=by.now, by=name)
 
 
 def _present_visitor(request: Request, core: Core, session: Session) -> Account | None:
@@ -181,7 +183,7 @@ def create_visitor(request: Request, session: DbSession, core: CoreDep, response
     )
     if row is current:
         response.status_code = status.HTTP_200_OK
-    _set_cookie(request, response, core.settings, token=token, row=row, now=now)
+    _set_cookie(request, response, core.settings, token=token, expires_at=row.expires_at, now=now)
     return Visitor(token=token, expires_at=row.expires_at, session_id=row.id)
 
 

@@ -7,6 +7,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -67,24 +68,37 @@ def open_session(
 
     `device` is where to seal what the browser calls itself, and that; `wallet_proof` what a contract wallet signed.
     """
-    token, session_id = secrets.token_urlsafe(TOKEN_BYTES), uuid7()
-    vault, user_agent = device or (None, None)
-    wallet_hash, wallet_signature = wallet_proof or (None, None)
-    row = AuthSession(
-        id=session_id,
-        account_id=account.id,
-        token_hash=token_hash(token),
-        created_at=now,
-        expires_at=now + timedelta(seconds=ttl_s),
-        user_agent=vault.seal(account.id, user_agent[:USER_AGENT_LIMIT], place(AuthSession.user_agent, session_id))
-        if vault and user_agent
-        else None,
-        wallet_hash=wallet_hash,
-        wallet_signature=wallet_signature,
-    )
+    token, values = new_session(account.id, now=now, ttl_s=ttl_s, device=device, wallet_proof=wallet_proof)
+    row = AuthSession(**values)
     session.add(row)
     session.flush()
     return token, row
+
+
+def new_session(
+    account_id: uuid.UUID,
+    *,
+    now: datetime,
+    ttl_s: int,
+    device: tuple[Vault, str | None] | None = None,
+    wallet_proof: tuple[bytes, bytes] | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """A token and the row of its session, by the columns' names, as `open_session` stores it."""
+    token, session_id = secrets.token_urlsafe(TOKEN_BYTES), uuid7()
+    vault, user_agent = device or (None, None)
+    wallet_hash, wallet_signature = wallet_proof or (None, None)
+    return token, {
+        "id": session_id,
+        "account_id": account_id,
+        "token_hash": token_hash(token),
+        "created_at": now,
+        "expires_at": now + timedelta(seconds=ttl_s),
+        "user_agent": vault.seal(account_id, user_agent[:USER_AGENT_LIMIT], place(AuthSession.user_agent, session_id))
+        if vault and user_agent
+        else None,
+        "wallet_hash": wallet_hash,
+        "wallet_signature": wallet_signature,
+    }
 
 
 def device_of(vault: Vault, row: AuthSession) -> str | None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import secrets
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final, NoReturn
 
+from anyio import to_thread
+from psycopg.errors import ForeignKeyViolation
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from backend.accounts import siwe, wallets
-from backend.accounts.service import account_of, open_session
+from backend.accounts.service import account_of, new_session, open_session
 from backend.accounts.siwe import Expected, Message
+from backend.db import AsyncPool, at_once
 from backend.errors import Unauthorized
 from backend.models.accounts import Account, AuthSession, SignInNonce
 from backend.node import Node
@@ -54,21 +60,26 @@ def consume_nonce(session: Session, *, nonce: str, now: datetime) -> None:
         .execution_options(synchronize_session=False)
     )
     if session.execute(statement).scalar_one_or_none() is None:
-        siwe.refused(
-            "nonce",
-            "The nonce was not given out by this server, was used before, or is more than five minutes old:"
-            " ask for a new one and sign again.",
-            code="sign_in_nonce",
-        )
+        nonce_refused()
+
+
+def nonce_refused() -> NoReturn:
+    """Raise Unauthorized for a nonce that cannot be used, or not any more."""
+    siwe.refused(
+        "nonce",
+        "The nonce was not given out by this server, was used before, or is more than five minutes old:"
+        " ask for a new one and sign again.",
+        code="sign_in_nonce",
+    )
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A session that has just been opened; the token is nowhere else."""
+    """A session that was just opened, and its token, which is nowhere else."""
 
     token: str
-    session: AuthSession
-    account: Account
+    session_id: uuid.UUID
+    expires_at: datetime
 
 
 def prove(text: str, signature: bytes, *, address: str, node: Node) -> tuple[bytes, bytes] | None:
@@ -106,32 +117,86 @@ def confirm(node: Node, current: AuthSession) -> None:
         )
 
 
-def sign_in(
-    session: Session,
-    *,
-    node: Node,
-    vault: Vault,
-    text: str,
-    signature: bytes,
-    expected: Expected,
-    now: datetime,
-    ttl_s: int,
-    user_agent: str | None,
-) -> Opened:
-    """Judge a signed message and open a session, which ends with the message's expiration time at the latest.
-
-    The nonce is used up last, so that only a message that is right in everything else takes it, and no connection to
-    the database is held while a wallet is asked. Raises Invalid for text that is no EIP-4361 message, Unauthorized for
-    one that does not sign in here and now, Unavailable where a contract wallet can't be asked.
-    """
+def judged(text: str, *, expected: Expected, now: datetime) -> Message:
+    """The message of a text, right in every field that can be judged by itself. Raises Invalid, Unauthorized."""
     message = siwe.parse(text)
     siwe.check(message, expected=expected, now=now)
-    proof = prove(text, signature, address=message.address, node=node)
-    consume_nonce(session, nonce=message.nonce, now=now)
-    if message.expiration_time is not None:
-        ttl_s = min(ttl_s, int((message.expiration_time - now).total_seconds()))
-    account = account_of(session, bytes.fromhex(message.address[2:]))
+    return message
+
+
+async def proven(text: str, signature: bytes, *, address: str, node: Node) -> tuple[bytes, bytes] | None:
+    """As `prove`, for async routes. A recovery is faster than a hop to a thread; a wallet is asked from a thread."""
+    with suppress(Unauthorized):
+        if siwe.recover(text, signature) == address:
+            return None
+    return await to_thread.run_sync(lambda: prove(text, signature, address=address, node=node))
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """A message that signs in here and now, but for its nonce, which is used up last: only a message that is right in
+    everything else takes it, and no connection to the database is held while a wallet is asked."""
+
+    message: Message
+    wallet_proof: tuple[bytes, bytes] | None
+    now: datetime
+    ttl_s: int
+    user_agent: str | None
+
+    @property
+    def address(self) -> bytes:
+        return bytes.fromhex(self.message.address[2:])
+
+    @property
+    def lasts_s(self) -> int:
+        """How long the session lasts: until the message's expiration time at the latest."""
+        ends = self.message.expiration_time
+        return self.ttl_s if ends is None else min(self.ttl_s, int((ends - self.now).total_seconds()))
+
+
+def open_first(session: Session, vault: Vault, by: SignIn) -> tuple[Opened, Account]:
+    """Use up the nonce and open a session, with an account and a key where there are none. Raises Unauthorized."""
+    consume_nonce(session, nonce=by.message.nonce, now=by.now)
+    account = account_of(session, by.address)
     token, row = open_session(
-        session, account=account, now=now, ttl_s=ttl_s, device=(vault, user_agent), wallet_proof=proof
+        session,
+        account=account,
+        now=by.now,
+        ttl_s=by.lasts_s,
+        device=(vault, by.user_agent),
+        wallet_proof=by.wallet_proof,
     )
-    return Opened(token, row, account)
+    return Opened(token, row.id, row.expires_at), account
+
+
+KNOWN: Final = "SELECT id FROM app.account WHERE address = %s"
+OPEN: Final = """
+WITH used AS (DELETE FROM app.sign_in_nonce WHERE nonce = %(nonce)s AND expires_at > %(created_at)s RETURNING nonce)
+INSERT INTO app.auth_session
+    (id, account_id, token_hash, created_at, expires_at, user_agent, wallet_hash, wallet_signature)
+SELECT %(id)s, %(account_id)s, %(token_hash)s, %(created_at)s, %(expires_at)s, %(user_agent)s::bytea,
+    %(wallet_hash)s::bytea, %(wallet_signature)s::bytea
+FROM used
+"""
+"""Using up the nonce is the condition of the session, in one statement and one commit."""
+
+
+async def open_known(pool: AsyncPool, vault: Vault, by: SignIn) -> Opened | None:
+    """Use up the nonce and open a session of an account that is there; None when there is none: then nothing was done.
+
+    Of any number of attempts with one nonce at once one succeeds. Raises Unauthorized, Erased.
+    """
+    async with pool.connection() as connection, at_once(connection):
+        known = await (await connection.execute(KNOWN, (by.address,))).fetchone()
+        if known is None:
+            return None
+        token, row = new_session(
+            known["id"], now=by.now, ttl_s=by.lasts_s, device=(vault, by.user_agent), wallet_proof=by.wallet_proof
+        )
+        try:
+            opened = await connection.execute(OPEN, {**row, "nonce": by.message.nonce})
+        except ForeignKeyViolation:  # the account was erased in between
+            return None
+    if opened.rowcount == 0:
+        nonce_refused()
+    return Opened(token, row["id"], row["expires_at"])
