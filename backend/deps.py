@@ -20,7 +20,6 @@ from fastapi.security import APIKeyCookie, HTTPBearer, SecurityScopes
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -34,6 +33,7 @@ from backend.db import AsyncPool, Database, InSession, conninfo
 from backend.edge.quotas import SAFE_METHODS
 from backend.edge.ratelimit import Principal
 from backend.edge.routing import calls
+from backend.edge.script_line import ScriptLine
 from backend.errors import Forbidden, Unauthorized, WalletRequired
 from backend.models.accounts import Account, AuthSession
 from backend.node import Node
@@ -56,11 +56,13 @@ class Core:
 
     settings: Settings
     clock: Clock = wall_clock
-    _redis_async: tuple[asyncio.AbstractEventLoop, AsyncRedis] | None = None
+    _scripts: tuple[asyncio.AbstractEventLoop, ScriptLine] | None = None
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.database_url.get_secret_value())
+        made = Database(self.settings.database_url.get_secret_value())
+        self.sessions.watch(made.engine)
+        return made
 
     @cached_property
     def redis(self) -> Redis:
@@ -71,15 +73,12 @@ class Core:
         return client
 
     @property
-    def redis_async(self) -> AsyncRedis:
-        """The same for coroutines: one pool for the event loop that runs."""
+    def scripts(self) -> ScriptLine:
+        """Redis for coroutines that run scripts: one connection for the event loop that runs."""
         loop = asyncio.get_running_loop()
-        if self._redis_async is None or self._redis_async[0] is not loop:
-            client: AsyncRedis = AsyncRedis.from_url(
-                self.settings.redis_url, socket_connect_timeout=5, socket_timeout=5, health_check_interval=30
-            )
-            self._redis_async = (loop, client)
-        return self._redis_async[1]
+        if self._scripts is None or self._scripts[0] is not loop:
+            self._scripts = (loop, ScriptLine(self.settings.redis_url))
+        return self._scripts[1]
 
     @cached_property
     def node(self) -> Node:
@@ -99,9 +98,7 @@ class Core:
     @cached_property
     def sessions(self) -> SessionMemory:
         """Whose tokens are whose, for a few seconds."""
-        memory = SessionMemory()
-        memory.watch(self.database.engine)
-        return memory
+        return SessionMemory()
 
     async def close(self) -> None:
         if "sessions" in self.__dict__:
@@ -110,8 +107,8 @@ class Core:
             await self.database.close()
         if "redis" in self.__dict__:
             self.redis.close()
-        if self._redis_async is not None:
-            await self._redis_async[1].aclose()
+        if self._scripts is not None:
+            await self._scripts[1].aclose()
         if "node" in self.__dict__:
             self.node.close()
 
@@ -433,9 +430,9 @@ async def person_of_session(request: Request, core: Core, token: str) -> account
         found, notes = remembered
     else:
         memory.start(conninfo(core.database.url))
-        generation = memory.generation
+        asked = memory.ask()
         found, until = await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
-        notes = memory.put(token, found, until, generation=generation)
+        notes = memory.put(token, found, until, asked=asked)
     request.state.remembered = notes
     if isinstance(found, accounts.SignedIn):
         request.state.principal = Principal("person", str(found.account_id))

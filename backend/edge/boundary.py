@@ -243,7 +243,7 @@ class Boundary:
         self.cors = Cors(settings.cors_origins, settings.cors_credentials)
         factor = 1 if settings.env == "production" else DEVELOPMENT_FACTOR
         self.limiter = Limiter(
-            lambda: core.redis_async,
+            lambda: core.scripts,
             lambda: core.clock().timestamp(),
             quotas=parse_quotas(settings.rate_limits, factor=factor),
             address=lambda scope: address_of(scope, settings),
