@@ -7,7 +7,7 @@ back. Services never commit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from redis import Redis
 from sqlalchemy.orm import Session
-from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from backend.accounts import keys, roles, sign_in
@@ -192,12 +191,13 @@ def session_cookie(settings: Settings) -> str:
     return "__Host-troupe_session" if settings.secure_cookies else "troupe_session"
 
 
-def raw_token(headers: Headers, settings: Settings) -> str | None:
+def raw_token(headers: Mapping[bytes, bytes], settings: Settings) -> str | None:
     """The token of a request as it stands there, whoever sent it: only to count requests by."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return cookie_parser(headers.get("cookie", "")).get(session_cookie(settings)) or None
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer" and token.strip():
+        return token.strip().decode("latin-1")
+    cookies = headers.get(b"cookie")
+    return cookie_parser(cookies.decode("latin-1")).get(session_cookie(settings)) or None if cookies else None
 
 
 def presented_token(request: Request, settings: Settings) -> str | None:
@@ -433,9 +433,12 @@ async def person_of_session(request: Request, core: Core, token: str) -> account
         asked = memory.ask()
         found, until = await accounts.authenticate_async(core.database.async_pool, token=token, now=core.clock())
         notes = memory.put(token, found, until, asked=asked)
-    request.state.remembered = notes
+    state = request.scope["state"]
+    state["remembered"] = notes
     if isinstance(found, accounts.SignedIn):
-        request.state.principal = Principal("person", str(found.account_id))
+        if "principal" not in notes:
+            notes["principal"] = Principal("person", str(found.account_id))
+        state["principal"] = notes["principal"]
     return found
 
 

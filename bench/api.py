@@ -1,28 +1,43 @@
-"""The API's speed beside a bare FastAPI handler on the same kind of server, and a sign-in beside its floor.
+"""The API's speed beside a bare FastAPI handler on the same kind of server, a sign-in beside its floor, and an export.
 
-    python -m bench.api [--seconds 2] [--rounds 7] [--connections 16] [--sign-ins 60]
+    python -m bench.api [--seconds 2] [--rounds 7] [--connections 16] [--sign-ins 60] [--events 100000]
 
-A stack of its own is started on free ports. Every round asks, one after the other and for the same time, the bare
-handler (uvicorn, one process, an answer of the same size) and GET /v1/me of a person who is signed in; the ratio is
-the median of the rounds' own ratios, so that a machine that is busy for a while moves both. A sign-in
-(POST /v1/auth/verify) is compared with one recovery of a public key and one committed insert, measured between.
+A stack of its own is started on free ports. Every round asks, one after the other and for the same time, bare handlers
+(uvicorn, one process, an answer of the same size; `async def` and `def`), GET /v1/me of a person who is signed in (an
+async route that answers from memory) and GET /v1/auth/session (a sync route that asks the database); the ratio is the
+median of the rounds' own ratios, so that a machine that is busy for a while moves both.
 
-Prints one JSON object a line: bench, metric, value, unit, reference (what `ratio` is against), ratio.
+A sign-in (POST /v1/auth/verify, of an account that is there) is compared with one recovery of a public key and one
+committed insert, measured between. Both are timed where the bytes leave and come in.
+
+An export of a tenth of the events, then of all of them, is asked for, made by the worker, downloaded: rows a second,
+and how far the resident memory of the worker and of the API rises above what it was, sampled all the while.
+
+Prints one JSON object a line: bench, metric, value, unit, reference (what `ratio` is against), ratio. Ends with 1 where
+a limit is missed: `cached_read_rate` at least 0.45 of the bare handler, `sign_in_verify_p50` at most twice its floor,
+`export_memory` of all events at most 16 MiB more than of a tenth.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import statistics
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
+import psutil
 import psycopg
 from eth_account import Account
 from eth_account.messages import encode_defunct
@@ -39,6 +54,18 @@ ROOT = Path(__file__).resolve().parent.parent
 BARE_BODY = "TROUPE_BENCH_BODY"
 QUOTAS = {f"{name}.{caller}": "1000000/60" for name in ("read", "sign_in") for caller in ("address", "person")}
 """What is measured is the work of a request, not its refusal."""
+LEAST_READ: Final = 0.45
+MOST_SIGN_IN: Final = 2.0
+MOST_EXPORT_MIB: Final = 16.0
+PATIENCE_S: Final = 300.0
+JSON: Final = {"Content-Type": "application/json"}
+EVENTS: Final = """
+INSERT INTO app.engagement_event
+    (person_id, event_id, work_id, kind, at, received_at, duration_ms, completion_bps, epoch, digest)
+SELECT (SELECT DISTINCT person_id FROM app.consent_receipt), gen_random_uuid(), n %% 1000 + 1, 'like', now(), now(),
+    0, 0, 1, sha256(n::text::bytea)
+FROM generate_series(1, %s) AS n
+"""
 
 
 def bare() -> FastAPI:
@@ -48,6 +75,10 @@ def bare() -> FastAPI:
 
     @app.get("/bare")
     async def get_bare() -> dict[str, object]:
+        return body
+
+    @app.get("/bare-sync")
+    def get_bare_sync() -> dict[str, object]:
         return body
 
     return app
@@ -102,15 +133,40 @@ async def drive(port: int, path: str, headers: dict[str, str], *, connections: i
     return answered / taken
 
 
-def sign_in(client: httpx.Client, person: LocalAccount) -> tuple[str, float, str, str]:
+class Caller:
+    """One kept connection. An answer takes from the first byte of its request to the last of its own."""
+
+    def __init__(self, settings: Settings, token: str | None = None) -> None:
+        self._connection = http.client.HTTPConnection(HOST, settings.ports.api, timeout=PATIENCE_S)
+        self._headers = JSON if token is None else JSON | {"Authorization": f"Bearer {token}"}
+
+    def ask(self, method: str, path: str, **body: object) -> tuple[dict[str, Any], float]:
+        """The answer, and the seconds that it took. Raises SystemExit for a refusal."""
+        sent = json.dumps(body).encode() if body else None
+        began = time.perf_counter()
+        self._connection.request(method, path, sent, self._headers)
+        answer = self._connection.getresponse()
+        read = answer.read()
+        taken = time.perf_counter() - began
+        if answer.status >= 300:
+            raise SystemExit(f"{method} {path}: {answer.status} {read.decode()[:500]}")
+        return json.loads(read) if read else {}, taken
+
+    def take(self, path: str) -> int:
+        """Download, and forget; how many bytes."""
+        self._connection.request("GET", path, headers=self._headers)
+        answer = self._connection.getresponse()
+        if answer.status != 200:
+            raise SystemExit(f"GET {path}: {answer.status}")
+        return sum(len(piece) for piece in iter(lambda: answer.read(65_536), b""))
+
+
+def sign_in(caller: Caller, person: LocalAccount) -> tuple[str, float, str, str]:
     """Sign in; the token, the seconds that the verification took, the message and its signature."""
-    message: str = client.post("/v1/auth/nonce", json={"address": person.address}).json()["message"]
+    message: str = caller.ask("POST", "/v1/auth/nonce", address=person.address)[0]["message"]
     signature = "0x" + person.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
-    began = time.perf_counter()
-    answer = client.post("/v1/auth/verify", json={"message": message, "signature": signature})
-    taken = time.perf_counter() - began
-    answer.raise_for_status()
-    return answer.json()["token"], taken, message, signature
+    answer, taken = caller.ask("POST", "/v1/auth/verify", message=message, signature=signature)
+    return answer["token"], taken, message, signature
 
 
 def least(connection: psycopg.Connection[object], message: str, signature: str) -> float:
@@ -122,38 +178,42 @@ def least(connection: psycopg.Connection[object], message: str, signature: str) 
     return time.perf_counter() - began
 
 
-def measure_sign_in(settings: Settings, person: LocalAccount, count: int) -> str:
-    """Compare a sign-in with its floor, in turns; returns a token."""
+def measure_sign_in(settings: Settings, person: LocalAccount, count: int) -> tuple[str, float]:
+    """Compare a sign-in with its floor, in turns; returns a token and the ratio."""
     ours, floor = [], []
-    with (
-        httpx.Client(base_url=settings.api_url, trust_env=False) as client,
-        psycopg.connect(conninfo(settings.database.admin), autocommit=True) as connection,
-    ):
+    caller = Caller(settings)
+    sign_in(caller, person)  # the first makes the account and its key
+    with psycopg.connect(conninfo(settings.database.admin), autocommit=True) as connection:
         connection.execute("CREATE TABLE bench_session (id bigserial PRIMARY KEY, token text UNIQUE)")
         for _ in range(count):
-            token, taken, message, signature = sign_in(client, person)
-            client.cookies.clear()
+            token, taken, message, signature = sign_in(caller, person)
             ours.append(taken * 1000)
             floor.append(least(connection, message, signature) * 1000)
     reference = statistics.median(floor)
     figure("recovery_and_insert_p50", reference, "ms")
     found = statistics.median(ours)
     figure("sign_in_verify_p50", found, "ms", "recovery_and_insert_p50", found / reference)
-    return token
+    return token, found / reference
 
 
-def measure_reads(settings: Settings, token: str, folder: Path, options: argparse.Namespace) -> None:
-    """Compare the cached read with the bare handler, in turns."""
+def measure_reads(settings: Settings, token: str, folder: Path, options: argparse.Namespace) -> float:
+    """Compare the cached read and a sync one with the bare handlers, in turns; returns the cached read's ratio."""
     headers = {"Authorization": f"Bearer {token}"}
     body = httpx.get(f"{settings.api_url}/v1/me", headers=headers, trust_env=False).json()
+    asked = {"bare": "/bare", "cached_read": "/v1/me", "bare_sync": "/bare-sync", "sync_read": "/v1/auth/session"}
 
-    async def rounds(port: int) -> list[tuple[float, float]]:
+    async def rounds(bare_port: int) -> list[dict[str, float]]:
         found = []
         for number in range(options.rounds + 1):
             common = {"connections": options.connections, "seconds": options.seconds if number else 1.0}
-            floor = await drive(port, "/bare", headers, **common)
-            ours = await drive(settings.ports.api, "/v1/me", headers, **common)
-            found.append((floor, ours))
+            found.append(
+                {
+                    name: await drive(
+                        bare_port if name.startswith("bare") else settings.ports.api, path, headers, **common
+                    )
+                    for name, path in asked.items()
+                }
+            )
         return found[1:]  # the first one warms up
 
     with _support.bare_server(
@@ -164,25 +224,98 @@ def measure_reads(settings: Settings, token: str, folder: Path, options: argpars
         options=["--no-access-log"],
     ) as url:
         found = asyncio.run(rounds(httpx.URL(url).port))
-    figure("bare_rate", statistics.median(floor for floor, _ in found), "requests/s")
-    ratio = statistics.median(ours / floor for floor, ours in found)
-    figure("cached_read_rate", statistics.median(ours for _, ours in found), "requests/s", "bare_rate", ratio)
+    ratios = {name: statistics.median(each[name] / each["bare"] for each in found) for name in asked}
+    for name in asked:
+        rate = statistics.median(each[name] for each in found)
+        figure(f"{name}_rate", rate, "requests/s", *(() if name == "bare" else ("bare_rate", ratios[name])))
+    return ratios["cached_read"]
 
 
-def main() -> None:
+def serving(settings: Settings) -> list[psutil.Process]:
+    """The API's process and the worker's, with its children."""
+    wanted = ("backend.app:create_app", "worker@troupe")
+    running = [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in running if any(word in process.cmdline() for word in wanted)]
+
+
+@contextmanager
+def risen(settings: Settings) -> Iterator[list[float]]:
+    """How many MiB the resident memory of one of the processes has risen at most; in the list when the block ends."""
+    before = {process: process.memory_info().rss for process in serving(settings)}
+    ended = threading.Event()
+    found: list[float] = []
+
+    def watch() -> None:
+        most = 0
+        while not ended.wait(0.02):
+            most = max(most, *(process.memory_info().rss - was for process, was in before.items()))
+        found.append(most / 2**20)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
+
+
+def export(caller: Caller) -> tuple[float, float, int]:
+    """Ask for an export, wait for it, take it; seconds that each took, and its rows. Raises SystemExit."""
+    began = time.perf_counter()
+    made = caller.ask("POST", "/v1/me/exports")[0]
+    while made["state"] != "ready":
+        if made["state"] == "failed" or time.perf_counter() - began > PATIENCE_S:
+            raise SystemExit(f"the export was not made: {made}")
+        time.sleep(0.05)
+        made = caller.ask("GET", f"/v1/me/exports/{made['id']}")[0]
+    ready = time.perf_counter()
+    caller.take(made["download"])
+    return ready - began, time.perf_counter() - ready, made["total"]
+
+
+def measure_export(settings: Settings, token: str, events: int) -> float:
+    """Export a tenth of the events, then all of them; returns how many MiB more the latter takes."""
+    Caller(settings, token).ask("PUT", "/v1/consents/behaviour", granted=True)
+    few = events // 10
+    found: dict[int, float] = {}
+    for total, more in ((few, few), (events, events - few)):
+        with psycopg.connect(conninfo(settings.database.admin), autocommit=True) as connection:
+            connection.execute(EVENTS, (more,))
+        with risen(settings) as memory:
+            making, taking, rows = export(Caller(settings, token))
+        found[total] = memory[0]
+        figure(f"export_made_{total}", rows / making, "rows/s")
+        figure(f"export_sent_{total}", rows / taking, "rows/s")
+    figure(f"export_memory_{few}", found[few], "MiB")
+    figure(f"export_memory_{events}", found[events], "MiB", f"export_memory_{few}", found[events] / max(found[few], 1))
+    return found[events] - found[few]
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each half of a round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each part of a round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--sign-ins", type=int, default=60)
+    parser.add_argument("--events", type=int, default=100_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tb-") as name:
         folder = Path(name)
         stack = Stack(folder / "state", Ports.free(), extra={"TROUPE_RATE_LIMITS": json.dumps(QUOTAS)})
         with stack:
-            token = measure_sign_in(stack.settings, Account.create(), options.sign_ins)
-            measure_reads(stack.settings, token, folder, options)
+            token, sign_ins = measure_sign_in(stack.settings, Account.create(), options.sign_ins)
+            read = measure_reads(stack.settings, token, folder, options)
+            memory = measure_export(stack.settings, token, options.events)
+    missed = [
+        *([f"the cached read is {read:.3f} of a bare handler, not {LEAST_READ}"] if read < LEAST_READ else []),
+        *([f"a sign-in takes {sign_ins:.2f} times its floor, not {MOST_SIGN_IN}"] if sign_ins > MOST_SIGN_IN else []),
+        *([f"an export of more rows takes {memory:.1f} MiB more"] if memory > MOST_EXPORT_MIB else []),
+    ]
+    for miss in missed:
+        print(f"missed: {miss}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -274,6 +274,7 @@ def stages(settings: Settings, log: Callable[[str], Path]) -> list[Stage]:
                     *(python, "-m", "uvicorn", "--factory", "backend.app:create_app"),
                     *("--host", HOST, "--port", str(settings.ports.api)),
                     *("--timeout-graceful-shutdown", "3"),
+                    "--no-access-log",  # each request has a line of its own
                     "--no-proxy-headers",  # who may be believed is a setting of ours (TROUPE_TRUSTED_PROXIES)
                 ],
                 env=environment,

@@ -220,7 +220,7 @@ def revoke_session(
 @router.get("/me", response_model=Me)
 async def get_me(request: Request, person: PersonOrVisitor) -> Response:
     """The account that is signed in, or the visitor. A role that was given a moment ago shows within 5 s."""
-    notes: dict[str, bytes] = getattr(request.state, "remembered", {})
+    notes: dict[str, bytes] = request.scope["state"].get("remembered", {})
     if "me" not in notes:
         notes["me"] = (
             (await to_thread.run_sync(_me, request.app.state.core, person.account_id)).model_dump_json().encode()

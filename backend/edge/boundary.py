@@ -212,9 +212,10 @@ def _route(scope: Scope) -> str:
     return path if isinstance(path, str) else "(none)"
 
 
-def _begin(scope: Scope, headers: Headers) -> str:
+def _begin(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     """Give the request its id, which every log line of it carries."""
-    request_id = trail.begin(headers.get("x-request-id")).request_id
+    given = headers.get(b"x-request-id")
+    request_id = trail.begin(given.decode("latin-1") if given else None).request_id
     scope.setdefault("state", {})["request_id"] = request_id
     metrics.requests_open.inc()
     return request_id
@@ -254,9 +255,9 @@ class Boundary:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = Headers(scope=scope)
-        request_id = _begin(scope, headers)
-        token = scope["state"]["token"] = raw_token(headers, self.settings)
+        first = dict(reversed(scope["headers"]))  # of a header that came twice, the first
+        request_id = _begin(scope, first)
+        token = scope["state"]["token"] = raw_token(first, self.settings)
         counted: dict[str, str] = {}
         status = 0
         over_limit = False
@@ -274,17 +275,17 @@ class Boundary:
                 tracing.note()
                 raw = message["headers"] = self._dressed(message.get("headers", ()), request_id, counted)
                 if self.cors:
-                    self.cors.dress(headers.get("origin"), MutableHeaders(raw=raw))
+                    self.cors.dress(Headers(scope=scope).get("origin"), MutableHeaders(raw=raw))
             await send(message)
 
         try:
-            if preflight := self.cors.preflight(scope["method"], headers):
+            if scope["method"] == "OPTIONS" and (preflight := self.cors.preflight("OPTIONS", Headers(scope=scope))):
                 await preflight(scope, receive, answer)
                 return
             check_address(scope)
             counted = await self.limiter.admit(scope, token)
-            if is_json(headers.get("content-type", "")):
-                body = await read_json_body(headers, receive)
+            if is_json(first.get(b"content-type", b"").decode("latin-1")):
+                body = await read_json_body(Headers(scope=scope), receive)
                 if body is None:
                     return
                 receive = _replay(body, receive)

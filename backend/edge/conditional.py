@@ -15,7 +15,6 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.deps import Core
@@ -29,6 +28,7 @@ WRITERS: Final = 4
 """Conditional changes at once in one process: each holds a connection of the pool while its route needs another."""
 PUBLIC: Final = "no-cache"
 PRIVATE: Final = "private, no-store"
+CONDITIONS: Final = frozenset({b"if-match", b"if-none-match"})
 VARY: Final = b"Authorization, Cookie"
 
 
@@ -65,36 +65,36 @@ class Conditional:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        conditions = {name: value.decode("latin-1") for name, value in reversed(scope["headers"]) if name in CONDITIONS}
         if scope["method"] == "GET":
-            await self._read(scope, headers, receive, send)
-        elif scope["method"] in ("PUT", "PATCH", "DELETE") and "if-match" in headers:
-            await self._write(scope, headers, receive, send)
+            await self._read(scope, conditions, receive, send)
+        elif scope["method"] in ("PUT", "PATCH", "DELETE") and b"if-match" in conditions:
+            await self._write(scope, conditions[b"if-match"], receive, send)
         else:
             await self.app(scope, receive, send)
 
-    async def _read(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _read(self, scope: Scope, conditions: dict[bytes, str], receive: Receive, send: Send) -> None:
         changed = False
+        expected, known = conditions.get(b"if-match"), conditions.get(b"if-none-match")
 
         async def tagged(start: Message, body: bytes) -> None:
             nonlocal changed
             tag = entity_tag(body)
-            if "if-match" in headers and not matches(headers["if-match"], tag):
+            if expected is not None and not matches(expected, tag):
                 changed = True  # told below: the routes think that their answer is on its way
                 return
             raw = _tagged_headers(start["headers"], tag, PUBLIC if scope["state"]["token"] is None else PRIVATE)
-            wanted = headers.get("if-none-match")
-            if wanted is not None and matches(wanted, tag):
+            if known is not None and matches(known, tag):
                 raw = [pair for pair in raw if pair[0] not in (b"content-length", b"content-type")]
                 start, body = {**start, "status": 304}, b""
             await send({**start, "headers": raw})
             await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, _whole(tagged, send))
-        if changed:
-            raise await self._changed(headers["if-match"])
+        if changed and expected is not None:
+            raise await self._changed(expected)
 
-    async def _write(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _write(self, scope: Scope, expected: str, receive: Receive, send: Send) -> None:
         """Change what is there only if it is what the caller saw. Two such requests wait for each other."""
         name = f"{scope['path']} {scope['state']['token']}"
         lock = int.from_bytes(hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:8], signed=True)
@@ -102,8 +102,8 @@ class Conditional:
         async with self._room, pool.connection() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
             tag = await self._present(scope)
-            if tag is None or not matches(headers["if-match"], tag):
-                raise await self._changed(headers["if-match"])
+            if tag is None or not matches(expected, tag):
+                raise await self._changed(expected)
             await self.app(scope, receive, send)
 
     async def _present(self, scope: Scope) -> str | None:

@@ -80,6 +80,10 @@ def _key(route: APIRoute) -> Key:
     return first, second, 0 if ":path}" in route.path else len(parts)
 
 
+def _plain(route: APIRoute) -> bool:
+    return "{" not in route.path
+
+
 def _fits(route: Key, asked: Key) -> bool:
     return all(mine in (ANY, 0, theirs) for mine, theirs in zip(route, asked, strict=True))
 
@@ -96,18 +100,31 @@ class RouteIndex(BaseRoute):
                 asked = (first, second, length)
                 self._found[asked] = [route for key, route in keys if _fits(key, asked)]
         self._found.default_factory = None
+        self._whole: dict[tuple[str, str], APIRoute] = {}
+        """By method and path, of paths that hold nothing but themselves."""
+        asked_for = [(method, route.path) for _, route in keys if _plain(route) for method in route.methods or ()]
+        for method, path in asked_for:
+            match, child = self._look({"type": "http", "method": method, "path": path})
+            if match is Match.FULL:
+                self._whole[method, path] = child["route"]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """The first route that matches in full; none where it takes more than a look to say so."""
-        if scope["type"] == "http" and not scope.get("root_path"):
-            parts = _parts(scope["path"])
-            first, second = [*parts, "", ""][:2]
-            length = len(parts)
-            for key in ((first, second, length), (first, ANY, length)):
-                for route in self._found.get(key, ()):
-                    match, child = route.matches(scope)
-                    if match is Match.FULL:
-                        return match, child
+        if scope["type"] != "http" or scope.get("root_path"):
+            return Match.NONE, {}
+        if (route := self._whole.get((scope["method"], scope["path"]))) is not None:
+            return Match.FULL, {"endpoint": route.endpoint, "path_params": {}, "route": route}
+        return self._look(scope)
+
+    def _look(self, scope: Scope) -> tuple[Match, Scope]:
+        parts = _parts(scope["path"])
+        first, second = [*parts, "", ""][:2]
+        length = len(parts)
+        for key in ((first, second, length), (first, ANY, length)):
+            for route in self._found.get(key, ()):
+                match, child = route.matches(scope)
+                if match is Match.FULL:
+                    return match, child
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

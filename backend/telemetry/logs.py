@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from functools import cache
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -106,9 +107,12 @@ _out: logging.StreamHandler[TextIO] | None = None
 """Where lines go as JSON; None while logs are for a terminal, or not configured."""
 
 
+_logger = cache(logging.getLogger)
+
+
 def tell(logger: str, event: str, **fields: Any) -> None:
     """Write a line at level info as all others are, a tenth of the time: each request has one, and pays for it."""
-    if not logging.getLogger(logger).isEnabledFor(logging.INFO):
+    if not _logger(logger).isEnabledFor(logging.INFO):
         return
     if _out is None:
         structlog.get_logger(logger).info(event, **fields)
