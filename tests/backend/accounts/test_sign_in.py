@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from eth_account.signers.local import LocalAccount
 from httpx import Response
 from sqlalchemy import create_engine, text
 
+from backend.accounts import sign_in as ways
 from backend.accounts.siwe import SECP256K1_ORDER, rfc3339
 from backend.app import create_app
 from backend.settings import Settings
 from backend.vault import master_key
+from stack.postgres import DatabaseUrls
 from tests.backend.conftest import PUBLIC_URL, Client, Clock, sign_in, signature
 
 pytestmark = pytest.mark.feature("C1", via="http")
@@ -431,3 +434,41 @@ def test_the_database_holds_no_token(client: Client, settings: Settings, alice: 
     assert len(rows) == 1
     assert token not in rows[0]
     assert token.encode().hex() not in rows[0]
+
+
+def test_an_account_that_is_erased_while_its_owner_signs_in_is_made_anew(
+    client: Client, alice: LocalAccount, clean_db: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sign_in(client, alice)
+    made = ways.new_session
+
+    def erased_meanwhile(*args: Any, **more: Any) -> Any:
+        with psycopg.connect(clean_db.conninfo()) as elsewhere:
+            assert elsewhere.execute("DELETE FROM app.account").rowcount == 1
+        return made(*args, **more)
+
+    monkeypatch.setattr(ways, "new_session", erased_meanwhile)
+    again = sign_in(client, alice)
+    client.cookies.clear()
+    assert (
+        client.get("/v1/me", headers={"Authorization": f"Bearer {again['token']}"}).json()["address"] == alice.address
+    )
+    assert client.get("/v1/me", headers={"Authorization": f"Bearer {first['token']}"}).status_code == 401
+
+
+def test_a_sign_in_of_a_known_account_is_one_statement_and_a_refused_one_leaves_the_nonce(
+    client: Client, alice: LocalAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(client, alice)
+
+    def slow_way(*_: object) -> None:
+        raise AssertionError("the sync way was gone")
+
+    monkeypatch.setattr(ways, "open_first", slow_way)
+    text = _begin(client, alice)
+    wrong = client.post("/v1/auth/verify", json={"message": text, "signature": "0x" + "11" * 65})
+    assert wrong.status_code == 401
+    signed = {"message": text, "signature": signature(alice, text)}
+    assert client.post("/v1/auth/verify", json=signed).status_code == 200
+    spent = client.post("/v1/auth/verify", json=signed)
+    assert (spent.status_code, spent.json()["code"]) == (401, "sign_in_nonce")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request, Security
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
 from starlette.routing import Match
 from starlette.testclient import TestClient
 from starlette.types import Scope
 
 from backend.app import create_app
 from backend.edge.boundary import JSON_LIMIT
-from backend.edge.routing import RouteIndex, add_flat
+from backend.edge.routing import RouteIndex, add_flat, without_schemes
 from backend.settings import Settings
 
 
@@ -123,10 +125,8 @@ def test_a_wrong_method_is_still_405_and_a_late_route_is_found() -> None:
 
 def test_a_planted_index_that_forgets_the_order_is_found(app: FastAPI) -> None:
     app_ = made("/a/{x}", "/a/b")
-    (index,) = [route for route in app_.router.routes if isinstance(route, RouteIndex)]
-    for bucket in index._found.values():
-        bucket.reverse()
-    assert indexed(app_, scope_of("/a/b")) is not plain(app_, scope_of("/a/b"))
+    _, found = RouteIndex(app_.router.routes[::-1]).matches(scope_of("/a/b"))
+    assert found["route"] is not plain(app_, scope_of("/a/b"))
 
 
 def test_only_plain_routes_are_added_flat() -> None:
@@ -135,3 +135,34 @@ def test_only_plain_routes_are_added_flat() -> None:
     outer.include_router(inner)
     with pytest.raises(TypeError, match="no plain route"):
         add_flat(FastAPI().router, outer, max_body_size=JSON_LIMIT)
+
+
+class Loud(HTTPBearer):
+    async def __call__(self, request: Request) -> None:
+        raise AssertionError("it was run")
+
+
+def nested(scheme: Annotated[object, Security(Loud(scheme_name="bearer"))] = None) -> str:
+    return str(scheme)
+
+
+def test_security_schemes_are_shown_and_not_run() -> None:
+    """FastAPI's own route, which runs it, is the planted break."""
+    router = APIRouter()
+
+    @router.get("/who")
+    def who(found: Annotated[str, Depends(nested)]) -> str:
+        return found
+
+    whole = APIRouter()
+    add_flat(whole, router, max_body_size=JSON_LIMIT)
+    app, planted = FastAPI(), FastAPI()
+    app.router.routes[:0] = whole.routes
+    planted.include_router(router)
+    assert TestClient(app).get("/who").json() == "None"
+    assert app.openapi()["paths"]["/who"]["get"]["security"] == [{"bearer": []}]
+    with pytest.raises(AssertionError, match="it was run"):
+        TestClient(planted).get("/who")
+    (route,) = (each for each in whole.routes if isinstance(each, APIRoute))
+    assert route.dependant.dependencies[0].dependencies, "the description is whole"
+    assert not without_schemes(route.dependant).dependencies[0].dependencies
