@@ -115,7 +115,7 @@ async def follow_live(  # noqa: PLR0917 - FastAPI calls it by name
     caller: Hashable = person.account_id if person else address_of(request.scope, core.settings)
     _require_room(hub, caller, core.settings)
     seat = Seat(
-        lambda: core.redis_async,
+        lambda: core.scripts,
         str(caller),
         limit=core.settings.live_streams,
         heartbeat_s=core.settings.live_heartbeat_s,

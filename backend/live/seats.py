@@ -32,6 +32,8 @@ return 1
 """KEYS[1]: the caller's seats, by when they end. ARGV: the seat, how many there may be, milliseconds. By Redis' clock:
 the processes' own may differ."""
 
+LEAVE = "return redis.call('ZREM', KEYS[1], ARGV[1])"
+
 log = structlog.get_logger(__name__)
 
 
@@ -39,8 +41,6 @@ class Store(Protocol):
     """What is needed of an async Redis client."""
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...
-
-    def zrem(self, name: str, *values: Any) -> Awaitable[Any]: ...
 
 
 class Seat:
@@ -64,6 +64,6 @@ class Seat:
     async def leave(self) -> None:
         """Free the seat; if that fails it ends by itself."""
         try:
-            await self._store().zrem(self._key, self._id)
+            await self._store().eval(LEAVE, 1, self._key, self._id)
         except (RedisError, OSError) as error:
             log.info("a live stream's seat is left to end", error=type(error).__name__)
