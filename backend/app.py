@@ -61,6 +61,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.personalization.taste_routes",
     "backend.personalization.portable_routes",
     "backend.search.routes",
+    "backend.search.wish_routes",
     "backend.personalization.experiment_routes",
     "backend.personalization.showing_routes",
     "backend.personalization.packaging_routes",

@@ -59,6 +59,7 @@ _ORDER: Final[Json] = {
 }
 
 BODIES: Final[dict[str, Json]] = {
+    "make_wish": {"text": "something calmer, under 20 minutes, not horror"},
     "create_nonce": {"address": PERSON},
     "verify_sign_in": {
         "message": "127.0.0.1:8000 wants you to sign in with your Ethereum account:\n"

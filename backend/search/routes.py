@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 
-from backend.deps import CoreDep
-from backend.mirror import ChainHead, Snapshot
+from backend import mirror
+from backend.deps import Core, CoreDep, Now
+from backend.edge.scoped import OptionalFeedReader
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit
+from backend.personalization import reading
+from backend.personalization import showing as limits
+from backend.personalization.constraints import eligible
+from backend.personalization.reading import Asked, Reading
 from backend.search import service, showing
 from backend.search.filters import Filters
 from backend.search.schemas import MAX_QUERY, KindName, SearchOut
@@ -35,9 +43,11 @@ Duration = Annotated[int | None, Query(ge=0, le=LONGEST_MS)]
 
 
 @router.get("/search")
-def search_works(  # noqa: PLR0917 - FastAPI calls it by name
-    session: Snapshot,
-    head: ChainHead,
+async def search_works(  # noqa: PLR0917 - FastAPI calls it by name
+    request: Request,
+    core: CoreDep,
+    person: OptionalFeedReader,
+    now: Now,
     window: WindowDep,
     q: Annotated[
         QueryText,
@@ -59,7 +69,8 @@ def search_works(  # noqa: PLR0917 - FastAPI calls it by name
 
     Words are compared by their English stems, without accents; a title counts most, then tags, then the description.
     Works whose words are near in meaning are found too. When nothing has the words and a slip of the keyboard explains
-    it, the nearest words are searched for and `instead` says so.
+    it, the nearest words are searched for and `instead` says so. Works that you may not be shown, by your age or place,
+    and those of creators whom you hid, are left out.
     """
     filters = Filters(
         kinds=frozenset() if kind is None else frozenset({Kind[kind.upper()]}),
@@ -68,5 +79,38 @@ def search_works(  # noqa: PLR0917 - FastAPI calls it by name
         min_duration_ms=min_duration_ms,
         max_duration_ms=max_duration_ms,
     )
-    found = service.search(session, window.known(session), query=q, filters=filters, cursor=cursor, limit=limit)
-    return showing.answer(found, head)
+    read = await reading.read(request, core, person, now, Asked())
+    barred = barred_of(read)
+
+    def found() -> SearchOut:
+        with core.database.session() as session:
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            head, known = mirror.head(session), window.known(session)
+            results = service.search(
+                session,
+                known,
+                query=q,
+                filters=filters,
+                cursor=cursor,
+                limit=limit,
+                may=lambda work: work not in barred,
+            )
+            return showing.answer(results, head)
+
+    made = await run_in_threadpool(found)
+    gone = await gone_of(core, read, [item.work_id for item in made.items])
+    return made.model_copy(update={"items": [item for item in made.items if item.work_id not in gone]})
+
+
+def barred_of(read: Reading) -> frozenset[int]:
+    """Works that the person may not be shown, or does not want to see."""
+    rules, stated = read.catalogue.rules, read.allowed.controls.stated(read.now)
+    at = eligible(rules, stated, read.now.timestamp(), surface="search")
+    return frozenset(np.delete(read.catalogue.work_ids, at).tolist())
+
+
+async def gone_of(core: Core, read: Reading, ids: Sequence[int]) -> frozenset[int]:
+    """Which of these works may not be shown to the person at this very moment."""
+    async with core.database.async_pool.connection() as connection:
+        stated = read.allowed.controls.stated(read.now)
+        return await limits.gone_async(connection, ids, stated=stated, now=read.now, surface="search")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Literal
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session
 
@@ -42,7 +44,7 @@ SELECT p.work_id, 1 - (p.place <=> CAST(:place AS vector)) AS cosine
 FROM app.search_place p JOIN app.search_entry e ON e.work_id = p.work_id
 WHERE p.space = :space AND {CONDITIONS} ORDER BY p.place <=> CAST(:place AS vector) LIMIT :depth
 """)
-_NEWEST: Final = text("SELECT coalesce(max(work_id), 0) FROM app.search_entry")
+NEWEST: Final = text("SELECT coalesce(max(work_id), 0) FROM app.search_entry")
 _SCAN: Final = text("SELECT set_config('hnsw.ef_search', '200', true), set_config('hnsw.iterative_scan', :order, true)")
 _FOUND: Final = text(STANDING)
 _HITS: Final = text("""
@@ -80,7 +82,14 @@ class Results:
 
 
 def search(
-    session: Session, known: Known | None, *, query: str, filters: Filters, cursor: str | None, limit: int
+    session: Session,
+    known: Known | None,
+    *,
+    query: str,
+    filters: Filters,
+    cursor: str | None,
+    limit: int,
+    may: Callable[[int], bool] = lambda _: True,
 ) -> Results:
     """Works for a query, best first. Raises Invalid for another list's cursor, Conflict when meanings have moved.
 
@@ -88,7 +97,7 @@ def search(
     """
     version = known.version if known else 0
     digest = sha256(orjson.dumps([query, filters.values], option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-    start, newest = 0, int(session.scalar(_NEWEST) or 0)
+    start, newest = 0, int(session.scalar(NEWEST) or 0)
     if cursor is not None:
         start, newest, made_in, made_for = decode_cursor(SCOPE, cursor, int, int, int, str)
         if made_in != version or made_for != digest or start < 0:
@@ -100,10 +109,12 @@ def search(
             )
     filters = replace(filters, without=filters.without | marking.unwanted(query))
     query, instead = _spelled(session, known, query, newest)
-    by_words = _by_words(session, query, filters, newest)
-    near = _by_meaning(session, known, query, filters, newest)
-    rows = standing(session, {*by_words, *near}, filters)
-    ranking = [one for one in fused((WORDS_WEIGHT, by_words), (MEANING_WEIGHT, list(near))) if one[0] in rows]
+    in_words = by_words(session, query, filters, newest)
+    near = by_meaning(session, known, query, filters, newest)
+    rows = standing(session, {*in_words, *near}, filters)
+    ranking = [
+        one for one in fused((WORDS_WEIGHT, in_words), (MEANING_WEIGHT, list(near))) if one[0] in rows and may(one[0])
+    ]
     cut = ranking[start : start + limit]
     following = None
     if len(ranking) > start + limit:
@@ -113,23 +124,30 @@ def search(
 
 def _spelled(session: Session, known: Known | None, query: str, newest: int) -> tuple[str, str | None]:
     """The query, or what was meant by it when nothing has its words and a slip explains that."""
-    if known is None or _by_words(session, query, Filters(), newest, depth=1):
+    if known is None or by_words(session, query, Filters(), newest, depth=1):
         return query, None
     spelling = known.spelling
     meant = marking.replaced(query, lambda word: spelling.nearest(word) or word)
     return (query, None) if words(meant) == words(query) else (meant, meant)
 
 
-def _by_words(session: Session, query: str, filters: Filters, newest: int, depth: int = DEPTH) -> list[int]:
+def by_words(session: Session, query: str, filters: Filters, newest: int, depth: int = DEPTH) -> list[int]:
+    """Works that have the words of a web search, best first."""
     values = {"query": folded(query), "newest": newest, "depth": depth, **filters.values}
     return list(session.scalars(_BY_WORDS, values))
 
 
-def _by_meaning(session: Session, known: Known | None, query: str, filters: Filters, newest: int) -> dict[int, float]:
+def by_meaning(session: Session, known: Known | None, query: str, filters: Filters, newest: int) -> dict[int, float]:
     """Work -> cosine, nearest first."""
     if known is None:
         return {}
-    place = known.space.project([stems(marking.wanted(query))])[0]
+    return by_place(session, known, known.space.project([stems(marking.wanted(query))])[0], filters, newest)
+
+
+def by_place(
+    session: Session, known: Known, place: NDArray[np.float32], filters: Filters, newest: int
+) -> dict[int, float]:
+    """Work -> cosine to a place in the space from NEAR on, nearest first."""
     if not place.any():
         return {}
     session.execute(_SCAN, {"order": "strict_order"})

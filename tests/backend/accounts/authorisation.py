@@ -56,7 +56,6 @@ TABLE: dict[str, Row] = {
         list_listings get_listing list_items get_item list_item_holders list_held_items list_classes get_class
         list_characters get_character list_plans get_plan list_subscriptions get_access
         list_orders get_order post_order cancel_all_orders get_content
-        search_works
         get_payout_summary get_payout_claims get_payout_series get_payout_statements get_payout_statements_csv
         create_activate_intent list_reward_epochs get_reward_epoch get_account_rewards
         """,
@@ -78,7 +77,7 @@ TABLE: dict[str, Row] = {
     **_rows(WALLET._replace(role="moderator"), "decide_on_work"),
     **_rows(WALLET, "list_keys create_key rotate_key revoke_key"),
     **_rows(known_or_not(Scope.ENGAGEMENT_WRITE), "send_engagement"),
-    **_rows(known_or_not(Scope.FEED_READ), "get_feed get_feed_why"),
+    **_rows(known_or_not(Scope.FEED_READ), "search_works make_wish get_feed get_feed_why"),
     **_rows(known_or_not(Scope.SHOP_WRITE), "buy_of_listing rent_of_listing subscribe_by_plan fill_order"),
     **_rows(known_or_not(Scope.PAYOUTS_WRITE), "create_payment_intent"),
     **_rows(known_or_not(Scope.LIVE_READ), "follow_live"),
