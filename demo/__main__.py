@@ -109,6 +109,7 @@ def play(api_url: str, rpc_url: str, scale: float, console: Console) -> int:
         "API": "docs",
         "pages": f"payouts/{_busiest(makers, predicted).address}",
         "shop": f"works/{stage.work_of(shop.film_on_sale(stage))}",
+        "feed": "feed",
     }
     console.print("\n".join(f"{name:<6} {api_url}/{path}" for name, path in pages.items()))
     return 0 if ok else 1
