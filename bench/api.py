@@ -31,7 +31,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -234,8 +234,12 @@ def measure_reads(settings: Settings, token: str, folder: Path, options: argpars
 def serving(settings: Settings) -> list[psutil.Process]:
     """The API's process and the worker's, with its children."""
     wanted = ("backend.app:create_app", "worker@troupe")
-    running = [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
-    return [process for process in running if any(word in process.cmdline() for word in wanted)]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # the database's own come and go
+            if any(word in process.cmdline() for word in wanted):
+                found.append(process)
+    return found
 
 
 @contextmanager
