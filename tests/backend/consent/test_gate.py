@@ -26,11 +26,12 @@ from backend.consent import gate, reads, service
 from backend.consent.gate import Read, entered
 from backend.consent.persons import everybody, make_person, person_of
 from backend.consent.purposes import NOTICES, Notice, Purpose
-from backend.consent.writes import set_feed_enabled
+from backend.consent.writes import set_feed
 from backend.deps import Core
 from backend.models.accounts import Account
 from backend.models.consent import DataUse
 from backend.models.engagement import NOBODY, EngagementEvent
+from backend.models.impressions import Impression
 from backend.models.rewards import RewardEpoch
 from backend.settings import Settings
 from backend.vault.vault import Erased, NoKey, Tampered, Vault
@@ -39,6 +40,17 @@ from tests.factories import Mirror
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+PARAMETERS: dict[str, Any] = {
+    "since": NOW - timedelta(days=1),
+    "after": NOW - timedelta(days=1),
+    "before": NOW - timedelta(days=2),
+    "until": NOW,
+    "upto": NOW,
+    "epoch": 1,
+    "experiment": "try",
+    "least": 1,
+}
+"""What readers are called with, by name."""
 READERS = [read for read in reads.READS if read.needs]
 
 
@@ -64,8 +76,10 @@ class Ground:
             person = make_person(session, self.vault, account.id)
             with entered(session):
                 session.add_all(self.event(person, work) for work in (1, 2))
+                session.add(self.slate(person))
             for purpose in purposes:
                 self.answers(session, account, purpose)
+            set_feed(session, person=person, values={"session_minutes": 30}, now=NOW)
         return account
 
     def event(self, person: uuid.UUID, work: int, kind: str = "like") -> EngagementEvent:
@@ -80,6 +94,23 @@ class Ground:
             completion_bps=0,
             epoch=1,
             digest=bytes(32),
+        )
+
+    def slate(self, person: uuid.UUID) -> Impression:
+        one = {"place": 0, "variant": str(uuid.UUID(int=0)), "propensity": 0.5, "context": [1.0], "arms": 2}
+        return Impression(
+            person_id=person,
+            slate_id=uuid.uuid4(),
+            at=NOW - timedelta(hours=1),
+            works=[1],
+            whys=["explored"],
+            propensities=[0.5],
+            choices=[2],
+            usual=[0.0],
+            configuration="c",
+            model_version=None,
+            arms={"try": "one"},
+            packaging=[one],
         )
 
     def answers(self, session: Session, account: Account, purpose: Purpose, granted: bool = True) -> None:
@@ -108,15 +139,15 @@ class Ground:
                 read,
                 now=now,
                 person=person if read.who == "one" else None,
-                **({"since": NOW - timedelta(days=1)} if "since" in read.statement else {}),
-                **({"epoch": 1} if "epoch" in read.statement else {}),
+                **{name: value for name, value in PARAMETERS.items() if f"%({name})s" in read.statement},
             )
-        return [row for row in rows if row.person_id == person] if read.who == "everybody" else list(rows)
+        named = read.who == "everybody" and read.reader != reads.PACKAGED.reader  # gives no pseudonyms
+        return [row for row in rows if row.person_id == person] if named else list(rows)
 
     def gets(self, read: Read, account: Account) -> bool:
         """Whether a reader gets anything of what the account did."""
         rows = self.reads(read, account)
-        return rows != [(0,)] if read.reader == reads.TRAINING_SIZE.reader else bool(rows)
+        return any(rows[0]) if read.reader in (reads.TRAINING_SIZE.reader, reads.OWN_LOG_SIZE.reader) else bool(rows)
 
     def log(self, account: Account) -> dict[tuple[str, str], int]:
         """(reader, purpose) -> times, of the account and of the sums."""
@@ -167,8 +198,9 @@ class TestV11:
     ) -> None:
         person = ground.somebody(*read.needs)
         purpose = read.needs[-1]
+        version = NOTICES[purpose].version
         for accepts, counts in ((1, True), (2, False)):
-            changed = Notice(2, "Changed", "A changed text.", accepts=accepts)
+            changed = Notice(version + 1, "Changed", "A changed text.", accepts=version + accepts - 1)
             monkeypatch.setitem(NOTICES, purpose, changed)
             anew = dataclasses.replace(read)  # as a process has it that was started with this notice
             assert ground.gets(anew, person) is counts
@@ -177,7 +209,7 @@ class TestV11:
 def test_v11_the_feeds_off_switch_stops_what_reads_taste(ground: Ground) -> None:
     person = ground.somebody(Purpose.BEHAVIOUR, Purpose.CONTENT_TASTE)
     with ground.session() as session:
-        set_feed_enabled(session, person=ground.person(person), enabled=False, now=NOW)
+        set_feed(session, person=ground.person(person), values={"enabled": False}, now=NOW)
     for read in (reads.FEED_HISTORY, reads.TRAINING_PAIRS, reads.TRAINING_SIZE):
         assert not ground.gets(read, person)
     assert ground.gets(reads.REWARD_EVENTS, person)  # which is not about what they are shown
@@ -362,7 +394,7 @@ def test_a_person_reads_their_own_log_page_by_page_and_nobody_elses(
         cursor = body["next"]
         if cursor is None:
             break
-    about_me = [item for item in seen if item["about"] == "you"]
+    about_me = [item for item in seen if item["about"] == "you" and item["reader"] == "feed.history"]
     assert [(item["reader"], item["purpose"], item["times"]) for item in about_me] == [
         ("feed.history", "content_taste", 2)
     ] * 3
@@ -450,7 +482,7 @@ def test_forgetting_persons_drops_their_rows_and_nobody_elses(ground: Ground) ->
         session.add(RewardEpoch(epoch=1, fixed_at=NOW))
         person = ground.person(gone)
         gate.freeze(session, person, now=NOW)
-        assert gate.forget(session, [person]) == 2 + len(Purpose) + 1
+        assert gate.forget(session, [person]) == 2 + len(Purpose) + 1 + 2  # events, answers, log, slate and settings
     for table in gate.gated_tables():
         read = reads.OWN_ROWS[table.name]
         assert len(ground.reads(read, gone)) == (1 if table.name == "data_use" else 0)  # this very look
@@ -492,7 +524,8 @@ def test_the_async_gate_reads_in_one_transaction_and_leaves_the_role(ground: Gro
         return rows, role["role"]
 
     ((status,), history), role = asyncio.run(ask())
-    assert status == {"enabled": True, "behaviour": True, "content_taste": True, "agent": False, "frozen": False}
+    asked = {"enabled": True, "behaviour": True, "content_taste": True, "agent": False, "frozen": False}
+    assert {name: status[name] for name in asked} == asked
     assert [row["work_id"] for row in history] in ([1, 2], [2, 1])
     assert role == "troupe_backend"
     assert ground.log(account) == {("feed.history", "content_taste"): 1}
