@@ -200,7 +200,7 @@ class Settings(BaseSettings):
     @property
     def taste_key(self) -> Path:
         """The key that taste documents are signed with: a file of mode 0600 beside the master key."""
-        return self.master_key.with_name(f"{self.master_key.stem}-taste.key")
+        return taste_key_beside(self.master_key)
 
     @property
     def broker_url(self) -> str:
@@ -216,6 +216,11 @@ class Settings(BaseSettings):
     def secure_cookies(self) -> bool:
         """Whether cookies are marked Secure: always, but for development and tests on plain http."""
         return self.env == "production" or self.public_url.startswith("https://")
+
+
+def taste_key_beside(master_key: Path) -> Path:
+    """Where the key of taste documents lies that belongs to a master key."""
+    return master_key.with_name(f"{master_key.stem}-taste.key")
 
 
 def load_settings() -> Settings:

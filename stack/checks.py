@@ -25,6 +25,8 @@ from redis.exceptions import RedisError
 
 from backend.db import conninfo
 from backend.migrations.upgrade import head as needed_revision
+from backend.personalization import portable
+from backend.settings import taste_key_beside
 from backend.vault.inspection import Inspection, inspect, orphans
 from backend.vault.master_key import VaultError
 from backend.vault.vault import Vault
@@ -475,7 +477,7 @@ def check_content(target: Target) -> Finding:
 
 
 def check_keys(target: Target) -> Finding:
-    """The master key, every data key that it wraps, and whose they are."""
+    """The master key, every data key that it wraps, and whose they are; and what signs taste documents."""
     if missing := _named(target.vault, "TROUPE_VAULT_DIR") or _named(target.master_key, "TROUPE_MASTER_KEY_FILE"):
         return missing
     assert target.vault
@@ -491,7 +493,22 @@ def check_keys(target: Target) -> Finding:
         return fail(first_line(error), back)
     if found.damaged:
         return fail(f"{len(found.damaged):,} data keys do not open: {found.damaged[0][1]}", back)
-    return _check_owners(target.database_url, vault, found)
+    return _check_signing(target.master_key) or _check_owners(target.database_url, vault, found)
+
+
+def _check_signing(master: Path) -> Finding | None:
+    """What is wrong with the key that signs taste documents; where there is none, it is made when it is needed."""
+    try:
+        portable.read_key(taste_key_beside(master))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return fail(
+            first_line(error),
+            "give it to this user alone; or move it away, and `./troupe restore` brings it back from the mirror of the"
+            " keys: with a new one nobody believes the taste documents that people carry",
+        )
+    return None
 
 
 def _check_owners(database_url: str, vault: Vault, found: Inspection) -> Finding:

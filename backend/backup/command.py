@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.backup import keys as key_mirror
-from backend.backup import service
+from backend.backup import service, signing
 from backend.backup.archive import BackupError
 from backend.backup.service import Installation
 from backend.chain import ManifestError
@@ -64,10 +64,13 @@ def backup(
         taken = service.take(place, to, now=wall_clock(), progress=progress)
         folder = keys or to / MIRROR
         mirrored = key_mirror.mirror(place.vault, folder)
+        signs = signing.mirror(place.settings.taste_key, place.settings.master_key, folder)
         rows = sum(part.rows for part in taken.manifest.tables)
         yield f"backup     {taken.path}  {taken.path.stat().st_size:,} bytes"
         yield f"           {rows:,} rows of {len(taken.manifest.tables)} tables, {len(taken.manifest.content):,} files"
         yield f"keys       {folder}  {mirrored.people:,} people"
+        if signs:
+            yield "           and the key that signs taste documents"
         if taken.manifest.missing:
             yield f"missing    {len(taken.manifest.missing)} files with a row and no bytes: {taken.manifest.missing[0]}"
         if keys is None:
@@ -90,6 +93,12 @@ def restore(
         if keys is not None:
             brought = key_mirror.bring_back(place.vault, keys)
             yield f"keys       {brought.written:,} brought back, {brought.erased:,} people were erased since"
+            signs = signing.bring_back(place.settings.taste_key, place.settings.master_key, keys)
+            if signs == "brought":
+                yield "           the key that signs taste documents was brought back"
+            elif signs == "other":
+                yield f"           {place.settings.taste_key} signs taste documents and stays; the mirror has another"
+                yield "           key: move the file away and restore again to have documents of that one believed"
         again = None if keep_consents else wall_clock()
         restored = service.put_back(place, file, replace=replace, ask_consents_again=again, progress=progress)
         yield f"restored   {restored.rows:,} rows and {restored.files:,} files as of {restored.manifest.made_at}"

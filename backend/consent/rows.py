@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from backend.consent.gate import gated_tables, own_count, own_page, read
 from backend.models import registry
 from backend.models.accounts import Account
-from backend.models.base import Base
 from backend.models.marks import OfAccount
 from backend.vault.vault import Place, Sealed, Tampered, Vault
 from indexer.db import Uint256
 from indexer.models import event_tables
+
+MODELS: Final = registry.load()
 
 PAGE: Final = 5_000
 """Rows in memory at once."""
@@ -135,8 +136,7 @@ def _columns(table: Table) -> list[str]:
 
 def sources(vault: Vault) -> list[Source]:
     """Everything of a person that this installation keeps, and every event on chain that names their address."""
-    registry.load()
-    marked = [table for table in Base.metadata.sorted_tables if isinstance(table.info.get("personal"), OfAccount)]
+    marked = [table for table in MODELS.sorted_tables if isinstance(table.info.get("personal"), OfAccount)]
     accounts = [_of_account(vault, table, column) for table in marked if (column := owner_column(table)) is not None]
     return [*accounts, *(_gated(vault, table) for table in gated_tables()), _chain()]
 

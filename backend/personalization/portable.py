@@ -163,11 +163,21 @@ def check(document: TasteDocument, *, now: datetime, own: bytes, issuer: str, kn
 
 def key_of(file: Path) -> Ed25519PrivateKey:
     """The platform's signing key; made where there is none. Raises OSError and ValueError with the remedy."""
+    if not file.exists():
+        write_key(file, Ed25519PrivateKey.generate())
+    return read_key(file)
+
+
+def write_key(file: Path, key: Ed25519PrivateKey) -> None:
+    """Keep a signing key in its file, unless another process has made one there meanwhile. Raises OSError."""
+    said = json.dumps({"format": KEY_FORMAT, "private": key.private_bytes_raw().hex()})
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        if not file.exists():
-            made = Ed25519PrivateKey.generate().private_bytes_raw().hex()
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_durably(file, json.dumps({"format": KEY_FORMAT, "private": made}).encode(), replace=False)
+        write_durably(file, said.encode(), replace=False)
+
+
+def read_key(file: Path) -> Ed25519PrivateKey:
+    """The signing key of a file. Raises OSError and ValueError with the remedy."""
     handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(handle, "rb") as opened:
         if os.fstat(handle).st_mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 
 from backend.cli import app
 from backend.models.accounts import Account
+from backend.personalization import portable
+from backend.settings import taste_key_beside
 from backend.vault import master_key
 from backend.vault.vault import Vault, place
 from scripts.deploy.history import Findings
@@ -141,6 +143,23 @@ def test_doctor_counts_the_keys_and_finds_one_of_nobody(sealed: tuple[Target, Va
     assert "restore of an older database" in str(finding.fix)
     vault.destroy(orphan)
     assert checks.check_keys(found) == Finding(Level.OK, "1 data keys, 1 erased")
+
+
+def test_doctor_finds_a_key_of_taste_documents_that_is_damaged_or_open_to_others(
+    sealed: tuple[Target, Vault, uuid.UUID],
+) -> None:
+    found, vault, _ = sealed
+    file = taste_key_beside(vault.master_file)
+    portable.key_of(file)
+    assert checks.check_keys(found).level is Level.OK
+    file.chmod(0o640)
+    opened = checks.check_keys(found)
+    assert (opened.level, "can be read by others" in opened.detail) == (Level.FAIL, True)
+    file.chmod(0o600)
+    file.write_text("{}")
+    damaged = checks.check_keys(found)
+    assert (damaged.level, "is damaged" in damaged.detail) == (Level.FAIL, True)
+    assert "troupe restore" in str(damaged.fix)
 
 
 def test_doctor_finds_keys_that_are_damaged_missing_or_without_a_master_key(

@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from backend.backup import keys, tables
+from backend.backup import keys, signing, tables
 from backend.backup.archive import BackupError, Reader
 from backend.backup.service import Installation, put_back, take
 from backend.content.cid import CID
@@ -29,6 +29,7 @@ from backend.migrations.upgrade import head
 from backend.models import registry
 from backend.models.accounts import Account
 from backend.models.base import uuid7
+from backend.personalization import portable
 from backend.settings import Settings
 from backend.vault.vault import Place, Vault
 from backend.works.drafts import PARTS, DraftFile, DraftFiles, Prepared, made
@@ -381,6 +382,62 @@ def test_V10_keys_come_back_from_the_mirror_and_a_mark_of_an_erasure_always_wins
         keys.mirror(place.vault, place.vault.folder)
     with pytest.raises(BackupError, match="is no folder"):
         keys.bring_back(place.vault, tmp_path / "nowhere")
+
+
+@pytest.mark.feature("Q2", via="cli")
+def test_the_key_that_signs_taste_documents_has_a_wrapped_copy_in_the_mirror_and_comes_back(
+    place: Installation, tmp_path: Path
+) -> None:
+    folder, file, master = tmp_path / "keys", place.settings.taste_key, place.settings.master_key
+    keys.mirror(place.vault, folder)
+    assert not signing.mirror(file, master, folder), "none was made yet, and a backup makes none"
+    assert (file.exists(), signing.bring_back(file, master, folder)) == (False, "none")
+    made = portable.key_of(file)
+    assert signing.mirror(file, master, folder)
+    copy = folder / signing.NAME
+    assert copy.stat().st_mode & 0o077 == 0
+    assert made.private_bytes_raw() not in copy.read_bytes()
+    assert made.private_bytes_raw().hex().encode() not in copy.read_bytes()
+    assert signing.bring_back(file, master, folder) == "same"
+    file.unlink()
+    assert signing.bring_back(file, master, folder) == "brought"
+    assert portable.read_key(file).private_bytes_raw() == made.private_bytes_raw()
+    assert file.stat().st_mode & 0o077 == 0
+    file.unlink()
+    other = portable.key_of(file)
+    assert signing.bring_back(file, master, folder) == "other"
+    assert portable.read_key(file).private_bytes_raw() == other.private_bytes_raw(), "what is here stays"
+
+
+@pytest.mark.feature("C4", via="cli")
+def test_a_copy_of_the_signing_key_follows_a_rotation_and_one_that_does_not_open_is_refused(
+    place: Installation, tmp_path: Path
+) -> None:
+    folder, file, master = tmp_path / "keys", place.settings.taste_key, place.settings.master_key
+    made = portable.key_of(file)
+    keys.mirror(place.vault, folder)
+    signing.mirror(file, master, folder)
+    copy = folder / signing.NAME
+    before = copy.read_bytes()
+    signing.mirror(file, master, folder)
+    assert copy.read_bytes() == before
+    place.vault.add_version()
+    signing.mirror(file, master, folder)
+    assert copy.read_bytes() != before
+    place.vault.drop_old_versions()
+    file.unlink()
+    copy.write_bytes(before)
+    with pytest.raises(BackupError, match="version 1 of the master key"):
+        signing.bring_back(file, master, folder)
+    for wrong in (b"", before[:-1], bytes(3) + b"\x02" + before[4:]):
+        copy.write_bytes(wrong)
+        with pytest.raises(BackupError, match="does not open with the master key"):
+            signing.bring_back(file, master, folder)
+    assert not file.exists()
+    portable.write_key(file, made)
+    file.chmod(0o644)
+    with pytest.raises(BackupError, match="chmod 600"):
+        signing.mirror(file, master, folder)
 
 
 def test_V10_the_look_into_a_backup_finds_drafts_that_were_opened_for_it(

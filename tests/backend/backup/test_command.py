@@ -11,6 +11,7 @@ import pytest
 
 from backend.backup.service import Installation
 from backend.models.accounts import Account
+from backend.personalization import portable
 from backend.vault.vault import Place, Vault
 from tests.backend.backup.test_backup import filled, place  # noqa: F401  fixtures
 
@@ -45,6 +46,7 @@ def troupe(place: Installation, *arguments: str) -> subprocess.CompletedProcess[
 @pytest.mark.feature("Q2", via="cli")
 def test_backup_and_restore_by_command(place: Installation, filled: Account, tmp_path: Path) -> None:  # noqa: F811
     sealed = place.vault.seal(filled.id, "mine", Place("t", "1", "c"))
+    signs = portable.public_bytes(portable.key_of(place.settings.taste_key))
     to, mirror = tmp_path / "backups", tmp_path / "keys"
     done = troupe(place, "backup", "--to", str(to), "--keys", str(mirror))
     assert done.returncode == 0, done.stderr
@@ -52,6 +54,7 @@ def test_backup_and_restore_by_command(place: Installation, filled: Account, tmp
     assert str(path) in done.stdout
     assert "1 people" in done.stdout
     assert "master key" in done.stdout
+    assert "and the key that signs taste documents" in done.stdout
 
     refused = troupe(place, "restore", str(path))
     assert (refused.returncode, "--replace" in refused.stderr) == (1, True), refused
@@ -61,9 +64,12 @@ def test_backup_and_restore_by_command(place: Installation, filled: Account, tmp
     with psycopg.connect(place.admin_url.replace("+psycopg", "")) as connection:
         connection.execute("DELETE FROM app.account")
     place.vault.path(filled.id).unlink()  # the disk with the vault is lost too
+    place.settings.taste_key.unlink()
     done = troupe(place, "restore", str(path), "--keys", str(mirror))
     assert done.returncode == 0, done.stderr
     assert "1 brought back" in done.stdout
+    assert "the key that signs taste documents was brought back" in done.stdout
+    assert portable.public_bytes(portable.read_key(place.settings.taste_key)) == signs
     with psycopg.connect(place.admin_url.replace("+psycopg", "")) as connection:
         assert connection.execute("SELECT id FROM app.account").fetchall() == [(filled.id,)]
     again = Vault(place.settings.vault, place.settings.master_key)
