@@ -83,6 +83,7 @@ ROUTERS = (  # each module has a `router`; a package adds its line
     "backend.web.privacy_routes",
     "backend.web.operator_routes",
     "backend.web.feed_routes",
+    "backend.web.search_routes",
 )
 
 TAGS = [

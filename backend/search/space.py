@@ -25,7 +25,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from backend.files import sync
 from backend.personalization.content import DIMENSIONS, TAG_WEIGHT, Described, unit_rows
-from backend.search.words import stem, words
+from backend.search.words import EMPTY, stem, words
 
 FORMAT: Final = "troupe-space/1"
 KEPT: Final = 0.75
@@ -87,7 +87,7 @@ class Space:
         row = self._weighted([text_of(work)])
         carried = dict(zip(row.indices.tolist(), (row.data * (self.axes[row.indices] @ towards)).tolist(), strict=True))
         surface = words(" ".join([work.text, *work.tags]))
-        parts = {word: carried.get(self.vocabulary.get(stem(word), -1), 0.0) for word in surface}
+        parts = {word: carried.get(self.vocabulary.get(stem(word), -1), 0.0) for word in surface if word not in EMPTY}
         found = sorted((word for word, part in parts.items() if part > 0), key=lambda word: (-parts[word], word))
         return found[:most]
 
@@ -103,8 +103,8 @@ def text_of(work: Described) -> list[str]:
 
 
 def stems(said: Sequence[str]) -> list[str]:
-    """Words as a space takes them."""
-    return [stem(word) for word in said]
+    """Words as a space takes them; those that carry no meaning are nobody's reason."""
+    return [stem(word) for word in said if word not in EMPTY]
 
 
 def fit(texts: Sequence[Sequence[str]], *, dimensions: int = DIMENSIONS, seed: int = 0) -> Space | None:

@@ -6,6 +6,12 @@ import re
 import unicodedata
 from typing import Final
 
+_EMPTY: Final = (
+    "a about an and are as at be but by for from had has have he her his if in into is it its no not of on or our she"
+    " so than that the their them then there these they this to was we were what when which who with you your"
+)
+EMPTY: Final = frozenset(_EMPTY.split())
+"""English words that say nothing about what a text is about; the fewer the works, the less their frequency tells it."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 
 
