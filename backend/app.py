@@ -140,6 +140,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with before_shutdown(lambda: loop.call_soon_threadsafe(hub.end_all, "shutdown")):
         yield
     await hub.close()
+    if (model := getattr(app.state, "wish_model", None)) is not None:
+        await model.aclose()
     await core.close()
     tracing.stop()
 

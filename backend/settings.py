@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     """Where OpenTelemetry traces go by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; None: no traces."""
     otel_ratio: float = Field(1.0, ge=0, le=1)
     """The part of the traces that is kept."""
+    wish_model_url: str | None = None
+    """A language model on this machine that reads wishes (docs/interface.md); None: the grammar alone does."""
+    wish_model_timeout_s: float = Field(2.0, gt=0, le=30)
+    """After so long without its answer the grammar reads the wish."""
     operators: frozenset[str] = frozenset()
     """Addresses whose sign-in counts as an operator's."""
     experiments: Path | None = None
@@ -147,6 +151,13 @@ class Settings(BaseSettings):
     def _is_http(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
             raise ValueError("must be an http(s) address, such as http://127.0.0.1:4318/v1/traces")
+        return url
+
+    @field_validator("wish_model_url")
+    @classmethod
+    def _is_here(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme != "http" or urlsplit(url).hostname not in ("127.0.0.1", "::1")):
+            raise ValueError("must be http://127.0.0.1:port/path: what people wish does not leave this machine")
         return url
 
     @field_validator("public_url")

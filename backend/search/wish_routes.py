@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import AfterValidator, Field, model_validator
 
 from backend import mirror
-from backend.deps import CoreDep, Now
+from backend.deps import Core, CoreDep, Now
 from backend.edge.scoped import OptionalFeedReader
 from backend.mirror import Head
 from backend.personalization import reading, scoring
@@ -19,16 +20,18 @@ from backend.personalization.reading import Asked, Reading
 from backend.personalization.service import past
 from backend.schemas import AsOf, Schema
 from backend.search import lexicon, wish, wishes
+from backend.search.model import Interpreter, LocalModel
 from backend.search.routes import WindowDep, gone_of
 from backend.search.schemas import HitOut
 from backend.search.showing import hit
-from backend.search.wish import MOST_TERMS, Slot, Term
+from backend.search.wish import MOST_TERMS, Slot, Term, Wish
 from backend.search.wishes import Context, Granted
 from backend.works.metadata import printable
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
 MOST_TEXT = 500
+ReadBy = Literal["grammar", "model", "person"]
 PERSONAL = 1_000
 """So many of the works that a person likes best are looked through for those that fit."""
 
@@ -88,10 +91,19 @@ class WishOut(Schema):
 
     understood: list[ChipOut]
     not_understood: list[str]
-    read_by: Literal["grammar", "person"] = Field(description="Who made the terms out of what was sent")
+    read_by: ReadBy = Field(description="Who made the terms out of what was sent; a model only where one is plugged in")
     items: list[HitOut]
     personal: bool = Field(description="Whether what you did was read for the order")
     as_of: AsOf
+
+
+def interpreter(request: Request, core: Core) -> Interpreter | None:
+    """The process's language model; None where none is plugged in. Made at the first request."""
+    if not hasattr(request.app.state, "wish_model"):
+        url, timeout_s = core.settings.wish_model_url, core.settings.wish_model_timeout_s
+        request.app.state.wish_model = Interpreter(LocalModel(url), timeout_s) if url else None
+    found: Interpreter | None = request.app.state.wish_model
+    return found
 
 
 def _best(found: Reading) -> tuple[list[int], frozenset[int]]:
@@ -116,7 +128,13 @@ async def make_wish(  # noqa: PLR0917 - FastAPI calls it by name
     `not_understood` are words that nothing was made of.
     """
     words = lexicon.read()
-    read = wish.parse(body.text, words) if body.text is not None else None
+    read: Wish | None = None
+    by: ReadBy = "person"
+    if body.text is not None:
+        model = interpreter(request, core)
+        read, by = await model.read(body.text, words, tick=time.monotonic()) if model else None, "model"
+        if read is None:
+            read, by = wish.parse(body.text, words), "grammar"
     terms = read.terms if read else {Term(term.slot, term.value, term.wanted) for term in body.terms or []}
     terms = wish.consistent(sorted(terms, key=str)[:MOST_TERMS])
     found = await reading.read(request, core, person, now, Asked())
@@ -154,7 +172,7 @@ async def make_wish(  # noqa: PLR0917 - FastAPI calls it by name
             for term in order
         ],
         not_understood=list(read.rest) if read else [],
-        read_by="grammar" if read else "person",
+        read_by=by,
         items=items,
         personal=found.why_not is None,
         as_of=head.as_of,

@@ -94,7 +94,11 @@ webhook_attempts = Shared(
     "troupe_webhook_attempts", "Requests made to webhooks' receivers: taken, refused, or unanswered.", ("outcome",)
 )
 
-SHARED = (tasks, task_seconds, node_calls, node_seconds, sealed_values, webhook_attempts)
+wish_model = Shared(
+    "troupe_wish_model", "Wishes, by what the language model made of them; none where none is plugged in.", ("outcome",)
+)
+
+SHARED = (tasks, task_seconds, node_calls, node_seconds, sealed_values, webhook_attempts, wish_model)
 KEY = "troupe:metrics:"
 SEPARATOR = "\x1f"
 

@@ -101,4 +101,5 @@ async def _wish(
         "not_understood": found.not_understood or list(rest),
         "other": search_page.link(q, by="words") if len(q) <= MAX_QUERY else None,
         "personal": found.personal,
+        "by_model": found.read_by == "model",
     }
