@@ -187,8 +187,9 @@ def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int
             both,
         ).rowcount
         run(
-            "UPDATE app.impression i SET person_id = %(person)s WHERE i.person_id = %(visitor)s AND NOT EXISTS"
-            " (SELECT FROM app.impression o WHERE o.person_id = %(person)s AND o.slate_id = i.slate_id)",
+            # the visitor's arms of experiments were drawn for the visitor: a person is in those of their own alone
+            "UPDATE app.impression i SET person_id = %(person)s, arms = '{}' WHERE i.person_id = %(visitor)s"
+            " AND NOT EXISTS (SELECT FROM app.impression o WHERE o.person_id = %(person)s AND o.slate_id = i.slate_id)",
             both,
         )
         run(

@@ -112,7 +112,8 @@ async def follow_live(  # noqa: PLR0917 - FastAPI calls it by name
     after = _last_id(last_event_id)
     if not await hub.ready():
         raise Unavailable("Live updates wait for the database.", code="live_unavailable")
-    caller: Hashable = person.account_id if person else address_of(request.scope, core.settings)
+    # a visitor is one request: visitors are counted by address, as their rates are
+    caller: Hashable = person.account_id if isinstance(person, SignedIn) else address_of(request.scope, core.settings)
     _require_room(hub, caller, core.settings)
     seat = Seat(
         lambda: core.scripts,

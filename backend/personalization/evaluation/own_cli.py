@@ -30,11 +30,7 @@ def own_log(state: Path | None, *, days: int, as_json: bool) -> None:
         out.print(json.dumps(own.as_json(found)), markup=False, soft_wrap=True)
     else:
         out.print(own.table(found))
-        out.print(
-            "Reward: opened, seen to the half or further, and no complaint, within three hours. Place by place, given"
-            " the places before it.",
-            soft_wrap=True,
-        )
+        out.print(own.NOTE, soft_wrap=True)
 
 
 def experiments(state: Path | None, *, as_json: bool) -> None:

@@ -10,6 +10,9 @@ the same work there, over the one with which it came there.
     uniform   any of the works that could stand there, alike
     popular   the most popular of them
 
+What could stand at an explored place is among the person's DEPTH best by the served score: `uniform` and `popular` are
+within those, and say nothing of the whole catalogue.
+
 No row leaves the database: it sums weights and rewards over BUCKETS of people, who are in one by a hash that is new
 each time. Intervals come from drawing buckets anew (bootstrap), so that the places of one person count as one story.
 """
@@ -30,6 +33,7 @@ from sqlalchemy.orm import Session
 from backend.consent import reads
 from backend.consent.gate import read
 from backend.personalization.evaluation.metrics import Difference
+from backend.personalization.slate import DEPTH
 
 POLICIES: Final = ("served", "greedy", "uniform", "popular")
 BASELINE: Final = "popular"
@@ -42,6 +46,12 @@ EFFECTIVE_AT_LEAST: Final = 50.0
 BOOTSTRAPS: Final = 2_000
 SEED: Final = 20_261_122
 WINDOW: Final = timedelta(hours=3)
+NOTE: Final = (
+    "Reward: opened, seen to the half or further, and no complaint, within three hours. Place by place, given the"
+    f" places before it. 'uniform' and 'popular' choose within the {DEPTH} works that score best for the person, from"
+    " which places are drawn; they say nothing of the whole catalogue."
+)
+"""What stands below the table."""
 
 Floats = NDArray[np.float64]
 

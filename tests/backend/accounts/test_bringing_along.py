@@ -122,6 +122,21 @@ def test_V11_events_do_not_come_along_against_the_persons_no(
     assert answers(person)["behaviour"] is False
 
 
+def test_slates_come_along_without_the_visitors_arms_of_experiments(
+    client: Client, alice: LocalAccount, database: psycopg.Connection[Any]
+) -> None:
+    """A person with slates in two arms would be left out of every experiment: whoever may come along, could choose."""
+    visitor = visit(client)
+    allow(visitor, "behaviour")
+    database.execute(
+        "INSERT INTO app.impression (person_id, slate_id, at, works, whys, propensities, choices, usual, configuration,"
+        " arms, packaging) SELECT person_id, gen_random_uuid(), now(), '{1}', '{best}', '{1}', '{1}', '{1}', 'c',"
+        """ '{"slower": "treated"}', '[]' FROM app.consent_receipt"""
+    )
+    sign_in(visitor, alice)
+    assert database.execute("SELECT arms FROM app.impression").fetchall() == [({},)]
+
+
 def test_an_event_of_both_is_the_persons_once(
     client: Client, alice: LocalAccount, database: psycopg.Connection[Any]
 ) -> None:

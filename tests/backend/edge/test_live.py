@@ -206,6 +206,17 @@ def test_a_caller_has_so_many_streams_and_gets_them_back(settings: Settings, tel
         assert answer.status_code == 200
 
 
+def test_v15_however_many_visitors_of_one_address_have_so_many_streams_together(
+    settings: Settings, telling: TellingMirror
+) -> None:
+    few = settings.model_copy(update={"live_streams": 1})
+    with serving(create_app(few)) as url:
+        one, other = (httpx.post(f"{url}/v1/visitors").json()["token"] for _ in range(2))
+        with following(url, "chain", token=one):
+            refused = httpx.get(f"{url}/v1/live", headers={"Authorization": f"Bearer {other}"})
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+
+
 def test_a_caller_has_so_many_streams_over_all_processes(settings: Settings, telling: TellingMirror) -> None:
     few = settings.model_copy(update={"live_streams": 2, "live_heartbeat_s": 0.05})
     with serving(create_app(few)) as one, serving(create_app(few)) as two:

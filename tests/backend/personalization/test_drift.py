@@ -56,14 +56,15 @@ class TestStreams:
         rng = np.random.default_rng(1)
         assert np.mean([bool(found(kind, z_of(kind, rng))) for _ in range(150)]) < 0.02
 
-    @pytest.mark.parametrize(("kind", "median"), [("taste", 10), ("hour", 12), ("device", 12)])
-    def test_a_change_is_found_within_a_dozen_entries(self, kind: Kind, median: int) -> None:
-        rng = np.random.default_rng(2)
+    @pytest.mark.parametrize(("kind", "median"), [("taste", 8), ("hour", 11), ("device", 5)])
+    def test_a_change_is_found_by_so_many_entries_after_it(self, kind: Kind, median: int) -> None:
+        """The numbers that docs/personalization.md gives, with the limits that are served."""
+        rng = np.random.default_rng(3)
         delays = []
-        for _ in range(80):
-            after = [n - 150 for n in found(kind, z_of(kind, rng, 150)) if n >= 150]
+        for _ in range(200):
+            after = [n - 149 for n in found(kind, z_of(kind, rng, 150)) if n >= 150]
             delays.append(after[0] if after else 300)
-        assert np.median(delays) <= median
+        assert abs(np.median(delays) - median) <= 0.5
         assert np.mean(np.array(delays) < 100) > 0.9
 
     @pytest.mark.parametrize("kind", KINDS)

@@ -211,3 +211,19 @@ class TestExploration:
             rng=np.random.default_rng(1),
         )
         assert [place.usual for place in places] == [0.5, 1.0, 1 / (DEPTH - 2)]
+
+
+def test_the_table_says_that_popular_and_uniform_are_within_the_persons_best() -> None:
+    """Of 2,000 works only the DEPTH best can stand at an explored place, and the note says so."""
+    score = np.arange(2_000, dtype=np.float64)
+    big = shelf(works=2_000)
+    policy = Policy(**(vars(PLAIN) | {"explore": 0.15}))
+    drawn = [
+        place
+        for seed in range(20)
+        for place in fill(score, np.arange(2_000), big, policy=policy, size=10, rng=np.random.default_rng(seed))
+        if place.why == "explored"
+    ]
+    assert drawn
+    assert all(place.choices <= DEPTH and place.work >= 2_000 - DEPTH - 10 for place in drawn)
+    assert f"within the {DEPTH} works that score best for the person" in own_log.NOTE
