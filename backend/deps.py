@@ -307,7 +307,7 @@ OptionalCaller = Annotated[Caller | None, Depends(get_optional_caller)]
 def nobody(request: Request) -> Unauthorized:
     """401 for a request that names nobody, with the ways in that its route takes."""
     asked = set(calls(request.scope["route"].dependant))
-    if asked & {get_current_account, get_current_person, get_confirmed_account}:
+    if asked & {get_current_account, get_current_person, get_confirmed_wallet_session}:
         return Unauthorized("Sign in with your wallet first: POST /v1/auth/nonce, then /v1/auth/verify.")
     return Unauthorized(
         "Say who you are first: be a visitor without a wallet (POST /v1/visitors), or sign in with one"

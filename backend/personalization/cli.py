@@ -146,10 +146,11 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     from backend.personalization.evaluation.metrics import Difference
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("version", "made", "pairs", "works", "judged by", "NDCG@10 ± SE", "Recall@20 ± SE", "coverage"):
-        grid.add_column(heading, justify="left" if heading == "made" else "right", no_wrap=True)
+    grid.add_column("version", justify="right", no_wrap=True)
+    grid.add_column("state", no_wrap=True, min_width=len("● serves, pinned"))
+    for heading in ("made", "pairs", "works", "judged by", "NDCG@10 ± SE", "Recall@20 ± SE", "coverage"):
+        grid.add_column(heading, justify="left" if heading == "made" else "right")
     grid.add_column("against popular lately")
-    grid.add_column("state", no_wrap=True)
     for row in rows:
         figures, against = row["figures"], row["against"].get(report.BASELINE)
         means = ["", "", "", "too few people to judge by"]
@@ -158,7 +159,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             means += [f"{figures['coverage']:.3f}", report.verdict(Difference(**against)) if against else ""]
         made = row["made_at"][:16].replace("T", " ")
         counts = [f"{row[name]:,}" for name in ("pairs", "works", "judged")]
-        grid.add_row(str(row["version"]), made, *counts, *means, MARKS[row["state"]])
+        grid.add_row(str(row["version"]), MARKS[row["state"]], made, *counts, *means)
     return grid
 
 

@@ -49,6 +49,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_the_worker_is_configured_by_the_rules_and_knows_every_scheduled_task(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _CONFIGURATION], env=os.environ | environment, capture_output=True, text=True, check=True

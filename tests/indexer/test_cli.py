@@ -307,6 +307,7 @@ def test_run_makes_the_tables_that_somebody_dropped_and_ends_with_the_same_diges
     assert mirrored.difference() is None
 
 
+@pytest.mark.slow
 def test_the_digest_is_the_same_for_a_mirror_that_began_anew(mirrored: Mirrored, another: Mirrored) -> None:
     rng = random.Random(1)
     mirrored.emitter.mine(*(random_block(rng) for _ in range(50)))

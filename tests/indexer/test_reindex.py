@@ -159,6 +159,7 @@ def test_v5_a_pass_from_another_block_ends_what_a_broken_one_began(filled: Mirro
     assert filled.difference() is None
 
 
+@pytest.mark.slow
 def test_rebuild_refuses_raw_logs_that_lack_some_and_names_what_mends_them(filled: Mirrored) -> None:
     with psycopg.connect(filled.urls.conninfo(), autocommit=True) as connection:
         connection.execute("DELETE FROM chain.log WHERE block_number = 3")

@@ -24,7 +24,9 @@ def options_of_commands() -> dict[str, set[str]]:
     found = {}
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         whole = {f"{name} {below}": each for below, each in getattr(command, "commands", {}).items()}
-        for words, each in (whole or {name: command}).items():
+        if not whole or command.invoke_without_command:
+            whole[name] = command
+        for words, each in whole.items():
             found[words] = {max(option.opts, key=len) for option in each.params if option.param_type_name == "option"}
     return found
 

@@ -72,6 +72,7 @@ def test_migrate_without_a_database_says_what_makes_one(tmp_path: Path) -> None:
     assert "`./troupe dev` makes one" in done.stderr
 
 
+@pytest.mark.slow
 def test_migrate_twice_changes_nothing(db_urls: DatabaseUrls) -> None:
     for _ in range(2):
         done = troupe("migrate", **db_urls.environment())
@@ -79,6 +80,7 @@ def test_migrate_twice_changes_nothing(db_urls: DatabaseUrls) -> None:
         assert re.search(r"product tables +revision", done.stdout)
 
 
+@pytest.mark.slow
 def test_logs_of_an_unknown_part_lists_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "api.log").write_text("one\ntwo [bold]\nthree\n")
@@ -100,6 +102,7 @@ def test_a_relative_state_folder_is_that_of_the_caller(tmp_path: Path) -> None:
     assert str(tmp_path / "mine") in done.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_that_no_stack_made_is_neither_used_nor_removed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for arguments in (["dev"], ["dev", "--reset"]):

@@ -132,6 +132,8 @@ PUBLIC_OBJECTS = set(
         "get_taste_without",
         "get_feed_why",
         "forget_work",
+        "get_packaging",
+        "set_packaging",
     ]
 )
 """Operations that ask who calls and name an object which everybody may know: it stands on the chain, or is a word of

@@ -82,6 +82,7 @@ def mirror_after(mirror: Mirror) -> Any:
     return Later()
 
 
+@pytest.mark.slow
 @pytest.mark.feature("C3", via="http")
 def test_V10_unpublished_files_go_and_published_ones_stay(
     client: Client, mirror: Mirror, alice: LocalAccount, clean_db: DatabaseUrls
@@ -114,6 +115,7 @@ def test_V10_unpublished_files_go_and_published_ones_stay(
     assert not list((data / "drafts").glob("*/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.feature("C3", via="http")
 def test_an_erasure_says_before_and_after_what_it_destroys_and_what_remains(
     client: Client, mirror: Mirror, alice: LocalAccount
@@ -276,6 +278,7 @@ def test_V10_nothing_in_redis_counts_what_the_erased_or_their_programs_did(  # n
         assert [counted(*each) for each in (*mine, theirs)] == [0, 0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.feature("C3", via="http")
 def test_an_erasure_waits_for_no_redis(client: Client, mirror: Mirror, alice: LocalAccount) -> None:
     me = lively(client, mirror, alice, works=1)

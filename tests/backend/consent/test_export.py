@@ -51,6 +51,7 @@ def test_an_export_holds_everything_and_its_manifest_says_what(
         assert {"tx_hash", "block_number", "log_index"} <= set(events[0])
 
 
+@pytest.mark.slow
 @pytest.mark.feature("C3", via="http")
 def test_what_was_sealed_is_in_words_and_what_opens_doors_is_left_out(
     client: Client, mirror: Mirror, alice: LocalAccount
@@ -66,6 +67,7 @@ def test_what_was_sealed_is_in_words_and_what_opens_doors_is_left_out(
         assert draft["record"]["title"] == "=HYPERLINK(1)"
 
 
+@pytest.mark.slow
 @pytest.mark.feature("C3", via="http")
 def test_no_cell_is_a_formula_and_no_word_is_markup(client: Client, mirror: Mirror, alice: LocalAccount) -> None:
     me = lively(client, mirror, alice, title="=<script>alert(1)</script>")
@@ -84,6 +86,7 @@ def test_no_cell_is_a_formula_and_no_word_is_markup(client: Client, mirror: Mirr
                 assert f'href="{name}"' in page
 
 
+@pytest.mark.slow
 @pytest.mark.feature("C4", via="http")
 def test_V10_an_export_lies_encrypted_and_only_its_owner_takes_it(
     client: Client, mirror: Mirror, alice: LocalAccount, bob: LocalAccount, settings: Settings
@@ -105,6 +108,7 @@ def test_V10_an_export_lies_encrypted_and_only_its_owner_takes_it(
     assert other.get("/v1/me/exports").json() == {"items": []}
 
 
+@pytest.mark.slow
 @pytest.mark.feature("C3", via="http")
 def test_asking_again_while_it_is_made_is_the_same_export_and_a_new_one_replaces_the_old(
     client: Client, mirror: Mirror, alice: LocalAccount

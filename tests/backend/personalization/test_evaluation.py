@@ -126,6 +126,7 @@ class TestMetrics:
 
 
 class TestComparison:
+    @pytest.mark.slow
     def test_weights_learned_before_the_cut_find_fashion_and_taste(self, fashion: Dataset) -> None:
         found = report.evaluate(fashion)
         by_name = {result.name: result for result in found.results}
@@ -133,6 +134,7 @@ class TestComparison:
         assert found.against("served score").low > 0
         assert metrics.mean(by_name["popular lately"].ndcg).value > metrics.mean(by_name["popularity"].ndcg).value
 
+    @pytest.mark.slow
     def test_what_happens_after_the_cut_changes_no_weight(self, fashion: Dataset) -> None:
         cut = float(np.quantile(fashion.log.at, 0.8))
         shuffled = fashion.log.work.copy()

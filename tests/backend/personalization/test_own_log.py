@@ -148,6 +148,7 @@ def write(database: Database, rows: list[dict[str, Any]]) -> None:
 
 
 class TestFromTheLog:
+    @pytest.mark.slow
     def test_the_database_sums_as_python_does_and_says_when_there_is_too_little(self, db_urls: DatabaseUrls) -> None:
         database = Database(db_urls.backend)
         rows = [row for row in ROWS if row["person"] < 120]

@@ -80,6 +80,7 @@ def test_an_order_is_filled_in_parts_with_the_royalty_shown(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.feature("O3", via="http")
 def test_an_order_is_cancelled_expires_and_is_not_replayed(
     market: Market, copies: int, bob: LocalAccount, carol: LocalAccount
@@ -108,6 +109,7 @@ def test_an_order_is_cancelled_expires_and_is_not_replayed(
     assert market.all("/v1/orders") == []
 
 
+@pytest.mark.slow
 def test_what_the_seller_can_no_longer_hand_over_is_not_shown(
     market: Market, copies: int, bob: LocalAccount, carol: LocalAccount
 ) -> None:

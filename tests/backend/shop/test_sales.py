@@ -259,6 +259,7 @@ def test_bad_input_is_refused_in_words(market: Market, alice: LocalAccount, bob:
     assert market.get("/v1/listings/1")["token"]["address"] == NATIVE
 
 
+@pytest.mark.slow
 def test_what_costs_more_than_was_seen_is_not_sold(market: Market, alice: LocalAccount, bob: LocalAccount) -> None:
     work = market.register(market.client, alice, b"A hero.", title="A hero", kind="character")
     market.do(alice, f"/v1/works/{work}/items-intent", name="Copy", max_supply="9")
