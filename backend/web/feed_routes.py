@@ -68,7 +68,9 @@ SAID: Final = {
 """What has just been done, by the word that the address carries: no text of the address gets into a page."""
 
 Said = Annotated[str | None, Query(max_length=20)]
-Slider = Annotated[float | None, Query()]
+Shown = Annotated[str, Form(max_length=100 * 20)]
+"""The slate that the person sees now: at most a hundred works."""
+Slider = Annotated[float | None, Query(allow_inf_nan=False)]
 
 
 class Watcher:
@@ -215,15 +217,13 @@ async def feed_event(  # noqa: PLR0917 - FastAPI calls it by name
     vault: VaultDep,
     kind: Annotated[Literal["like", "skip", "less_like_this"], Form()],
     work: Annotated[int, Form(ge=1, lt=2**63)],
-    shown: Annotated[str, Form()] = "",
-    slate_id: Annotated[str, Form()] = "",
+    shown: Shown = "",
+    slate_id: Annotated[uuid.UUID | None, Form()] = None,
 ) -> Response:
     """A like, a skip, or less like this; the next slate follows from it."""
-    sent: dict[str, Any] = {"id": uuid.uuid4(), "kind": EventKind(kind), "work_id": work, "at": watcher.now}
-    if slate_id:
-        sent["slate_id"] = slate_id
+    sent = EventIn(id=uuid.uuid4(), kind=EventKind(kind), work_id=work, at=watcher.now, slate_id=slate_id)
     try:
-        batch = BatchIn(events=[EventIn.model_validate(sent)])
+        batch = BatchIn(events=[sent])
         await send_engagement(
             request=watcher.request,
             core=watcher.core,
@@ -239,9 +239,7 @@ async def feed_event(  # noqa: PLR0917 - FastAPI calls it by name
 
 
 @router.post("/feed/hide")
-def feed_hide(
-    reader: ReaderDep, work: Annotated[int, Form(ge=1, lt=2**63)], shown: Annotated[str, Form()] = ""
-) -> Response:
+def feed_hide(reader: ReaderDep, work: Annotated[int, Form(ge=1, lt=2**63)], shown: Shown = "") -> Response:
     """Hide whoever registered a work."""
     require_our_page(reader)
     if reader.account_id is not None:
@@ -268,7 +266,7 @@ def feed_settings(
     reader: ReaderDep,
     novelty: Annotated[float, Form(ge=0, le=1)],
     energy: Annotated[float, Form(ge=-1, le=1)],
-    shown: Annotated[str, Form()] = "",
+    shown: Shown = "",
 ) -> Response:
     """The sliders of a person or visitor; nobody's turn the slate alone."""
     if reader.account_id is None:
@@ -281,7 +279,7 @@ def feed_settings(
 def feed_switch(
     reader: ReaderDep,
     to: Annotated[Literal["on", "off", "hour", "day", "week"], Form()],
-    shown: Annotated[str, Form()] = "",
+    shown: Shown = "",
 ) -> Response:
     """The off switch, and the pause."""
     require_our_page(reader)
@@ -306,13 +304,13 @@ def _minute(text: str) -> int | None:
 @router.post("/feed/limits")
 def feed_limits(
     reader: ReaderDep,
-    session_minutes: Annotated[str, Form()] = "",
+    session_minutes: Annotated[str, Form(max_length=3, pattern="^[0-9]*$")] = "",
     night_from: Annotated[str, Form()] = "",
     night_until: Annotated[str, Form()] = "",
     time_zone: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """How much is enough."""
-    minutes = int(session_minutes) if session_minutes.isascii() and session_minutes.isdigit() else 0
+    minutes = int(session_minutes or "0")
     begins, ends = _minute(night_from), _minute(night_until)
     whole = begins is not None and ends is not None and begins != ends
     if reader.account_id is not None:
@@ -411,7 +409,7 @@ def taste_import_drop(reader: ReaderDep) -> Response:
 def taste_forget(
     reader: ReaderDep,
     work: Annotated[int, Form(ge=1, lt=2**63)],
-    shown: Annotated[str, Form()] = "",
+    shown: Shown = "",
     back: Annotated[Literal["/feed", "/taste"], Form()] = "/taste",
 ) -> Response:
     """Forget what was done with one work."""

@@ -66,7 +66,7 @@ def trouble_page(request: Request, error: AppError) -> HTMLResponse | None:
     """An error as a page for a browser that asked for one; None for programs, and below the API's own addresses."""
     wants = request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip()
     if (
-        request.method not in ("GET", "HEAD")
+        request.method not in ("GET", "HEAD", "POST")
         or wants != "text/html"
         or request.url.path.startswith(("/v1/", "/static/"))
         or "hx-request" in request.headers  # a part of a page, which shows what went wrong in its own place
