@@ -40,6 +40,13 @@ FROM (SELECT) AS always LEFT JOIN app.feed_settings s ON s.person_id = %(person)
 """)
 """What a person switched, set and allows; it looks at nothing that they did."""
 
+FEED_STATED = Check("""
+SELECT s.birth_year, s.territory,
+       ARRAY(SELECT h.creator FROM app.feed_hidden h WHERE h.person_id = %(person)s::uuid) AS hidden_creators
+FROM (SELECT) AS always LEFT JOIN app.feed_settings s ON s.person_id = %(person)s::uuid
+""")
+"""What decides which works may be shown to a person at all; it looks at nothing that they did, like or allow."""
+
 FEED_HISTORY = Read(
     reader="feed.history",
     what=f"Your newest {HISTORY_LIMIT} events were read to choose your feed.",

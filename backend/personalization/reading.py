@@ -20,6 +20,7 @@ from backend.consent.persons import person_of_async
 from backend.deps import Core
 from backend.personalization import experiments, impressions, packaging, service, showing, variants, wellbeing
 from backend.personalization.catalogue import Catalogue, Window
+from backend.personalization.constraints import NOTHING_STATED, Stated
 from backend.personalization.controls import DEFAULTS, Controls
 from backend.personalization.drift import EXPLORE, STEADY, Drift
 from backend.personalization.impressions import Viewing
@@ -139,6 +140,19 @@ def window(request: Request, core: Core) -> Window:
         request.app.state.feed_window = Window(core.settings.data_dir / "models", lambda: core.database.async_pool)
     found: Window = request.app.state.feed_window
     return found
+
+
+async def within(request: Request, core: Core, somebody: Somebody | None, now: datetime) -> tuple[Catalogue, Stated]:
+    """The catalogue, and what somebody stated that decides which of its works they may be shown.
+
+    For what is no suggestion, such as a search: nothing that they did, like, set or allow is read.
+    """
+    async with core.database.async_pool.connection() as connection:
+        catalogue = await window(request, core).catalogue(connection, now=now, tick=time.monotonic())
+        if somebody is None:
+            return catalogue, NOTHING_STATED
+        person = await person_of_async(connection, core.vault, somebody.account_id)
+        return catalogue, await service.stated(connection, person=person, now=now) if person else NOTHING_STATED
 
 
 async def read(request: Request, core: Core, somebody: Somebody | None, now: datetime, asked: Asked) -> Reading:

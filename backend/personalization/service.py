@@ -132,6 +132,12 @@ async def allowed(connection: AsyncConnection[DictRow], *, person: uuid.UUID | N
     return Allowed.of(status)
 
 
+async def stated(connection: AsyncConnection[DictRow], *, person: uuid.UUID, now: datetime) -> Stated:
+    """What the person stated of themselves and whom they hide, and nothing else of them."""
+    ((row,),) = await read_async(connection, (reads.FEED_STATED, {}), person=person, now=now)
+    return Controls.of(row).stated(now)
+
+
 async def history(
     connection: AsyncConnection[DictRow], *, person: uuid.UUID | None, now: datetime, program: bool = False
 ) -> tuple[Allowed, History]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Final
 
 import numpy as np
@@ -15,8 +16,8 @@ from backend.edge.scoped import OptionalFeedReader
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit
 from backend.personalization import reading
 from backend.personalization import showing as limits
-from backend.personalization.constraints import eligible
-from backend.personalization.reading import Asked, Reading
+from backend.personalization.catalogue import Catalogue
+from backend.personalization.constraints import Stated, eligible
 from backend.search import service, showing
 from backend.search.filters import Filters
 from backend.search.schemas import MAX_QUERY, KindName, SearchOut
@@ -70,7 +71,7 @@ async def search_works(  # noqa: PLR0917 - FastAPI calls it by name
     Words are compared by their English stems, without accents; a title counts most, then tags, then the description.
     Works whose words are near in meaning are found too. When nothing has the words and a slip of the keyboard explains
     it, the nearest words are searched for and `instead` says so. Works that you may not be shown, by your age or place,
-    and those of creators whom you hid, are left out.
+    and those of creators whom you hid, are left out; nothing else about you is read.
     """
     filters = Filters(
         kinds=frozenset() if kind is None else frozenset({Kind[kind.upper()]}),
@@ -79,8 +80,8 @@ async def search_works(  # noqa: PLR0917 - FastAPI calls it by name
         min_duration_ms=min_duration_ms,
         max_duration_ms=max_duration_ms,
     )
-    read = await reading.read(request, core, person, now, Asked())
-    barred = barred_of(read)
+    known_works, stated = await reading.within(request, core, person, now)
+    barred = barred_of(known_works, stated, now)
 
     def found() -> SearchOut:
         with core.database.session() as session:
@@ -98,19 +99,17 @@ async def search_works(  # noqa: PLR0917 - FastAPI calls it by name
             return showing.answer(results, head)
 
     made = await run_in_threadpool(found)
-    gone = await gone_of(core, read, [item.work_id for item in made.items])
+    gone = await gone_of(core, stated, now, [item.work_id for item in made.items])
     return made.model_copy(update={"items": [item for item in made.items if item.work_id not in gone]})
 
 
-def barred_of(read: Reading) -> frozenset[int]:
+def barred_of(catalogue: Catalogue, stated: Stated, now: datetime) -> frozenset[int]:
     """Works that the person may not be shown, or does not want to see."""
-    rules, stated = read.catalogue.rules, read.allowed.controls.stated(read.now)
-    at = eligible(rules, stated, read.now.timestamp(), surface="search")
-    return frozenset(np.delete(read.catalogue.work_ids, at).tolist())
+    at = eligible(catalogue.rules, stated, now.timestamp(), surface="search")
+    return frozenset(np.delete(catalogue.work_ids, at).tolist())
 
 
-async def gone_of(core: Core, read: Reading, ids: Sequence[int]) -> frozenset[int]:
+async def gone_of(core: Core, stated: Stated, now: datetime, ids: Sequence[int]) -> frozenset[int]:
     """Which of these works may not be shown to the person at this very moment."""
     async with core.database.async_pool.connection() as connection:
-        stated = read.allowed.controls.stated(read.now)
-        return await limits.gone_async(connection, ids, stated=stated, now=read.now, surface="search")
+        return await limits.gone_async(connection, ids, stated=stated, now=now, surface="search")

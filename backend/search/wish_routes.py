@@ -151,7 +151,7 @@ async def make_wish(  # noqa: PLR0917 - FastAPI calls it by name
 
     made, head = await run_in_threadpool(granted)
     ids = [one.row["work_id"] for one, _ in made.items]
-    gone = await gone_of(core, found, ids)
+    gone = await gone_of(core, found.allowed.controls.stated(now), now, ids)
     items = []
     for one, reasons in made.items:
         if one.row["work_id"] not in gone:

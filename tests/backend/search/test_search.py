@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from eth_account.signers.local import LocalAccount
 from sqlalchemy import delete, text
 
 from backend.deps import Core
@@ -14,7 +15,8 @@ from backend.models.works import WorkText
 from backend.search import service
 from backend.search.indexing import Refreshed
 from backend.search.words import words
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Clock, allow
+from tests.backend.consent import owndata
 from tests.backend.search.conftest import WORKS, Add
 from tests.factories import Mirror
 
@@ -142,6 +144,26 @@ def test_only_works_that_may_be_shown_are_found(client: Client, mirror: Mirror) 
         mirror.block(block)
         mirror.log("WorkRegistry", "WorkStatusChanged", block=block, status=status, **standing)
         assert (2 in {item["work_id"] for item in found(client, "lantern")["items"]}) is (status == 0)
+
+
+def test_v11_a_search_reads_what_a_person_stated_and_nothing_that_they_did(
+    client: Client, core: Core, clock: Clock, alice: LocalAccount, bob: LocalAccount
+) -> None:
+    me = client.as_(alice)
+    allow(me, "behaviour", "content_taste")
+    owndata.send(me, clock(), "like", 2)
+
+    def readers() -> set[str]:
+        uses = me.get("/v1/me/data-use").json()["items"]
+        return {use["reader"] for use in uses if use["about"] != "everybody"}  # what trends is of everybody
+
+    assert found(me, "lantern")["items"]
+    assert readers() == set()
+    assert me.post("/v1/wishes", json={"text": "songs"}).json()["personal"]
+    assert "feed.history" in readers(), "which a wish reads, where that is allowed"
+    assert me.put(f"/v1/me/hidden-creators/{bob.address}").status_code < 300
+    assert found(me, "lantern")["items"] == [], "what they stated holds"
+    assert found(client, "lantern")["items"]
 
 
 def test_words_that_are_taken_back_are_not_found_at_once_nor_later(
