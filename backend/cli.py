@@ -22,6 +22,7 @@ from rich.table import Table
 
 from backend.personalization import cli as models_cli
 from backend.personalization import taste_cli
+from backend.remedies import StateOption, as_asked
 from backend.vault import cli as keys_cli
 
 if TYPE_CHECKING:
@@ -43,11 +44,6 @@ app.add_typer(models_cli.app)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state", help="The folder of the stack's data.", envvar="TROUPE_STATE", show_default=".troupe"),
-]
-
 
 @app.callback()
 def options(
@@ -67,7 +63,7 @@ def _said_in_words() -> Iterator[None]:
     except (StackError, BackupError) as error:
         if "--debug" in sys.argv:
             raise
-        err.print(f"[bold red]troupe:[/] {escape(str(error))}", soft_wrap=True)
+        err.print(f"[bold red]troupe:[/] {escape(as_asked(str(error)))}", soft_wrap=True)
         raise typer.Exit(getattr(error, "exit_code", 1)) from None
 
 
@@ -140,7 +136,7 @@ def logs(
     folder = (state.resolve() if state else state_from_environment()) / "logs"
     known = sorted(path.stem for path in folder.glob("*.log"))
     if name not in known:
-        there = f"there is {', '.join(known)}" if known else "nothing was started yet: `./troupe dev` does"
+        there = f"there is {', '.join(known)}" if known else as_asked("nothing was started yet: `./troupe dev` does")
         raise typer.BadParameter(f"no part {name!r} has a log in {folder}; {there}", param_hint="NAME")
     log = folder / f"{name}.log"
     out.print("\n".join(tail(log, lines)), markup=False, soft_wrap=True)
@@ -172,7 +168,7 @@ def status(state: StateOption = None) -> None:
     with _said_in_words():
         found = processes(folder)
     if not found:
-        out.print(f"no stack runs in {folder}: `./troupe dev` starts it")
+        out.print(escape(f"no stack runs in {folder}: {as_asked('`./troupe dev` starts it')}"))
         raise typer.Exit(1)
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading, justify in (("part", "left"), ("state", "left"), ("pid", "right"), ("up", "right"), ("MB", "right")):
@@ -188,10 +184,10 @@ def status(state: StateOption = None) -> None:
     try:
         unwell = not_ready(f"http://127.0.0.1:{ports.api}") if ports else []
     except (OSError, ValueError):
-        out.print("[red]✕[/] the API does not answer: see `./troupe logs api`")
+        out.print(f"[red]✕[/] the API does not answer: see {escape(as_asked('`./troupe logs api`'))}")
         raise typer.Exit(1) from None
     for finding in unwell:
-        out.print(f"[red]✕[/] {escape(finding.detail)} {escape(finding.fix)}", soft_wrap=True)
+        out.print(f"[red]✕[/] {escape(finding.detail)} {escape(as_asked(finding.fix))}", soft_wrap=True)
     if unwell:
         raise typer.Exit(1)
 
@@ -233,11 +229,12 @@ def doctor(
     levels = []
     for name, finding in examine(found):
         levels.append(finding.level)
+        detail, fix = as_asked(finding.detail), as_asked(finding.fix)
         if as_json:
-            row = {"part": name, "level": finding.level, "detail": finding.detail, "fix": finding.fix}
+            row = {"part": name, "level": finding.level, "detail": detail, "fix": fix}
             out.print(json.dumps(row), markup=False, soft_wrap=True)
         else:
-            grid.add_row(marks[finding.level], name, escape(finding.detail), escape(finding.fix))
+            grid.add_row(marks[finding.level], name, escape(detail), escape(fix))
     if not as_json:
         failed, warned = levels.count(Level.FAIL), levels.count(Level.WARN)
         out.print(grid)
@@ -401,7 +398,7 @@ def _offline(data: Path, tell: Callable[[str, int, int], None]) -> tuple[dict[st
     tell("read the log", 0, 1)
     found = report.evaluate(movietweetings(data), progress=tell)
     weights = ", ".join(f"{name} {value:g}" for name, value in report.terms(found).items())
-    said: list[Table | str] = [report.table(found), report.order(found), f"weights {found.weights.digest}: {weights}"]
+    said: list[Table | str] = [*report.tables(found), report.order(found), f"weights {found.weights.digest}: {weights}"]
     return report.as_json(found), said
 
 
@@ -411,7 +408,7 @@ def _simulated(runs: int, tell: Callable[[str, int, int], None]) -> tuple[dict[s
     outcomes = simulator.compare(runs=runs, progress=lambda done, of: tell("live", done, of))
     held = simulator.intervals_hold(progress=lambda done, of: tell("judge from logs", done, of))
     said: list[Table | str] = [
-        report.lived(outcomes),
+        *report.lived(outcomes),
         f"DR's 95 % interval held the truth in {held:.1%} of 500 simulated logs",
     ]
     return report.lived_as_json(outcomes, held), said
@@ -424,7 +421,7 @@ def _say(found: tuple[dict[str, Any], list[Table | str]], *, as_json: bool) -> N
         out.print(json.dumps(found[0]), markup=False, soft_wrap=True)
         return
     for part in found[1]:
-        out.print(part, markup=False, soft_wrap=not isinstance(part, Table))
+        out.print(part, markup=False)
 
 
 @app.command()

@@ -36,3 +36,14 @@ def read_json(text: bytes) -> Any:
     if too_deep(text):
         raise ValueError(f"the JSON text nests deeper than {MAX_DEPTH} levels")
     return json.loads(text)
+
+
+def significant(value: Any, digits: int = 6) -> Any:
+    """A value as its JSON is written of measures: floats with so many significant digits, and nothing else changed."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {name: significant(each, digits) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [significant(each, digits) for each in value]
+    return value

@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
@@ -336,7 +336,7 @@ def _patiently(attempt: Callable[[], Found], times: int = 5) -> Found:
 def _print_check(check: verification.Check) -> None:
     verdict = "differs" if check.findings else "equal"
     typer.secho(f"{verdict:<9}", fg="red" if check.findings else "green", nl=False)
-    typer.echo(f"{check.name}: {check.compared:,} compared")
+    typer.echo(f"{check.name}: {check.compared:,} compared{_kinds(check.counts)}")
     notes = [check.note] if check.note else []
     notes += [
         f"{each.what}: the mirror has {each.mirror}, {check.against} {each.chain}" for each in check.findings[:10]
@@ -349,6 +349,17 @@ def _print_check(check: verification.Check) -> None:
         typer.echo(f"{'':9}{note}")
 
 
+def _kinds(counts: Mapping[str, int]) -> str:
+    """Of what kinds so many were compared: ", 1,180 raw logs and 2 totals"."""
+    said = [f"{count:,} {_plural(kind, count)}" for kind, count in counts.items()]
+    return f": {', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else f": {said[0]}" if said else ""
+
+
+def _plural(kind: str, count: int) -> str:
+    noun, _, rest = kind.partition(" without ")
+    return kind if count == 1 else f"{noun}s without {rest}" if rest else f"{noun}s"
+
+
 def _report(report: verification.Report, seed: int) -> dict[str, Any]:
     return {
         "equal": report.equal,
@@ -359,6 +370,7 @@ def _report(report: verification.Report, seed: int) -> dict[str, Any]:
             {
                 "name": check.name,
                 "compared": check.compared,
+                "counts": check.counts,
                 "note": check.note,
                 "findings": [vars(finding) for finding in check.findings],
             }

@@ -50,9 +50,24 @@ class Check:
     """What the mirror is compared with, in a reader's words."""
     remedy: str = ""
     """What to do where something differs."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Of what kind the compared were, in the singular; they add up to `compared`. Empty where all are of one kind."""
 
-    def compare(self, what: str, mirror: Any, chain: Any) -> None:
-        self.compared += 1
+    def count(self, of: str, times: int = 1) -> None:
+        """Count comparisons of a kind; none of it is told of a kind that there is not."""
+        if times:
+            self.compared += times
+            self.counts[of] = self.counts.get(of, 0) + times
+
+    def compare(self, what: str, mirror: Any, chain: Any, *, of: str = "") -> None:
+        if of:
+            self.count(of)
+        else:
+            self.compared += 1
+        self.find(what, mirror, chain)
+
+    def find(self, what: str, mirror: Any, chain: Any) -> None:
+        """As `compare`, of what was counted already."""
         if mirror != chain:
             self.findings.append(Finding(what, _show(mirror), _show(chain)))
 
@@ -409,36 +424,40 @@ def check_rows(connection: Connection, deployment: Deployment) -> Check:
         connection.execute("SELECT number, hash FROM chain.block WHERE log_count > 0").fetchall()
     )
     expected: dict[str, int] = {table.name: 0 for table in schema.typed()}
+    events = schema.events()
     digest = GENESIS_DIGEST
     pending: list[Log] = []
     with connection.transaction():
         logs = raw_logs(connection)
         while some := list(islice(logs, 5_000)):
+            check.count("raw log", len(some))
             for log in some:
                 if pending and pending[-1].block_number != log.block_number:
                     digest = next_digest(digest, hashes.get(pending[0].block_number, b""), pending)
                     pending = []
                 pending.append(log)
             if missing := [log for log in some if log.block_number not in times]:
-                check.compare(f"block {missing[0].block_number}", "none", "a block with logs")
+                check.compare(f"block {missing[0].block_number}", "none", "a block with logs", of="block")
                 some = [log for log in some if log.block_number in times]
             for event, table, rows in writers.rows(some, times):
                 if not rows:
                     continue
                 expected[table.name] += len(rows)
                 stored = _rows_at(connection, table, rows[0][:2], rows[-1][:2])
+                derived = table is not events[event.contract, event.name]  # else its log was counted above
                 for row in rows:
                     what = f"{event.contract}.{event.name} at block {row[0]}, log {row[1]}"
-                    check.compare(what, stored.get(row[: len(table.key)]), row)
+                    check.find(what, stored.get(row[: len(table.key)]), row)
+                check.count("derived row", len(rows) if derived else 0)
     if pending:
         digest = next_digest(digest, hashes.get(pending[0].block_number, b""), pending)
     for name, count in expected.items():
         ((stored_count,),) = _rows(connection, f"SELECT count(*) FROM chain.{name}")
-        check.compare(f"rows of {name}", stored_count, count)
+        check.compare(f"rows of {name}", stored_count, count, of="table")
     ((count, cursor_digest),) = _rows(connection, "SELECT log_count, digest FROM chain.cursor")
     ((logs_count,),) = _rows(connection, "SELECT count(*) FROM chain.log")
-    check.compare("number of logs", count, logs_count)
-    check.compare("digest", cursor_digest, digest)
+    check.compare("number of logs", count, logs_count, of="total")
+    check.compare("digest", cursor_digest, digest, of="total")
     return check
 
 
@@ -474,14 +493,14 @@ def check_logs(connection: Connection, chain: Chain, sample: int | None, rng: ra
         }
         fetched = {(log.block_number, log.log_index): log for log in segment.logs}
         for at in sorted(mirror.keys() | fetched.keys()):
-            check.compare(f"log {at[1]} of block {at[0]}", mirror.get(at), fetched.get(at))
+            check.compare(f"log {at[1]} of block {at[0]}", mirror.get(at), fetched.get(at), of="log")
         hashes = {header.number: header for header in segment.headers}
         blocks = connection.execute(
             "SELECT number, hash, parent_hash, time FROM chain.block WHERE number BETWEEN %s AND %s", (first, last)
         )
         for number, *mirrored in blocks:
             header = hashes[number]
-            check.compare(f"block {number}", tuple(mirrored), (header.hash, header.parent, header.time))
+            check.compare(f"block {number}", tuple(mirrored), (header.hash, header.parent, header.time), of="block")
     return check
 
 
@@ -494,7 +513,7 @@ def check_receipts(connection: Connection, chain: Chain) -> Check:
     )
     blocks = 0
     for blocks, proof in enumerate(prove_all(connection, chain), 1):  # noqa: B007  the last number counts them
-        check.compared += max(1, proof.logs)
+        check.count("log" if proof.logs else "block without logs", max(1, proof.logs))
         check.findings += [Finding(f"block {proof.block}", each, "all of its receipts") for each in proof.findings]
     check.note = f"headers of {blocks:,} blocks hashed"
     return check

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from backend.remedies import as_asked
 from stack.anvil import ROOT
 from stack.console import Progress, readable
 from stack.processes import stop
@@ -38,7 +39,7 @@ def run(
             if story:
                 status = _tell(stack, story)
                 if once and status == 0:
-                    console.print("\nthe stack ends; `./troupe dev` brings it back with all that was told")
+                    console.print(as_asked("\nthe stack ends; `./troupe dev` brings it back with all that was told"))
             if not story or (status == 0 and not once):
                 stack.watch()
         except KeyboardInterrupt:
@@ -85,4 +86,4 @@ def say_ready(settings: Settings, console: Console, seconds: float) -> None:
     console.print(f"\nready in {seconds:.1f} s")
     for what, where in (("page", f"{url}/"), ("API", f"{url}/docs"), ("chain", settings.rpc_url)):
         console.print(f"  {what:<6} {where}")
-    console.print("  logs   ./troupe logs NAME      check  ./troupe doctor      end  Ctrl-C\n")
+    console.print(as_asked("  logs   ./troupe logs NAME      check  ./troupe doctor      end  Ctrl-C\n"))

@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from backend.remedies import StateOption, as_asked
+
 if TYPE_CHECKING:
     from redis import Redis
 
@@ -27,10 +29,6 @@ app = typer.Typer(name="models", help="The models that choose what people see.",
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state", help="The folder of the stack's data.", envvar="TROUPE_STATE", show_default=".troupe"),
-]
 MARKS: Final = {
     "serves": "[green]● serves[/]",
     "pinned": "[green]● serves, pinned[/]",
@@ -87,7 +85,7 @@ def _experiments(named: Mapping[str, str]) -> Path | None:
 
 def fail(reason: object) -> typer.Exit:
     """Say why it can't be done; the exit to raise."""
-    err.print(f"[bold red]troupe:[/] {escape(str(reason))}", soft_wrap=True)
+    err.print(f"[bold red]troupe:[/] {escape(as_asked(str(reason)))}", soft_wrap=True)
     return typer.Exit(1)
 
 
@@ -179,7 +177,7 @@ def rollback(
                 chosen = versions.roll_back(session, place.models, version=version, now=datetime.now(UTC)).version
         except versions.NoSuchModel as error:
             raise fail(error) from None
-    out.print(f"model {chosen} serves, within two seconds everywhere, until `./troupe models release`")
+    out.print(as_asked(f"model {chosen} serves, within two seconds everywhere, until `./troupe models release`"))
 
 
 @app.command()

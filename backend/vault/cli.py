@@ -12,14 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from backend.remedies import StateOption, as_asked
+
 app = typer.Typer(name="keys", help="The master key and the data keys that it wraps.", no_args_is_help=True)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state", help="The folder of the stack's data.", envvar="TROUPE_STATE", show_default=".troupe"),
-]
 
 
 def _places(state: Path | None) -> tuple[Path, Path]:
@@ -37,7 +34,7 @@ def _places(state: Path | None) -> tuple[Path, Path]:
 
 
 def _fail(reason: object) -> typer.Exit:
-    err.print(f"[bold red]troupe:[/] {escape(str(reason))}", soft_wrap=True)
+    err.print(f"[bold red]troupe:[/] {escape(as_asked(str(reason)))}", soft_wrap=True)
     return typer.Exit(1)
 
 

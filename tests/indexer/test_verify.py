@@ -187,8 +187,16 @@ def test_v1_v5_a_true_mirror_equals_the_contracts(told: tuple[Contracts, Mirrore
     assert compared["proposals"] == 4
     assert compared["rewards"] >= 2
     assert all(compared.values())
+    with psycopg.connect(told[1].urls.conninfo()) as connection:
+        (logs,) = connection.execute("SELECT count(*) FROM chain.log").fetchone() or (0,)
+    counts = {check["name"]: check["counts"] for check in report["checks"] if check["counts"]}
+    assert counts["rows decoded from logs"]["raw log"] == counts["logs fetched again"]["log"] == logs
+    assert {name: sum(kinds.values()) for name, kinds in counts.items()} == {name: compared[name] for name in counts}
     shown = told[1].command("verify", "--seed", "1")
     assert shown.returncode == 0
+    assert re.search(
+        rf"rows decoded from logs: [\d,]+ compared: {logs:,} raw logs, .*\d tables and 2 totals\n", shown.stdout
+    )
     assert "The mirror equals the chain at block" in shown.stdout
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from backend.jsontext import significant
 from backend.personalization import experiments as declared
 from backend.personalization.cli import fail, installation
 from backend.personalization.evaluation import own_log as own
@@ -27,10 +28,11 @@ def own_log(state: Path | None, *, days: int, as_json: bool) -> None:
         except own.TooLittle as error:
             raise fail(error) from None
     if as_json:
-        out.print(json.dumps(own.as_json(found)), markup=False, soft_wrap=True)
+        out.print(json.dumps(significant(own.as_json(found))), markup=False, soft_wrap=True)
     else:
-        out.print(own.table(found))
-        out.print(own.NOTE, soft_wrap=True)
+        for table in own.tables(found):
+            out.print(table)
+        out.print(own.NOTE)
 
 
 def experiments(state: Path | None, *, as_json: bool) -> None:

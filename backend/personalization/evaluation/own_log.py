@@ -207,17 +207,21 @@ def verdict(judged: Judged, baseline: Judged) -> str:
     return f"{against.value:+.4f} ({against.low:+.4f} to {against.high:+.4f})"
 
 
-def table(found: OwnLog) -> Table:
-    """All policies with their errors."""
+def tables(found: OwnLog) -> list[Table]:
+    """All policies with their errors. Each table fits 80 columns."""
     shown = Table(
         title=f"own log, {found.since:%Y-%m-%d} to {found.until:%Y-%m-%d}: {found.people:,} people, {found.rounds:,}"
         f" places, {found.explored:,} drawn by chance",
         title_justify="left",
     )
-    shown.add_column("policy")
-    for name in ("effective rounds", "IPS ± SE", "SNIPS ± SE", "95 %"):
-        shown.add_column(name, justify="right")
-    shown.add_column(f"SNIPS against {BASELINE!r}")
+    against = Table(title=f"SNIPS against {BASELINE!r}, 95 %", title_justify="left")
+    for grid, headings in (
+        (shown, ("effective rounds", "IPS ± SE", "SNIPS ± SE")),
+        (against, ("SNIPS, 95 %", "difference")),
+    ):
+        grid.add_column("policy")
+        for heading in headings:
+            grid.add_column(heading, justify="right")
     baseline = next(each for each in found.policies if each.policy == BASELINE)
     for each in found.policies:
         shown.add_row(
@@ -225,10 +229,9 @@ def table(found: OwnLog) -> Table:
             f"{each.effective:,.0f}",
             f"{each.ips:.4f} ± {each.ips_error:.4f}",
             f"{each.snips:.4f} ± {each.snips_error:.4f}",
-            f"{each.low:.4f} to {each.high:.4f}",
-            verdict(each, baseline),
         )
-    return shown
+        against.add_row(each.policy, f"{each.low:.4f} to {each.high:.4f}", verdict(each, baseline))
+    return [shown, against]
 
 
 def as_json(found: OwnLog) -> dict[str, Any]:

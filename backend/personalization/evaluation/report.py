@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from backend.jsontext import significant
 from backend.personalization.evaluation import metrics, offline, splits
 from backend.personalization.evaluation.datasets import Dataset
 from backend.personalization.evaluation.offline import Result
@@ -84,31 +85,37 @@ def verdict(found: metrics.Difference) -> str:
     return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
 
 
-def table(evaluation: Evaluation) -> Table:
-    """All models, best practice's way: error beside each mean, baselines first."""
-    shown = Table(
-        title=f"{evaluation.dataset}: {evaluation.people:,} people, {evaluation.known:,} known, "
+def tables(evaluation: Evaluation) -> list[Table]:
+    """All models, best practice's way: error beside each mean, baselines first. Each table fits 80 columns."""
+    hits = _grid(
+        f"{evaluation.dataset}: {evaluation.people:,} people, {evaluation.known:,} known, "
         f"{evaluation.held_out:,} held out, split {evaluation.split[:12]}",
-        title_justify="left",
+        ["model", "NDCG@10 ± SE", "Recall@20 ± SE", "early skips"],
     )
-    shown.add_column("model")
-    columns = ["NDCG@10", "Recall@20", "coverage", "diversity", "novelty", "serendipity", "early skips"]
-    for name in columns:
-        shown.add_column(name, justify="right")
-    shown.add_column(f"NDCG against {BASELINE!r}")
+    beyond = _grid("beyond hits", ["model", "coverage", "diversity ± SE", "novelty ± SE", "serendipity ± SE"])
+    against = _grid(f"NDCG@10 against {BASELINE!r}, 95 %", ["model", "difference"])
     for result in evaluation.results:
-        shown.add_row(
+        skips = "" if result.early_skips is None else _said(result.early_skips)
+        hits.add_row(result.name, _said(result.ndcg), _said(result.recall), skips)
+        beyond.add_row(
             result.name,
-            _said(result.ndcg),
-            _said(result.recall),
             f"{result.coverage:.3f}",
             _said(result.diversity, 3),
             _said(result.novelty, 2),
             _said(result.serendipity),
-            "" if result.early_skips is None else _said(result.early_skips),
-            "" if result.name == BASELINE else verdict(evaluation.against(result.name)),
         )
-    return shown
+        if result.name != BASELINE:
+            against.add_row(result.name, verdict(evaluation.against(result.name)))
+    return [hits, beyond, against]
+
+
+def _grid(title: str, headings: Sequence[str]) -> Table:
+    """A table whose first column has names and whose others numbers."""
+    grid = Table(title=title, title_justify="left")
+    grid.add_column(headings[0])
+    for heading in headings[1:]:
+        grid.add_column(heading, justify="right")
+    return grid
 
 
 def _said(values: NDArray[np.float64], digits: int = 4) -> str:
@@ -133,14 +140,13 @@ def order(evaluation: Evaluation) -> str:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The same for programs."""
-    return {
+    """The same for programs; measures with 6 significant digits, the weights as they are."""
+    measures = {
         "dataset": evaluation.dataset,
         "split": evaluation.split,
         "people": evaluation.people,
         "known": evaluation.known,
         "held_out": evaluation.held_out,
-        "weights": asdict(evaluation.weights) | {"digest": evaluation.weights.digest},
         "session_co_visits": None if evaluation.session is None else asdict(evaluation.session),
         "models": [
             {
@@ -157,35 +163,38 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             for result in evaluation.results
         ],
     }
+    weights = asdict(evaluation.weights) | {"digest": evaluation.weights.digest}
+    return dict(significant(measures)) | {"weights": weights}
 
 
 # --- the simulated world ---
 
 
-def lived(outcomes: Sequence[Outcome], baseline: str = "served") -> Table:
-    """What became of people under each way to choose."""
+def lived(outcomes: Sequence[Outcome], baseline: str = "served") -> list[Table]:
+    """What became of people under each way to choose. Each table fits 80 columns."""
     runs = len(outcomes[0].lives)
-    shown = Table(title=f"a simulated world, {runs} runs, the same people and luck for all", title_justify="left")
-    shown.add_column("chosen by")
-    for name in ("finished a person ± SE", "a day there", "let down", *(f"here after {day} d" for day in RETENTION)):
-        shown.add_column(name, justify="right")
-    shown.add_column("works finished by anybody", justify="right")
-    for name in ("finished", f"here after {RETENTION[-1]} d"):
-        shown.add_column(f"{name}, against {baseline!r}")
+    done = _grid(
+        f"a simulated world, {runs} runs, the same people and luck for all",
+        ["chosen by", "finished a person ± SE", "a day there", "let down", "works finished by anybody"],
+    )
+    here = _grid("people who are still here", ["chosen by", *(f"after {day} d" for day in RETENTION)])
+    finished = _grid(f"finished a person, against {baseline!r}, 95 %", ["chosen by", "difference"])
+    stayed = _grid(f"here after {RETENTION[-1]} d, against {baseline!r}, 95 %", ["chosen by", "difference"])
     for outcome in outcomes:
         values = {name: np.array([getattr(life, name) for life in outcome.lives]) for name in LIVED}
-        here = np.array([life.here for life in outcome.lives]).mean(axis=0)
-        against = [outcome.finished_against, outcome.here_against]
-        shown.add_row(
+        done.add_row(
             outcome.name,
             _said(values["finished"], 2),
             f"{values['a_day'].mean():.2f}",
             f"{values['let_down'].mean():.0%}",
-            *(f"{part:.1%}" for part in here),
             f"{values['explored'].mean():.0%}",
-            *("" if outcome.name == baseline else verdict(found) for found in against),
         )
-    return shown
+        parts = np.array([life.here for life in outcome.lives]).mean(axis=0)
+        here.add_row(outcome.name, *(f"{part:.1%}" for part in parts))
+        if outcome.name != baseline:
+            finished.add_row(outcome.name, verdict(outcome.finished_against))
+            stayed.add_row(outcome.name, verdict(outcome.here_against))
+    return [done, here, finished, stayed]
 
 
 LIVED: Final = ("finished", "a_day", "let_down", "explored")
@@ -193,7 +202,7 @@ LIVED: Final = ("finished", "a_day", "let_down", "explored")
 
 def lived_as_json(outcomes: Sequence[Outcome], held: float) -> dict[str, Any]:
     """The same for programs; `held`: in which part of runs DR's intervals held the truth."""
-    return {
+    measures = {
         "retention_days": list(RETENTION),
         "dr_intervals_hold": held,
         "ways": [
@@ -205,3 +214,4 @@ def lived_as_json(outcomes: Sequence[Outcome], held: float) -> dict[str, Any]:
             for outcome in outcomes
         ],
     }
+    return dict(significant(measures))

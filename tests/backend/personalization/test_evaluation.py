@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rich.console import Console
 
+from backend.jsontext import significant
 from backend.personalization import sequence
 from backend.personalization.content import Described, Words, embed, unit_rows
 from backend.personalization.evaluation import metrics, offline, report, splits
@@ -133,6 +136,23 @@ class TestComparison:
         assert found.weights.content > 0 or found.weights.taste > 0
         assert found.against("served score").low > 0
         assert metrics.mean(by_name["popular lately"].ndcg).value > metrics.mean(by_name["popularity"].ndcg).value
+
+    def test_all_of_it_fits_eighty_columns_and_its_json_says_no_more_than_was_measured(self, fashion: Dataset) -> None:
+        found = report.evaluate(fashion)
+        shown = io.StringIO()
+        console = Console(file=shown, width=80)
+        for table in report.tables(found):
+            console.print(table)
+        assert max(map(len, shown.getvalue().splitlines())) <= 80
+        assert "…" not in shown.getvalue()
+        for result in found.results:
+            assert shown.getvalue().count(f"│ {result.name} ") >= 2, "a name is not broken"
+            assert f"{metrics.mean(result.ndcg).value:.4f} ± {metrics.mean(result.ndcg).error:.4f}" in shown.getvalue()
+        told = report.as_json(found)
+        measured = {name: value for name, value in told.items() if name != "weights"}
+        assert measured == significant(measured)
+        assert told["models"][0]["ndcg_at_10"]["value"] == pytest.approx(metrics.mean(found.results[0].ndcg).value)
+        assert told["weights"]["content"] == found.weights.content, "configuration is not rounded"
 
     @pytest.mark.slow
     def test_what_happens_after_the_cut_changes_no_weight(self, fashion: Dataset) -> None:

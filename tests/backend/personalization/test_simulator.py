@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from backend.cli import app
+from backend.jsontext import significant
 from backend.personalization.evaluation import report, simulator
 from backend.personalization.evaluation.simulator import NOTHING_DRAWN, Life, Log, Way, World, by, live, served
 from backend.personalization.slate import Policy
@@ -81,12 +82,15 @@ def test_the_command_prints_the_table_and_json(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(simulator, "intervals_hold", lambda progress: hold(runs=5, rounds=100, draws=20))
     monkeypatch.setattr(report, "RETENTION", (1,))
     monkeypatch.setattr(simulator, "RETENTION", (1,))
-    done = CliRunner().invoke(app, ["evaluate", "--simulated", "--runs", "2"], env={"COLUMNS": "240"})
+    done = CliRunner().invoke(app, ["evaluate", "--simulated", "--runs", "2"], env={"COLUMNS": "80"})
     assert done.exit_code == 0, done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+    assert "…" not in done.output, "nothing is cut off"
     assert "popular" in done.output
     assert "DR's 95 % interval" in done.output
     said = CliRunner().invoke(app, ["evaluate", "--simulated", "--runs", "2", "--json"])
     assert [way["name"] for way in json.loads(said.stdout)["ways"]] == ["served", "popular"]
+    assert json.loads(said.stdout) == significant(json.loads(said.stdout)), "no digits that mean nothing"
 
 
 def test_the_table_calls_no_noise_a_difference() -> None:
@@ -95,7 +99,10 @@ def test_the_table_calls_no_noise_a_difference() -> None:
     against = simulator.metrics.difference(
         np.array([x.finished for x in noise]), np.array([x.finished for x in lives]), np.random.default_rng(0)
     )
-    table = report.lived(
+    *_, finished, stayed = report.lived(
         [simulator.Outcome("served", lives, against, against), simulator.Outcome("other", noise, against, against)]
     )
-    assert "within noise" in str(list(table.columns[-1].cells)[1])
+    for table in (finished, stayed):
+        (name,), (difference,) = (list(column.cells) for column in table.columns)
+        assert name == "other"
+        assert "within noise" in str(difference)
