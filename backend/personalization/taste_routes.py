@@ -146,6 +146,7 @@ def taste_of(found: Reading) -> TasteOut:
         ],
         session_events=past.session,
         mood=mood(past.session),
+        drift=found.drift.words,
     )
 
 

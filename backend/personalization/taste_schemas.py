@@ -81,6 +81,9 @@ class TasteOut(Schema):
     unwanted: list[Unwanted]
     session_events: int = Field(description="What you did in this session; it says how much the mood of today counts.")
     mood: float = Field(description="The part of the taste that is the mood of today, 0 to 0.7.")
+    drift: str | None = Field(
+        None, description="In words, that you changed suddenly, and until when your feed tries more for it; else null."
+    )
 
 
 class Changed(Schema):

@@ -197,6 +197,7 @@ def taste(found: TasteOut) -> dict[str, Any]:
         "unwanted": [{"tag": each.tag, "penalty": signed(-each.penalty)} for each in found.unwanted],
         "mood": round(100 * found.mood),
         "events": found.session_events,
+        "drift": found.drift,
     }
 
 

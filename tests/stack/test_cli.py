@@ -69,7 +69,7 @@ def test_migrate_without_a_database_says_what_makes_one(tmp_path: Path) -> None:
     done = troupe("migrate", "--state", str(tmp_path))
     assert done.returncode == 1
     assert "there is no database" in done.stderr
-    assert "`./troupe dev` makes one" in done.stderr
+    assert f"`./troupe dev --state {tmp_path}` makes one" in done.stderr
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_logs_of_an_unknown_part_lists_what_there_is(tmp_path: Path) -> None:
 def test_status_without_a_stack_ends_with_1(tmp_path: Path) -> None:
     done = troupe("status", "--state", str(tmp_path))
     assert done.returncode == 1
-    assert "`./troupe dev` starts it" in done.stdout
+    assert f"`./troupe dev --state {tmp_path}` starts it" in done.stdout
 
 
 def test_a_relative_state_folder_is_that_of_the_caller(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_doctor_of_a_folder_that_was_never_started_asks_for_nothing_that_runs(tm
     rows = {row["part"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == int(any(row["level"] == "fail" for row in rows.values()))
     assert rows["stack"]["level"] == "warn"
-    assert rows["stack"]["fix"] == "start the stack with `./troupe dev`"
+    assert rows["stack"]["fix"] == f"start the stack with `./troupe dev --state {tmp_path / 'state'}`"
     assert {rows[part]["level"] for part in ("database", "redis", "chain", "indexer", "api", "worker")} == {"off"}
     assert rows["environments"]["level"] == "ok"
 

@@ -384,6 +384,11 @@ class TestDrift:
         clock.now = day + timedelta(hours=1)
         assert feed(signed_in)["drift"] is None, "the hours may not be looked at"
         allow(signed_in, "location_time")
-        assert feed(signed_in)["drift"].startswith("You are here at other hours than before")
+        words = feed(signed_in)["drift"]
+        assert words.startswith("You are here at other hours than before")
+        assert signed_in.get("/v1/me/taste").json()["drift"] == words
+        assert words in signed_in.get("/taste").text
         allow(signed_in, "location_time", granted=False)
         assert feed(signed_in)["drift"] is None
+        assert signed_in.get("/v1/me/taste").json()["drift"] is None
+        assert "at other hours" not in signed_in.get("/taste").text
