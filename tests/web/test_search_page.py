@@ -95,6 +95,7 @@ def test_words_slips_and_markup_that_stays_text(open_page: Open) -> None:
     assert_quiet(page)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("catalogue")
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
 def test_what_a_person_sees_who_searches(open_page: Open, pictures: Path, look: Look) -> None:
