@@ -208,7 +208,9 @@ def _reserve(places: list[Place | None], pool: _Pool, allowed: Positions, rng: n
         chosen = rng.permutation(candidates)[: min(policy.unlike, len(free))]
         _draw(places, free, pool, "unlike", candidates, chosen)
     if policy.fresh and free:
-        rest = np.setdiff1d(allowed, [*pool.slate], assume_unique=True) if pool.slate else allowed
+        rest = allowed
+        for work in pool.slate:  # one or two: cheaper than a set difference
+            rest = rest[rest != work]
         seen = shelf.exposures[rest]
         seldom = rest[seen <= _rank(seen, LOWEST)] if len(rest) else rest
         _draw(places, free, pool, "fresh", seldom, rng.permutation(seldom)[: min(policy.fresh, len(free))])
@@ -239,6 +241,9 @@ class _Pool:
         self.popular = popular
         self.works, self.total, self.shelf, self.viewer, self.policy = works, total, shelf, viewer, policy
         self.vectors = shelf.content[works]
+        self.at = {work: at for at, work in enumerate(works.tolist())}
+        self.cosines = self.vectors @ self.vectors.T
+        self.close = self.cosines >= ALIKE
         self.worth = total[works]
         """Of each candidate by itself; -inf once it has its place."""
         self.liked = None if popular is None else popular[works]
@@ -251,9 +256,10 @@ class _Pool:
             self.alike += (earlier >= ALIKE).sum(axis=1)
 
     def _count(self, work: int) -> None:
-        cosine = self.vectors @ self.shelf.content[work]
+        at = self.at.get(work)
+        cosine = self.vectors @ self.shelf.content[work] if at is None else self.cosines[at]
         np.maximum(self.nearest, cosine, out=self.nearest)
-        self.alike += cosine >= ALIKE
+        self.alike += cosine >= ALIKE if at is None else self.close[at]
 
     def usual(self, candidates: Positions, work: int) -> float:
         """The probability of the work where the most popular of the candidates is taken, any one of equals."""
@@ -262,11 +268,12 @@ class _Pool:
     def place(self, work: int, why: Why, propensity: float, *, choices: int = 1, usual: float = 0.0) -> Place:
         """Let a work stand in the slate."""
         self.slate.add(work)
-        at = np.flatnonzero(self.works == work)
-        self.worth[at] = -np.inf
-        self.left -= len(at)
-        if self.liked is not None:
-            self.liked[at] = -np.inf
+        at = self.at.get(work)
+        if at is not None:
+            self.worth[at] = -np.inf
+            self.left -= 1
+            if self.liked is not None:
+                self.liked[at] = -np.inf
         self._count(work)
         return Place(work, float(self.total[work]), why, propensity, choices, usual)
 
