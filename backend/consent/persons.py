@@ -15,6 +15,7 @@ from psycopg.rows import DictRow
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from backend.consent.writes import give_voice
 from backend.models.accounts import Account
 from backend.vault.vault import Erased, NoKey, Tampered, Vault, place
 
@@ -81,11 +82,14 @@ def make_person(session: Session, vault: Vault, account_id: uuid.UUID) -> uuid.U
         .values(pseudonym=sealed)
         .execution_options(synchronize_session=False)
     )
-    stored = session.scalar(select(Account.pseudonym).where(Account.id == account_id))
-    if stored is None:
+    stored = session.execute(select(Account.pseudonym, Account.wallet).where(Account.id == account_id)).one_or_none()
+    if stored is None or stored.pseudonym is None:
         raise LookupError(f"there is no account {account_id}")
     # not remembered: this transaction may yet be taken back
-    return uuid.UUID(bytes=vault.unseal(account_id, stored, place(Account.pseudonym, account_id)))
+    person = uuid.UUID(bytes=vault.unseal(account_id, stored.pseudonym, place(Account.pseudonym, account_id)))
+    if stored.wallet is not None:
+        give_voice(session, person)
+    return person
 
 
 class Person(NamedTuple):

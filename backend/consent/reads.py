@@ -19,6 +19,8 @@ BROUGHT: Final = "brought"
 _SWITCHED_ON = """NOT EXISTS (
     SELECT FROM app.feed_settings s WHERE s.person_id = {person} AND (NOT s.enabled OR s.paused_until > %(now)s))"""
 _NAMED = f"SELECT DISTINCT person_id FROM app.engagement_event WHERE person_id <> '{NOBODY}'"
+_VOICE = "EXISTS (SELECT FROM app.person_voice v WHERE v.person_id = {person})"
+"""Whether a person signs in with a wallet, and so counts as one; a visitor is made by one request."""
 _REMEMBERED = """e.received_at > COALESCE((
         SELECT s.forgotten_at FROM app.feed_settings s WHERE s.person_id = e.person_id), '-infinity')
     AND NOT EXISTS (SELECT FROM app.feed_forgotten f
@@ -98,6 +100,7 @@ ASSESSED = Read(
     reader="feed.assessed",
     what="How many people began each work, liked or finished it, and complained, was counted, to say how good it is.",
     needs=(Purpose.BEHAVIOUR,),
+    also=_VOICE.format(person="p.person_id"),
     who="sums",
     people=f"{_NAMED} AND received_at > %(since)s",
     sql="""
@@ -111,7 +114,21 @@ ASSESSED = Read(
             GROUP BY e.person_id, e.work_id
         ) voice GROUP BY work_id""",
 )
-"""One voice a person and work; nobody's events are none: nothing tells a thousand of them from one."""
+"""One voice a person and work; nobody's events and visitors' are none: nothing tells a thousand of them from one."""
+
+EXPOSED = Read(
+    reader="feed.exposed",
+    what="To how many people the feed showed each work was counted, to show what hardly anybody has been shown.",
+    needs=(Purpose.BEHAVIOUR,),
+    also=_VOICE.format(person="p.person_id"),
+    who="sums",
+    people="SELECT DISTINCT person_id FROM app.impression WHERE at > %(since)s",
+    sql="""
+        SELECT w.work_id, count(DISTINCT i.person_id) AS persons
+        FROM app.impression i JOIN allowed USING (person_id) CROSS JOIN LATERAL unnest(i.works) AS w(work_id)
+        WHERE i.at > %(since)s GROUP BY w.work_id""",
+)
+"""What the feed itself showed, one voice a person and work: no client says it, and no visitor."""
 
 FEED_SITTING = Read(
     reader="feed.sitting",
@@ -135,14 +152,18 @@ FEED_TREND = Read(
     needs=(Purpose.BEHAVIOUR,),
     who="sums",
     people=f"{_NAMED} AND received_at > %(since)s",
-    # a number for this answer alone stands for each person: no pseudonym leaves the database
+    # a number for this answer alone stands for each person: no pseudonym leaves the database. Visitors have nobody's
     sql=f"""
-        SELECT dense_rank() OVER (ORDER BY e.person_id) AS who, e.work_id, e.kind, e.duration_ms, e.completion_bps,
+        , voice AS (
+            SELECT person_id, CASE WHEN {_VOICE.format(person="allowed.person_id")} THEN person_id
+                              ELSE '{NOBODY}'::uuid END AS who FROM allowed
+            UNION ALL SELECT '{NOBODY}'::uuid, '{NOBODY}'::uuid
+        )
+        SELECT dense_rank() OVER (ORDER BY v.who) AS who, e.work_id, e.kind, e.duration_ms, e.completion_bps,
                e.received_at, count(*) AS times
-        FROM app.engagement_event e
+        FROM app.engagement_event e JOIN voice v USING (person_id)
         WHERE e.received_at > %(since)s
-          AND (e.person_id = '{NOBODY}' OR e.person_id IN (SELECT person_id FROM allowed))
-        GROUP BY e.person_id, e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at""",
+        GROUP BY v.who, e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at""",
 )
 
 _TASTE = {
@@ -244,6 +265,7 @@ PACKAGED = Read(
     what="Titles and pictures that were tried on you, and what you did then, were read to learn which of them please.",
     purpose=Purpose.BEHAVIOUR,
     needs=(Purpose.BEHAVIOUR,),
+    also=_VOICE.format(person="p.person_id"),  # else one request after the other would teach it
     who="everybody",
     people="""
         SELECT DISTINCT person_id FROM app.impression
@@ -363,6 +385,7 @@ READS: Final[tuple[Read, ...]] = (
         FEED_TREND,
         FEED_SHOWN,
         ASSESSED,
+        EXPOSED,
         TRAINING_SIZE,
         TRAINING_PAIRS,
         EXPERIMENT_SUMS,

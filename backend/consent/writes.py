@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from backend.consent.gate import ENTER, LEAVE, allows_sql, entered, not_frozen_sql
 from backend.consent.purposes import Purpose
+from backend.models.engagement import PersonVoice
 from backend.models.personalization import FeedSettings
 from backend.models.rewards import RewardViewer
 from backend.vault.vault import Place, Vault, place
@@ -130,6 +131,12 @@ def set_feed(session: Session, *, person: uuid.UUID, values: Mapping[str, Any], 
             .values(person_id=person, **{"enabled": True, **row})
             .on_conflict_do_update(index_elements=[FeedSettings.person_id], set_=row)
         )
+
+
+def give_voice(session: Session, person: uuid.UUID) -> None:
+    """Say that a person signs in with a wallet, and counts as one; that it is said again changes nothing."""
+    with entered(session):
+        session.execute(insert(PersonVoice).values(person_id=person).on_conflict_do_nothing())
 
 
 class Viewer(NamedTuple):

@@ -15,6 +15,16 @@ NOBODY = uuid.UUID(int=0)
 """The person of an event that is counted without a name: no pseudonym is this."""
 
 
+class PersonVoice(Base):
+    """A person who signs in with a wallet: a voice of their own where people are counted. A visitor, whom one request
+    makes, has none. Written when the pseudonym is made (backend.consent.persons)."""
+
+    __tablename__ = "person_voice"
+    __table_args__ = (marked(Gated("that you sign in with a wallet, so that you count as one", "until you erase it")),)
+
+    person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+
+
 class EngagementEvent(Base):
     """One signal, accepted once. Rows of persons who did not consent carry NOBODY, their times are hours, and neither
     id nor digest says more than that."""

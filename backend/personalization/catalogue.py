@@ -165,6 +165,7 @@ def build(
     before: Catalogue | None = None,
     limits: Iterable[Limit] = (),
     assessed: Sequence[DictRow] = (),
+    exposed: Sequence[DictRow] = (),
 ) -> Catalogue:
     """The catalogue from its rows, under the configuration that was voted for, if there is one. Pure.
 
@@ -175,9 +176,7 @@ def build(
     work_ids = np.array([row["work_id"] for row in works], dtype=np.int64)
     place = {work: n for n, work in enumerate(work_ids.tolist())}
     trending = trend(events, now, weights.trend_half_life_s, configuration.signals)
-    exposures: dict[int, int] = {}
-    for row in events:
-        exposures[row["work_id"]] = exposures.get(row["work_id"], 0) + row["times"]
+    exposures = {row["work_id"]: row["persons"] for row in exposed}
     created = np.array([row["created_at"] for row in works], dtype=np.float64)
     same = before is not None and before.model_version == version and np.array_equal(before.work_ids, work_ids)
     known = knowledge.of_works(model, work_ids)
@@ -250,7 +249,7 @@ class Window:
         self._pool = pool
         self._catalogue: Catalogue | None = None
         self._model: Model | None = None
-        self._assessed: tuple[datetime, Sequence[DictRow]] | None = None
+        self._counted: tuple[datetime, Sequence[DictRow], Sequence[DictRow]] | None = None
         self._refused: set[str] = set()
         """Folders whose files were found broken."""
         self._read_at = -math.inf
@@ -270,13 +269,18 @@ class Window:
                 self._read_at = tick
             return self._catalogue
 
-    async def _assessments(self, connection: AsyncConnection[DictRow], now: datetime) -> Sequence[DictRow]:
-        """How people took the works, at most ASSESSED_S old: it counts every event of half a year."""
-        if self._assessed is None or not 0 <= (now - self._assessed[0]).total_seconds() < ASSESSED_S:
-            since = now - timedelta(days=community.WINDOW_DAYS)
-            (rows,) = await read_async(connection, (reads.ASSESSED, {"since": since}), now=now)
-            self._assessed = now, rows
-        return self._assessed[1]
+    async def _counts(
+        self, connection: AsyncConnection[DictRow], now: datetime, since: datetime
+    ) -> tuple[Sequence[DictRow], Sequence[DictRow]]:
+        """How people took the works, and to how many each was shown since; at most ASSESSED_S old, for it counts every
+        event of half a year and every slate of days."""
+        if self._counted is None or not 0 <= (now - self._counted[0]).total_seconds() < ASSESSED_S:
+            half_a_year = now - timedelta(days=community.WINDOW_DAYS)
+            assessed, exposed = await read_async(
+                connection, (reads.ASSESSED, {"since": half_a_year}), (reads.EXPOSED, {"since": since}), now=now
+            )
+            self._counted = now, assessed, exposed
+        return self._counted[1:]
 
     async def _read_ahead(self, pool: AsyncPool, now: datetime, tick: float) -> None:
         try:
@@ -290,10 +294,10 @@ class Window:
         before = self._catalogue
         works = await (await connection.execute(WORKS)).fetchall()
         limits = await showing.limits_async(connection)
-        assessed = await self._assessments(connection, now)
         voted = voted_for(await (await connection.execute(VOTED)).fetchone())
         half_life_s = (voted[0].weights if voted else before.weights if before else Weights()).trend_half_life_s
         since = now - timedelta(seconds=TREND_WINDOW_HALF_LIVES * half_life_s)
+        assessed, exposed = await self._counts(connection, now, since)
         (events,) = await read_async(connection, (reads.FEED_TREND, {"since": since}), now=now)
         candidates = await (await connection.execute(versions.SERVING)).fetchall()
         version = before.model_version if before else None
@@ -311,6 +315,7 @@ class Window:
             before=before,
             limits=limits,
             assessed=assessed,
+            exposed=exposed,
         )
         self._model = model
         return made

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_eca1d9f1"
+revision = "0001_490a2199"
 down_revision = None
 
 
@@ -399,6 +399,12 @@ def upgrade() -> None:
         sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_packaging_cursor_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_packaging_cursor")),
+        schema="app",
+    )
+    op.create_table(
+        "person_voice",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person_voice")),
         schema="app",
     )
     op.create_table(
@@ -1080,6 +1086,7 @@ def downgrade() -> None:
     op.drop_table("reward_epoch", schema="app")
     op.drop_table("restriction", schema="app")
     op.drop_table("personalization_configuration", schema="app")
+    op.drop_table("person_voice", schema="app")
     op.drop_table("packaging_cursor", schema="app")
     op.drop_table("packaging_arm", schema="app")
     op.drop_table("outbox_intent", schema="app")

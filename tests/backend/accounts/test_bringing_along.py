@@ -122,6 +122,18 @@ def test_V11_events_do_not_come_along_against_the_persons_no(
     assert answers(person)["behaviour"] is False
 
 
+def test_a_wallet_gives_a_voice_and_a_visit_none(
+    client: Client, alice: LocalAccount, database: psycopg.Connection[Any]
+) -> None:
+    voices = "SELECT count(*), count(v.person_id) FROM (SELECT DISTINCT person_id FROM app.consent_receipt) c"
+    voices += " LEFT JOIN app.person_voice v USING (person_id)"
+    visitor = visit(client)
+    allow(visitor, "behaviour")
+    assert database.execute(voices).fetchone() == (1, 0)
+    sign_in(visitor, alice)
+    assert database.execute(voices).fetchone() == (1, 1)
+
+
 def test_slates_come_along_without_the_visitors_arms_of_experiments(
     client: Client, alice: LocalAccount, database: psycopg.Connection[Any]
 ) -> None:

@@ -26,7 +26,7 @@ from backend.consent import gate, reads, service
 from backend.consent.gate import Read, entered
 from backend.consent.persons import everybody, make_person, person_of
 from backend.consent.purposes import NOTICES, Notice, Purpose
-from backend.consent.writes import set_feed
+from backend.consent.writes import give_voice, set_feed
 from backend.deps import Core
 from backend.models.accounts import Account
 from backend.models.consent import DataUse
@@ -74,6 +74,7 @@ class Ground:
             session.add(account)
             session.flush()
             person = make_person(session, self.vault, account.id)
+            give_voice(session, person)
             with entered(session):
                 session.add_all(self.event(person, work) for work in (1, 2))
                 session.add(self.slate(person))
@@ -482,7 +483,9 @@ def test_forgetting_persons_drops_their_rows_and_nobody_elses(ground: Ground) ->
         session.add(RewardEpoch(epoch=1, fixed_at=NOW))
         person = ground.person(gone)
         gate.freeze(session, person, now=NOW)
-        assert gate.forget(session, [person]) == 2 + len(Purpose) + 1 + 2  # events, answers, log, slate and settings
+        assert (
+            gate.forget(session, [person]) == 2 + len(Purpose) + 1 + 3
+        )  # events, answers, freeze, slate, settings, voice
     for table in gate.gated_tables():
         read = reads.OWN_ROWS[table.name]
         assert len(ground.reads(read, gone)) == (1 if table.name == "data_use" else 0)  # this very look

@@ -12,15 +12,17 @@ import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
 from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from backend.consent.gate import entered
+from backend.consent import reads
+from backend.consent.gate import Read, entered, read
 from backend.consent.persons import person_of
 from backend.consent.purposes import NOTICES, Purpose
 from backend.deps import Core
 from backend.models.accounts import Account
 from backend.models.consent import ConsentReceipt
-from backend.models.engagement import NOBODY
+from backend.models.engagement import NOBODY, PersonVoice
 from backend.models.personalization import ModelSnapshot
 from backend.personalization import catalogue, snapshots, training
 from backend.personalization.linear import fit
@@ -28,6 +30,7 @@ from backend.personalization.scoring import Norm, Weights
 from backend.personalization.signals import CLIP
 from backend.settings import Settings
 from backend.vault.vault import SEALED
+from tests.backend.accounts.test_visitors import visit
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
 
@@ -48,8 +51,11 @@ def core(settings: Settings, clock: Clock) -> Core:
     return Core(settings, clock)
 
 
-def answer(session: Session, person: uuid.UUID, purpose: str, granted: bool = True) -> None:
-    """An answer to the first notice, of a person who has no account: a pseudonym is all that the feed knows."""
+def answer(session: Session, person: uuid.UUID, purpose: str, granted: bool = True, *, voice: bool = True) -> None:
+    """An answer to the first notice, of a person who has no account: a pseudonym is all that the feed knows, and
+    whether it is one of a wallet."""
+    if voice:
+        session.execute(insert(PersonVoice).values(person_id=person).on_conflict_do_nothing())
     session.add(
         ConsentReceipt(
             record_id=uuid.uuid4(),
@@ -146,6 +152,51 @@ class TestPersonal:
             assert item["score"] == pytest.approx(sum(item["terms"].values()))
 
 
+def done(session: Session, person: uuid.UUID, work_id: int, kind: str, at: datetime) -> None:
+    session.execute(
+        text(
+            "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
+            " duration_ms, completion_bps, epoch, digest)"
+            " VALUES (:person, gen_random_uuid(), :work, :kind, :at, :at, 0, 0, 1, '')"
+        ),
+        {"person": person, "work": work_id, "kind": kind, "at": at},
+    )
+
+
+def rows_of(session: Session, what: Read, now: datetime, **more: Any) -> list[dict[str, Any]]:
+    return [dict(row._mapping) for row in read(session, what, now=now, **more)]
+
+
+@pytest.mark.feature("X4", via="http")
+class TestFresh:
+    """Attack: events of nobody and of visitors that say of rivals that they have been seen."""
+
+    def test_v15_only_what_the_feed_showed_to_people_with_a_wallet_counts_as_shown(
+        self, app: FastAPI, client: Client, mirror: Mirror, clock: Clock, alice: LocalAccount
+    ) -> None:
+        visitor = visit(client)
+        allow(visitor, "behaviour")
+        for who in (client, visitor):
+            for _ in range(3):
+                do(who, clock, "impression", 7)
+                do(who, clock, "play", 7)
+        feed(visitor, limit=10)
+        clock.forward(seconds=120)
+        feed(client)
+        assert app.state.feed_window._catalogue.shelf.exposures.tolist() == [0.0] * 10
+        signed_in = client.as_(alice)
+        allow(signed_in, "behaviour")
+        shown = set()
+        for _ in range(2):  # twice is one voice
+            shown |= {item["work_id"] for item in feed(signed_in, limit=3)["items"]}
+            clock.forward(seconds=120)
+        del app.state.feed_window
+        feed(client)
+        exposures = app.state.feed_window._catalogue.shelf.exposures
+        mean = len(shown) / 10
+        assert exposures.tolist() == pytest.approx([(work in shown) + mean for work in range(1, 11)])
+
+
 class TestTrend:
     """Attack: whoever sends more moves more."""
 
@@ -174,6 +225,26 @@ class TestTrend:
                 )
         core.database.dispose()
         assert [item["work_id"] for item in feed(client)["items"]][:3] == [2, 1, 3]
+
+    def test_a_hundred_visitors_trend_as_one_and_assess_nothing(
+        self, client: Client, mirror: Mirror, clock: Clock, core: Core
+    ) -> None:
+        """A visitor is one request: all of them together move a work as one person does, and judge none."""
+        with core.database.session() as session, entered(session):
+            for n in range(103):
+                person, visits = uuid.UUID(int=3000 + n), n < 100
+                answer(session, person, "behaviour", voice=not visits)
+                done(session, person, 1 if visits else 2, "like", clock())
+                if visits:
+                    done(session, person, 3, "complaint", clock())
+        core.database.dispose()
+        assert [item["work_id"] for item in feed(client)["items"]][:2] == [2, 1]
+        with core.database.session() as session:
+            since = {"since": clock() - timedelta(days=1)}
+            trended = catalogue.trend(rows_of(session, reads.FEED_TREND, clock(), **since), clock(), HALF_LIFE_S)
+            assert trended == {1: CLIP, 2: 3.0}
+            assert [tuple(row) for row in read(session, reads.ASSESSED, now=clock(), **since)] == [(2, 3, 3, 0)]
+        core.database.dispose()
 
     def rows(self, clock: Clock, *times: tuple[int, int, int]) -> list[dict[str, Any]]:
         """(person, work, likes)."""

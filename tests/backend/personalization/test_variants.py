@@ -18,6 +18,7 @@ from backend.models.content import Content
 from backend.models.packaging import ORIGINAL, PackagingArm
 from backend.personalization import variants
 from backend.personalization.variants import WINDOW
+from tests.backend.accounts.test_visitors import visit
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
 
@@ -251,6 +252,15 @@ class TestLearned:
         with core.database.session() as session:
             assert variants.learn_anew(session, now=clock()) == 0
             assert arms_of(session) == {}
+
+    def test_v15_visitors_teach_nothing_for_anybody_can_be_a_thousand_of_them(
+        self, owner: Client, client: Client, core: Core, clock: Clock
+    ) -> None:
+        visitor = visit(client)
+        allow(visitor, "behaviour")
+        write(core, clock, {offer(owner)["variants"][0]["variant"]: (12, 5)})
+        with core.database.session() as session:
+            assert variants.learn_anew(session, now=clock()) == 0
 
     def test_before_its_window_is_over_an_impression_does_not_count(
         self, owner: Client, watcher: Client, core: Core, clock: Clock
