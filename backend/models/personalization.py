@@ -76,7 +76,7 @@ class FeedHidden(Base):
 
     person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     creator: Mapped[bytes] = mapped_column(primary_key=True)
-    """The address that registered the works."""
+    """The address that is the works' creator."""
     at: Mapped[datetime]
 
 

@@ -60,7 +60,10 @@ def change_personalization(
 
 @router.put("/me/hidden-creators/{creator}", status_code=204)
 def hide_creator(session: DbSession, vault: VaultDep, me: AccountOrVisitor, now: Now, creator: AddressStr) -> None:
-    """Hide a creator: nothing that this address registered is in your feed or searches, personal or not."""
+    """Hide a creator: no work whose creator is this address is in your feed or searches, personal or not.
+
+    The creator is who registered a work, until a ruling for somebody else is in force.
+    """
     person = make_person(session, vault, me.id)
     if not taste_writes.hide_creator(session, person=person, creator=bytes.fromhex(creator[2:]), now=now):
         raise Invalid(

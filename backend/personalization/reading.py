@@ -76,6 +76,8 @@ class Reading:
     """Work -> how it may be shown, where there is a choice."""
     allowed: Allowed = service.STRANGER
     """What the person switched, set and allows."""
+    program: bool = False
+    """Whether an API key asks."""
     drift: Drift = STEADY
     """Whether the person changed suddenly; the feed then explores more for a while."""
     gone: frozenset[int] = frozenset()
@@ -155,6 +157,14 @@ async def within(request: Request, core: Core, somebody: Somebody | None, now: d
         return catalogue, await service.stated(connection, person=person, now=now) if person else NOTHING_STATED
 
 
+def _drawn(core: Core, person: uuid.UUID | None, now: datetime) -> experiments.Assigned:
+    """The arms of a person: they follow from the pseudonym, and nothing that the person did or set is read for them."""
+    if person is None:
+        return experiments.NOBODYS
+    declared = experiments.load(core.settings.experiments_file)
+    return experiments.assigned(declared, experiments.key(core.vault), person, now=now)
+
+
 async def read(request: Request, core: Core, somebody: Somebody | None, now: datetime, asked: Asked) -> Reading:
     """Read what may be read about somebody, in one transaction."""
     async with core.database.async_pool.connection() as connection:
@@ -162,21 +172,27 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         person, found, history = None, service.STRANGER, service.NOTHING
         why_not: str | None = NOBODY
         program = somebody is not None and somebody.session_id is None
-        controls, standing = DEFAULTS, Standing()
+        controls, standing, drawn = DEFAULTS, Standing(), experiments.NOBODYS
         choices = await shelf(request).choices(connection, tick=time.monotonic())
         if somebody is not None:
             person = await person_of_async(connection, core.vault, somebody.account_id)
-            found, history = await service.history(connection, person=person, now=now, program=program)
-            why_not = found.why_not_for_a_program if program else found.why_not
-            controls = found.controls
-            standing = await service.limits(connection, person=person, controls=controls, now=now)
+            drawn = _drawn(core, person, now)
+            if drawn.personal:
+                found, history = await service.history(connection, person=person, now=now, program=program)
+            else:  # nothing is chosen for them, so nothing that they did is read
+                found = await service.allowed(connection, person=person, now=now)
+            why_not = found.refusal(program=program)
+            if found.withheld(program=program):
+                controls = found.bare
+            else:
+                controls = found.controls
+                standing = await service.limits(connection, person=person, controls=controls, now=now)
     mine = experiments.NOBODYS
-    if person is not None and why_not is None:
-        declared = experiments.load(core.settings.experiments_file)
-        mine = experiments.assigned(declared, experiments.key(core.vault), person, now=now)
+    if why_not is None:
+        mine = drawn
         catalogue = replace(catalogue, configuration=mine.configuration(catalogue.configuration))
         if not mine.personal:
-            history, why_not = service.NOTHING, experiments.HELD_OUT
+            why_not = experiments.HELD_OUT
     drifted = STEADY if why_not is not None else service.drifted(catalogue, found, history, now)
     controls = asked.turned(controls)
     policy, size = controls.policy(catalogue.configuration.policy), asked.size
@@ -211,6 +227,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         viewed=viewed,
         choices=choices if viewed is not None and viewed.explored else {},
         allowed=found,
+        program=program,
         drift=drifted,
     )
 

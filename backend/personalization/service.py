@@ -57,9 +57,18 @@ class Allowed:
         """What the feed takes of the settings: sliders and limits only where it may read anything about the person at
         all; what may not be shown to them holds always."""
         if self.frozen or not self.enabled or self.paused_until is not None:
-            said = self.said
-            return Controls(birth_year=said.birth_year, territory=said.territory, hidden_creators=said.hidden_creators)
+            return self.bare
         return self.said
+
+    @property
+    def bare(self) -> Controls:
+        """What holds always: what may not be shown to the person."""
+        said = self.said
+        return Controls(birth_year=said.birth_year, territory=said.territory, hidden_creators=said.hidden_creators)
+
+    def withheld(self, *, program: bool) -> bool:
+        """Whether a program asks that may not know how the person set their feed."""
+        return program and not self.agent
 
     @property
     def personal(self) -> bool:
@@ -82,7 +91,7 @@ class Allowed:
 
     def kept(self, *, program: bool) -> bool:
         """Whether what is shown is kept, and so may be explored with."""
-        return self.behaviour and not self.frozen and (self.agent or not program)
+        return self.behaviour and not self.frozen and not self.withheld(program=program)
 
     @property
     def why_not_for_a_program(self) -> str | None:

@@ -216,6 +216,10 @@ async def get_feed_why(  # noqa: PLR0917 - FastAPI calls it by name
 
 
 async def _recorded(db: AsyncDb, found: Reading, slate_id: uuid.UUID, work_id: int, now: datetime) -> Recorded:
+    allowed = found.allowed
+    if allowed.frozen or allowed.withheld(program=found.program):
+        why_not = allowed.refusal(program=found.program)
+        raise NotFound(f"How a slate came about is not read now: {why_not}", code="slate_unknown")
     rows = []
     if found.person is not None:
         async with db.connection() as connection:

@@ -240,11 +240,11 @@ async def feed_event(  # noqa: PLR0917 - FastAPI calls it by name
 
 @router.post("/feed/hide")
 def feed_hide(reader: ReaderDep, work: Annotated[int, Form(ge=1, lt=2**63)], shown: Shown = "") -> Response:
-    """Hide whoever registered a work."""
+    """Hide the creator of a work, by whom feed and searches go."""
     require_our_page(reader)
     if reader.account_id is not None:
         listed = view("work")
-        creator = reader.session.scalar(select(listed.c.registrant).where(listed.c.work_id == work))
+        creator = reader.session.scalar(select(listed.c.creator).where(listed.c.work_id == work))
         if creator is not None:
             person = make_person(reader.session, reader.core.vault, reader.account_id)
             taste_writes.hide_creator(reader.session, person=person, creator=creator, now=reader.now)

@@ -81,3 +81,15 @@ def test_v15_a_slider_that_is_no_number_is_a_page_that_says_so(me: Client, name:
     assert answer.status_code == 422
     assert name in answer.text
     assert me.get("/v1/feed", params={name: value}).status_code == 422
+
+
+@pytest.mark.feature("X5", via="page")
+def test_hiding_a_creator_hides_who_is_the_creator_now(me: Client, mirror: Mirror, people: Any) -> None:
+    author = people("clara").address
+    claimant = bytes.fromhex(author[2:])
+    mirror.log("WorkStanding", "DisputeClosed", block=1, work_id=1, claimant=claimant, outcome=1)
+    assert 'id="card-1"' in me.get("/feed").text
+    me.post("/feed/hide", data={"work": "1"})
+    assert 'id="card-1"' not in me.get("/feed").text
+    me.post("/feed/show", data={"creator": author})
+    assert 'id="card-1"' in me.get("/feed").text

@@ -235,6 +235,36 @@ def test_V11_a_program_is_shown_a_personal_feed_only_if_programs_may_read(
     assert program.get("/v1/feed").json()["personal"] is False
 
 
+@pytest.mark.feature("C2", via="http")
+def test_V11_a_program_that_may_not_read_taste_learns_nothing_of_limits_sliders_and_slates(
+    client: Client, author: Client, mirrored: Mirror, clock: Clock, bob: LocalAccount
+) -> None:
+    for work_id in range(1, 7):
+        mirrored.work(work_id, owner=bob, block=1)
+    program = client.bearing(new_key(author, "feed:read")["token"])
+    allow(author, "behaviour", "content_taste")
+    night = {"begins": "00:00", "ends": "23:59"}
+    body = {"novelty": 1, "energy": -1, "limits": {"session_minutes": 5, "autoplay_at_most": 3, "night": night}}
+    assert author.patch("/v1/me/personalization", json=body).status_code == 200
+    clock.now = clock.now.replace(hour=12)
+    feed = program.get("/v1/feed").json()
+    assert feed["wellbeing"] == client.get("/v1/feed").json()["wellbeing"]
+    assert feed["items"] == client.get("/v1/feed").json()["items"]
+    assert "feed.sitting" not in {one["reader"] for one in author.get("/v1/me/data-use").json()["items"]}
+    mine = author.get("/v1/feed").json()
+    assert mine["wellbeing"]["reached"]
+    path = f"/v1/feed/{mine['items'][0]['work_id']}/why"
+    slate = {"slate_id": mine["slate_id"]}
+    assert author.get(path, params=slate).json()["recorded"]
+    assert program.get(path, params=slate).json()["code"] == "slate_unknown"
+    allow(author, "agent")
+    assert program.get(path, params=slate).json()["recorded"]
+    assert program.get("/v1/feed").json()["wellbeing"] == mine["wellbeing"]
+    assert author.put("/v1/me/restriction", json={"frozen": True}).status_code == 200
+    for one in (author, program):
+        assert one.get(path, params=slate).json()["code"] == "slate_unknown"
+
+
 @pytest.mark.parametrize(
     ("token", "code"),
     [

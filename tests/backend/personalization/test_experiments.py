@@ -319,6 +319,8 @@ class TestServed:
                 assert feed["why_not_personal"] == experiments.HELD_OUT
                 assert feed["items"] == everybodys["items"]
             assert feed["slate_id"]
+            readers = {use["reader"] for use in one.get("/v1/me/data-use").json()["items"]}
+            assert ({"feed.history", "feed.shown"} & readers == set()) is not feed["personal"], "nor is anything read"
         assert set(drawn.values()) == {True, False}
         core = app.state.core
         with core.database.session() as session, entered(session):
