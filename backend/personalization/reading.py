@@ -48,11 +48,13 @@ class Asked:
     """The whole slate, whatever limit is reached."""
 
     def turned(self, controls: Controls) -> Controls:
-        """The person's sliders, or those of the request."""
+        """The person's sliders, or those of the request, in hundredths: finer ones would only make slates to keep."""
+        novelty = controls.novelty if self.novelty is None else self.novelty
+        energy = controls.energy if self.energy is None else self.energy
         return replace(
             controls,
-            novelty=controls.novelty if self.novelty is None else self.novelty,
-            energy=controls.energy if self.energy is None else self.energy,
+            novelty=None if novelty is None else round(novelty, 2),
+            energy=None if energy is None else round(energy, 2),
         )
 
 

@@ -10,6 +10,7 @@ from eth_account.signers.local import LocalAccount
 
 from backend.personalization import wellbeing
 from backend.personalization.controls import DEFAULTS, Controls, Limits
+from backend.personalization.reading import Asked
 from backend.personalization.signals import EventKind
 from backend.personalization.slate import Policy
 from backend.personalization.wellbeing import Did, Standing
@@ -259,3 +260,10 @@ class TestHiddenCreators:
 
     def test_v15_what_is_no_address_is_refused(self, me: Client) -> None:
         assert me.put("/v1/me/hidden-creators/bob").status_code == 422
+
+
+def test_a_slider_moves_in_hundredths_so_that_slates_to_keep_are_few() -> None:
+    """Attack: fill the impressions with slates that differ by a billionth of a slider."""
+    asked = {Asked(novelty=0.5 + n * 1e-9, energy=-0.25 - n * 1e-9).turned(DEFAULTS) for n in range(100)}
+    assert asked == {Controls(novelty=0.5, energy=-0.25)}
+    assert Asked().turned(Controls(novelty=0.123)).novelty == 0.12
