@@ -47,6 +47,17 @@ class PackagingVariant(Base):
     changed_at: Mapped[datetime]
 
 
+class PackagingNew(Base):
+    """That a variant was offered for the first time lately: what limits how often an owner begins anew."""
+
+    __tablename__ = "packaging_new"
+    __table_args__ = (marked(NotPersonal("which titles of a work are new, as hashes, for a limit; not whose")),)
+
+    work_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    variant: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
 class PackagingArm(Base):
     """What the bandit knows of one variant: sums over many people, made anew from the impressions at any time."""
 

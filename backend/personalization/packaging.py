@@ -39,7 +39,7 @@ CLICKS_AT_LEAST: Final = 30
 WORTH: Final = 0.1
 """The difference in satisfaction after the click that would be worth finding."""
 ALPHA: Final = 0.05
-"""Divided by the arms of a work: the chance that one of them is retired without having deserved it."""
+"""Divided by the arms of a work that are offered now: the chance that one is retired without having deserved it."""
 WHYS: Final = ("explored", "unlike", "fresh")
 
 Floats = NDArray[np.float64]
@@ -94,8 +94,12 @@ def checked(x: Floats, dimensions: int) -> Floats:
     return np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def propensities(arms: Sequence[Arm], x: Floats, rng: np.random.Generator) -> Floats:
+def propensities(
+    arms: Sequence[Arm], x: Floats, rng: np.random.Generator, *, watched: Sequence[bool] | None = None
+) -> Floats:
     """The probability with which each arm is shown in a context; they sum to 1, and none is below FLOOR / K.
+
+    A `watched` arm has FLOOR / K and no more, unless all are watched.
 
     theta' x of each draw is drawn directly: it is normal with mean x' A^-1 b and variance v^2 x' A^-1 x.
     """
@@ -106,6 +110,8 @@ def propensities(arms: Sequence[Arm], x: Floats, rng: np.random.Generator) -> Fl
     means = np.array([x @ arm.theta for arm in arms])
     spreads = SPREAD * np.sqrt(np.maximum([x @ arm.inverse @ x for arm in arms], 0.0))
     worth = means + spreads * rng.standard_normal((DRAWS, count))
+    if watched is not None and not all(watched):
+        worth[:, np.array(watched, dtype=bool)] = -np.inf
     won = np.bincount(worth.argmax(axis=1), minlength=count) / DRAWS
     p = (1 - FLOOR) * won + FLOOR / count
     return np.asarray(p / p.sum(), dtype=np.float64)

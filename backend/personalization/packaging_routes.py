@@ -122,12 +122,16 @@ def get_packaging(work_id: WorkId, session: DbSession, me: WorksReader) -> Packa
     return _packaging(session, work_id)
 
 
-@router.put("/{work_id}/packaging", responses=_ANSWERS)  # type: ignore[arg-type]
+_LIMITED = _ANSWERS | {409: {"model": Problem, "description": "`too_many_new_variants`"}}
+
+
+@router.put("/{work_id}/packaging", responses=_LIMITED)  # type: ignore[arg-type]
 def set_packaging(work_id: WorkId, session: DbSession, me: WorksAuthor, now: Now, body: PackagingIn) -> PackagingOut:
     """Offer up to seven other titles, pictures and previews of a work of yours; replaces what you offered before.
 
     Each person who allows it sees the work under one of them, or under its own; which, is learned from who then saw
-    half of the work or more. The same variant offered again keeps all that was learned of it.
+    half of the work or more. The same variant offered again keeps all that was learned of it. At most 14 are new in 30
+    days; where one was retired, a new one is shown seldom until 30 people have opened the work from it.
     """
     variants.require_owner(session, work_id, me.address)
     wanted = [Offered(each.title, each.thumbnail_cid, each.preview, each.spoiler) for each in body.variants]

@@ -24,10 +24,10 @@ from sqlalchemy.orm import Session
 
 from backend.consent import reads
 from backend.consent.gate import read
-from backend.errors import Forbidden, Invalid
+from backend.errors import Conflict, Forbidden, Invalid
 from backend.models.content import Content
 from backend.models.impressions import KEPT_DAYS
-from backend.models.packaging import ORIGINAL, PackagingArm, PackagingCursor, PackagingVariant
+from backend.models.packaging import ORIGINAL, PackagingArm, PackagingCursor, PackagingNew, PackagingVariant
 from backend.personalization import packaging
 from backend.personalization.packaging import Arm
 from indexer.models import view
@@ -40,6 +40,9 @@ SLICE: Final = timedelta(days=2)
 """So much of the log is in memory at once."""
 REFRESH_S: Final = 5.0
 """How old what a process knows of variants may be."""
+NEW_AT_MOST: Final = 14
+NEW_WITHIN: Final = timedelta(days=30)
+"""So many new variants of a work in so long: two full sets. More would be a way around being retired."""
 _LOCK: Final = 0x7061636B
 
 Unit = Callable[[], AbstractContextManager[Session]]
@@ -87,12 +90,16 @@ def offer(
     owner: bytes,
     now: datetime,
 ) -> None:
-    """Replace what is offered of a work. Raises Invalid for a picture that is not kept here."""
+    """Replace what is offered of a work.
+
+    Raises Invalid for a picture that is not kept here, and Conflict where too many are new within NEW_WITHIN.
+    """
     if len({each.variant for each in wanted}) < len(wanted):
         raise Invalid("Two of the variants say the same; leave one out.", code="variant_twice")
     for each in wanted:
         if each.thumbnail_cid is not None:
             _require_picture(session, each.thumbnail_cid)
+    _note_new(session, work_id, [each.variant for each in wanted], now)
     session.execute(
         delete(PackagingVariant).where(
             PackagingVariant.work_id == work_id, PackagingVariant.variant.not_in([each.variant for each in wanted])
@@ -114,6 +121,30 @@ def offer(
             .values(work_id=work_id, variant=each.variant, **row)
             .on_conflict_do_update(index_elements=["work_id", "variant"], set_=row)
         )
+
+
+def _note_new(session: Session, work_id: int, wanted: Sequence[uuid.UUID], now: datetime) -> None:
+    """Note which variants are new. What is offered now, or was new within NEW_WITHIN, is not: it may come and go."""
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK, work_id % 2**31)))  # two at once count one after the other
+    since = now - NEW_WITHIN
+    session.execute(delete(PackagingNew).where(PackagingNew.work_id == work_id, PackagingNew.at <= since))
+    noted = {
+        row.variant: row.at for row in session.scalars(select(PackagingNew).where(PackagingNew.work_id == work_id))
+    }
+    offered = session.scalars(select(PackagingVariant.variant).where(PackagingVariant.work_id == work_id)).all()
+    new = [variant for variant in wanted if variant not in noted and variant not in offered]
+    if len(noted) + len(new) > NEW_AT_MOST:
+        leaving = sorted(noted.values())[: len(noted) + len(new) - NEW_AT_MOST]
+        at = leaving[-1] + NEW_WITHIN
+        raise Conflict(
+            f"A work has at most {NEW_AT_MOST} new titles, pictures and previews in {NEW_WITHIN.days} days. This one"
+            f" had {len(noted)}, and {len(new)} of these are new: offer fewer new ones, or wait until"
+            f" {at:%Y-%m-%d %H:%M} UTC.",
+            code="too_many_new_variants",
+            title="Too many new variants",
+        )
+    session.add_all(PackagingNew(work_id=work_id, variant=variant, at=now) for variant in new)
+    session.flush()
 
 
 def _require_picture(session: Session, cid: str) -> None:
@@ -163,6 +194,8 @@ class Choice:
     preview: str | None
     spoiler: bool
     arm: Arm | None
+    watched: bool = False
+    """A variant of the work was retired, and of this one little is known: it gets the floor probability alone."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +224,7 @@ def pick(choices: Sequence[Choice], x: packaging.Floats, *, finished: bool, rng:
     if len(may) < 2:
         return None
     arms = [one.arm if one.arm is not None and len(one.arm.b) == len(x) else Arm.new(len(x)) for one in may]
-    p = packaging.propensities(arms, x, rng)
+    p = packaging.propensities(arms, x, rng, watched=[one.watched for one in may])
     drawn = packaging.draw(p, rng)
     return Package(may[drawn], float(p[drawn]), tuple(x.tolist()), len(may))
 
@@ -200,14 +233,16 @@ SIGNATURE: Final = """
 SELECT (SELECT (count(*), max(changed_at)) FROM app.packaging_variant)::text
     || (SELECT (count(*), max(changed_at)) FROM app.packaging_arm)::text AS signature
 """
-OFFERED: Final = """
+OFFERED: Final = f"""
 SELECT v.work_id, v.variant, v.title, v.thumbnail_cid, v.preview, v.spoiler,
+       coalesce(a.clicks, 0) < {packaging.CLICKS_AT_LEAST} AND EXISTS (
+           SELECT FROM app.packaging_arm r WHERE r.work_id = v.work_id AND r.retired_at IS NOT NULL) AS watched,
        a.inverse, a.b, a.shown, a.clicks, a.satisfied
 FROM app.packaging_variant v JOIN chain.work w ON w.work_id = v.work_id AND w.owner = v.owner
 LEFT JOIN app.packaging_arm a ON a.work_id = v.work_id AND a.variant = v.variant
 WHERE a.retired_at IS NULL
 UNION ALL
-SELECT v.work_id, a.variant, NULL, NULL, NULL, false, a.inverse, a.b, a.shown, a.clicks, a.satisfied
+SELECT v.work_id, a.variant, NULL, NULL, NULL, false, false, a.inverse, a.b, a.shown, a.clicks, a.satisfied
 FROM (SELECT DISTINCT work_id FROM app.packaging_variant) v
 JOIN app.packaging_arm a ON a.work_id = v.work_id AND a.variant = '00000000-0000-0000-0000-000000000000'
 ORDER BY 1, 2
@@ -251,7 +286,7 @@ def choices_of(rows: Sequence[Mapping[str, Any]]) -> dict[int, list[Choice]]:
             )
         arms = found.setdefault(row["work_id"], [])
         said = {name: row[name] for name in ("title", "thumbnail_cid", "preview", "spoiler")}
-        arms.append(Choice(uuid.UUID(str(row["variant"])), **said, arm=arm))
+        arms.append(Choice(uuid.UUID(str(row["variant"])), **said, arm=arm, watched=row["watched"]))
     for arms in found.values():
         if arms[0].variant != ORIGINAL:
             arms.insert(0, Choice(ORIGINAL, None, None, None, False, None))
@@ -366,12 +401,17 @@ def _keep(
 def _retired(
     session: Session, arms: Mapping[tuple[int, uuid.UUID], Arm], works: set[int]
 ) -> dict[tuple[int, uuid.UUID], str]:
-    """Which arms of these works are retired now, and why; the work's own title never is."""
+    """Which arms of these works are retired now, and why; the work's own title never is.
+
+    Only what its owner offers now and the work's own count: arms of the past would thin the test out for ever.
+    """
     query = select(PackagingArm.work_id, PackagingArm.variant).where(PackagingArm.retired_at.is_not(None))
     gone = {(row.work_id, row.variant) for row in session.execute(query)}
+    query = select(PackagingVariant.work_id, PackagingVariant.variant).where(PackagingVariant.work_id.in_(works))
+    offered = {(row.work_id, row.variant) for row in session.execute(query)} | {(work, ORIGINAL) for work in works}
     found = {}
     for work in sorted(works):
-        keys = sorted(key for key in arms if key[0] == work and key not in gone)
+        keys = sorted(key for key in arms if key[0] == work and key in offered - gone)
         for one in packaging.misled([arms[key] for key in keys]):
             if keys[one.arm][1] != ORIGINAL:
                 found[keys[one.arm]] = one.why

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_490a2199"
+revision = "0001_2994bb54"
 down_revision = None
 
 
@@ -399,6 +399,14 @@ def upgrade() -> None:
         sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_packaging_cursor_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_packaging_cursor")),
+        schema="app",
+    )
+    op.create_table(
+        "packaging_new",
+        sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("variant", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("work_id", "variant", name=op.f("pk_packaging_new")),
         schema="app",
     )
     op.create_table(
@@ -1087,6 +1095,7 @@ def downgrade() -> None:
     op.drop_table("restriction", schema="app")
     op.drop_table("personalization_configuration", schema="app")
     op.drop_table("person_voice", schema="app")
+    op.drop_table("packaging_new", schema="app")
     op.drop_table("packaging_cursor", schema="app")
     op.drop_table("packaging_arm", schema="app")
     op.drop_table("outbox_intent", schema="app")

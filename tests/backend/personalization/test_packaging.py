@@ -130,6 +130,18 @@ def counted(clicks: int, satisfied: int) -> Arm:
 
 
 class TestClickbait:
+    def test_a_watched_arm_has_the_floor_alone_however_good_it_looks(self) -> None:
+        x = np.array([1.0, 0.5])
+        good = Arm.new(2)
+        for _ in range(50):
+            good = packaging.learn(good, x, clicked=True, satisfied=True)
+        arms = [Arm.new(2), good, Arm.new(2)]
+        assert packaging.propensities(arms, x, rng(1))[1] > 0.5
+        p = packaging.propensities(arms, x, rng(1), watched=[False, True, False])
+        assert p[1] == pytest.approx(packaging.FLOOR / 3)
+        assert p.sum() == pytest.approx(1)
+        assert packaging.propensities(arms, x, rng(1), watched=[True] * 3)[1] > 0.5
+
     def test_an_arm_that_disappoints_is_found_and_told_why(self) -> None:
         [found] = misled([counted(300, 210), counted(200, 60), counted(150, 110)])
         assert found.arm == 1

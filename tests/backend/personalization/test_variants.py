@@ -120,6 +120,29 @@ class TestOffered:
         assert owner.put("/v1/works/1/packaging", json=twice).json()["code"] == "variant_twice"
 
 
+def watched(session: Session) -> dict[uuid.UUID, bool]:
+    rows = session.execute(text(variants.OFFERED)).mappings().all()
+    return {one.variant: one.watched for one in variants.choices_of(rows)[1]}
+
+
+def titles(*names: int) -> dict[str, Any]:
+    return {"variants": [{"title": f"Title {n}"} for n in names]}
+
+
+@pytest.mark.feature("X4", via="http")
+def test_v15_fourteen_new_titles_in_thirty_days_and_what_was_there_may_come_and_go(owner: Client, core: Core) -> None:
+    offer(owner, titles(*range(7)))
+    offer(owner, titles(*range(7, 14)))
+    refused = owner.put("/v1/works/1/packaging", json=titles(14))
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_new_variants")
+    assert "This one had 14, and 1 of these are new" in refused.json()["detail"]
+    assert len(offer(owner, titles(3, 9))["variants"]) == 2
+    offer(owner, titles(14), work_id=2)
+    with core.database.session() as session:  # as after 30 days
+        session.execute(text("UPDATE app.packaging_new SET at = at - interval '30 days'"))
+    assert len(offer(owner, titles(3, 9, 14))["variants"]) == 3
+
+
 def feed(client: Client) -> dict[int, dict[str, Any]]:
     answer = client.get("/v1/feed")
     assert answer.status_code == 200, answer.text
@@ -252,6 +275,40 @@ class TestLearned:
         with core.database.session() as session:
             assert variants.learn_anew(session, now=clock()) == 0
             assert arms_of(session) == {}
+
+    def test_v15_titles_of_the_past_do_not_thin_out_the_guard(
+        self, owner: Client, watcher: Client, core: Core, clock: Clock
+    ) -> None:
+        """Eight arms that are offered no more and pleased nobody would hide this bait among them."""
+        [bait] = (v["variant"] for v in offer(owner, {"variants": [{"title": "Bait"}]})["variants"])
+        past = {str(uuid.uuid4()): (60, 6) for _ in range(8)}
+        write(core, clock, {bait: (120, 12), str(ORIGINAL): (60, 50)} | past)
+        with core.database.session() as session:
+            variants.learn_anew(session, now=clock())
+        assert owner.get("/v1/works/1/packaging").json()["variants"][0]["state"] == "retired"
+
+    def test_v15_after_a_retirement_a_new_title_is_shown_seldom_until_thirty_have_opened_it(
+        self, owner: Client, watcher: Client, core: Core, clock: Clock, client: Client
+    ) -> None:
+        [bait] = (v["variant"] for v in offer(owner, {"variants": [{"title": "Bait"}]})["variants"])
+        write(core, clock, {bait: (120, 12), str(ORIGINAL): (60, 50)})
+        with core.database.session() as session:
+            variants.learn_anew(session, now=clock())
+        [new] = (v["variant"] for v in offer(owner, {"variants": [{"title": "Another bait"}]})["variants"])
+        with core.database.session() as session:
+            found = {
+                c.variant: c.watched
+                for c in variants.choices_of(session.execute(text(variants.OFFERED)).mappings().all())[1]
+            }
+        assert found == {ORIGINAL: False, uuid.UUID(new): True}
+        write(core, clock, {new: (30, 25)})
+        with core.database.session() as session:
+            variants.learn_anew(session, now=clock())
+            found = {
+                c.variant: c.watched
+                for c in variants.choices_of(session.execute(text(variants.OFFERED)).mappings().all())[1]
+            }
+        assert found == {ORIGINAL: False, uuid.UUID(new): False}
 
     def test_v15_visitors_teach_nothing_for_anybody_can_be_a_thousand_of_them(
         self, owner: Client, client: Client, core: Core, clock: Clock
