@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from backend.backup.keys import destroy_everywhere
 from backend.consent.export import Unit, nothing, owner_of, sweep
-from backend.consent.gate import forget, freeze
+from backend.consent.gate import forget, freeze, traces
 from backend.consent.persons import person_of
 from backend.consent.rows import Owner, owner_column, sources
 from backend.content.service import let_go
@@ -34,6 +34,7 @@ from backend.models.base import Base
 from backend.models.content import Content
 from backend.models.own_data import Erasure
 from backend.models.shop import SignedOrder
+from backend.personalization import versions
 from backend.vault.vault import Vault
 from backend.works.drafts import DraftFiles
 from backend.works.publication import gone, unshared
@@ -45,8 +46,13 @@ FORMAT: Final = "troupe-erasure/1"
 FRESH: Final = timedelta(minutes=10)
 """How old a sign-in may be for something that cannot be taken back."""
 
-Retrain = Callable[[Session], bool]
-"""Makes the models anew without the person; False when nobody is left to learn from."""
+Retrain = Callable[[Session, int], object]
+"""Drops the models from a version on, and trains one in their place on what may be learned from now."""
+Repackage = Callable[[Session], object]
+"""Learns anew which titles and pictures please."""
+LEARNED: Final = "learned"
+"""In an erasure's steps: what may have learned from the person; nothing of it is left when the erasure is done."""
+EVERYTHING: Final = {"models": 1, "packaging": 1}
 Uncount = Callable[[Sequence[Principal]], None]
 """Forgets how many requests they made lately. It must not fail: what it leaves is gone in a minute by itself."""
 
@@ -210,6 +216,7 @@ class Means:
     exports: Path
     """The folder of the exports."""
     retrain: Retrain
+    repackage: Repackage
     uncount: Uncount
 
 
@@ -218,8 +225,22 @@ def _forget(means: Means, row: Erasure) -> None:
     keys = [Principal("key", key) for key in row.steps.get("keys", [])]
     means.uncount([Principal("person", str(row.account_id)), *keys])
     with means.unit() as session:
+        found = session.get_one(Erasure, row.id, with_for_update=True)
+        learned = found.steps.get(LEARNED, {})
         if (person := person_of(session, means.vault, row.account_id)) is not None:
+            learned |= _learned_from(session, person)
             forget(session, [person])
+        found.steps = found.steps | {LEARNED: learned}
+
+
+def _learned_from(session: Session, person: uuid.UUID) -> dict[str, int]:
+    """What may hold something of the person: models from a version on, and what is known of titles and pictures.
+
+    No time of what the person did stands in it: beside the account that would lead to their pseudonym in a backup.
+    """
+    found = traces(session, person)
+    learned = {} if found.first_event_at is None else {"models": versions.first_with(session, found.first_event_at)}
+    return learned | ({"packaging": 1} if found.impressions else {})
 
 
 def _destroy_key(means: Means, row: Erasure) -> None:
@@ -235,7 +256,7 @@ def _destroy_key(means: Means, row: Erasure) -> None:
 def _drop(means: Means, row: Erasure) -> None:
     """Drop the account with all that hangs on it, its unpublished files and its exports."""
     with means.unit() as session:
-        found = session.get_one(Erasure, row.id)
+        found = session.get_one(Erasure, row.id, with_for_update=True)
         files = [*found.steps.get("files", []), *_unregistered_files(session, row.account_id)]
         found.steps = found.steps | {"files": files}
         _delete_account(session, row.account_id, files)
@@ -243,7 +264,7 @@ def _drop(means: Means, row: Erasure) -> None:
     problem = _remove_files(means.store, files)
     with means.unit() as session:
         sweep(session, means.exports, now=row.asked_at)
-        found = session.get_one(Erasure, row.id)
+        found = session.get_one(Erasure, row.id, with_for_update=True)
         found.steps = {state: at for state, at in found.steps.items() if state not in ("files", "keys")}
         if problem and problem not in found.remains:
             found.remains = [*found.remains, problem]
@@ -274,10 +295,36 @@ def _remove_files(store: ContentStore, files: Sequence[str]) -> str | None:
     return None
 
 
+class _Later(Exception):
+    """Another process is at what this step needs; the next sweep takes the step again."""
+
+
 def _derived(means: Means, row: Erasure) -> None:
-    """Train the models again without the person, or drop them when nobody is left."""
+    """Make anew what may have learned from the person; nothing for somebody from whom nothing can have."""
+    _relearn(means, row, "packaging", lambda session, _: means.repackage(session))
+    _relearn(means, row, "models", means.retrain)
+
+
+def _relearn(means: Means, row: Erasure, what: str, learn: Retrain) -> None:
+    """Learn one thing anew, once for all the erasures that wait for it: whoever has noted it has no rows any more."""
+    if not row.steps.get(LEARNED, EVERYTHING).get(what):
+        return
     with means.unit() as session:
-        means.retrain(session)
+        if not versions.lock(session):
+            raise _Later
+        query = select(Erasure).where(Erasure.state != "done").order_by(Erasure.asked_at, Erasure.id)
+        wanted = {}
+        for each in session.scalars(query):
+            needs = each.steps.get(LEARNED, EVERYTHING if each.id == row.id else {})
+            if needs.get(what):
+                wanted[each.id] = needs[what]
+        if row.id not in wanted:
+            return
+        learn(session, min(wanted.values()))
+        mine = query.where(Erasure.id.in_(wanted)).with_for_update().execution_options(populate_existing=True)
+        for each in session.scalars(mine):
+            left = {name: since for name, since in each.steps.get(LEARNED, EVERYTHING).items() if name != what}
+            each.steps = each.steps | {LEARNED: left}
 
 
 @dataclass(frozen=True)
@@ -302,7 +349,10 @@ POINTS: Final = tuple(f"{when}_{state}" for state in STEPS for when in ("before"
 
 
 def advance(means: Means, erasure_id: uuid.UUID, *, now: datetime, at: Callable[[str], None] = nothing) -> bool:
-    """Take an erasure to its end, from wherever an earlier attempt was broken off; False when another process does."""
+    """Take an erasure to its end, from wherever an earlier attempt was broken off.
+
+    False when another process does, or is at what the next step needs: the next sweep goes on.
+    """
     with means.unit() as session:
         lock = int.from_bytes(erasure_id.bytes[-8:], "big", signed=True)
         if not session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
@@ -315,17 +365,21 @@ def advance(means: Means, erasure_id: uuid.UUID, *, now: datetime, at: Callable[
                 reading.expunge(row)
             step = STEPS[row.state]
             at(f"before_{row.state}")
-            step.do(means, row)
+            try:
+                step.do(means, row)
+            except _Later:
+                return False
             at(f"after_{row.state}")
             with means.unit() as writing:
                 _reached(writing, erasure_id, step.to, now)
 
 
 def _reached(session: Session, erasure_id: uuid.UUID, state: str, now: datetime) -> None:
-    row = session.get_one(Erasure, erasure_id)
+    row = session.get_one(Erasure, erasure_id, with_for_update=True)
     row.state = state
     row.steps = row.steps | {state: now.isoformat()}
     if state == "done":
+        row.steps = {name: at for name, at in row.steps.items() if name != LEARNED}
         row.done_at = now
 
 

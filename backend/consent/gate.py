@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -225,6 +225,30 @@ def own_page(table: Table, key: Sequence[Column[Any]], *, after: bool, limit: in
         f" WHERE {f'({names}) > ({given})' if after else 'true'} ORDER BY {names} LIMIT {int(limit)}",
         own=True,
     )
+
+
+class Traces(NamedTuple):
+    """What may have been learned from a person."""
+
+    first_event_at: datetime | None
+    """When the oldest event came that is kept; None where there is none."""
+    impressions: bool
+    """Whether any slate is kept."""
+
+
+def traces(session: Session, person: uuid.UUID) -> Traces:
+    """What may have been learned from a person's rows, looked at right before `forget` drops them, and their log."""
+    with entered(session):
+        row = (
+            session.connection()
+            .exec_driver_sql(
+                "SELECT (SELECT min(received_at) FROM app.engagement_event WHERE person_id = %(person)s),"
+                " EXISTS (SELECT FROM app.impression WHERE person_id = %(person)s)",
+                {"person": person},
+            )
+            .one()
+        )
+        return Traces(*row)
 
 
 def forget(session: Session, persons: Iterable[uuid.UUID]) -> int:

@@ -14,6 +14,7 @@ from backend.consent import erasure, export
 from backend.content.service import open_store
 from backend.deps import Core
 from backend.edge.ratelimit import Principal, bucket_keys
+from backend.personalization.tasks import LONGEST_S
 from backend.personalization.training import retrain
 from backend.personalization.variants import learn_anew
 from backend.worker import celery, core, task_session
@@ -42,9 +43,9 @@ def workshop(shared: Core) -> export.Workshop:
 def means(shared: Core) -> erasure.Means:
     """What erasures are done with."""
 
-    def learn_again(session: Session) -> bool:
-        learn_anew(session, now=shared.clock())
-        return retrain(session, models=shared.settings.data_dir / "models", now=shared.clock())
+    def learn_again(session: Session, since: int) -> None:
+        if not retrain(session, models=shared.settings.data_dir / "models", now=shared.clock(), since=since):
+            log.warning("no_model_serves", reason="all that could held what was erased, and no new one was accepted")
 
     def uncount(principals: Sequence[Principal]) -> None:
         try:
@@ -59,6 +60,7 @@ def means(shared: Core) -> erasure.Means:
         drafts=DraftFiles.of(shared.settings, shared.vault),
         exports=exports_folder(shared),
         retrain=learn_again,
+        repackage=lambda session: learn_anew(session, now=shared.clock()),
         uncount=uncount,
     )
 
@@ -70,9 +72,11 @@ def make_export(export_id: str) -> None:
     export.run(workshop(shared), uuid.UUID(export_id), now=shared.clock())
 
 
-@celery.task(name="consent.erase")  # type: ignore[untyped-decorator]
+@celery.task(  # type: ignore[untyped-decorator]
+    name="consent.erase", soft_time_limit=LONGEST_S, time_limit=LONGEST_S + 60
+)
 def erase(erasure_id: str) -> None:
-    """Take one erasure to its end, from wherever it was broken off."""
+    """Take one erasure to its end, from wherever it was broken off. It may train, and has the time for it."""
     shared = core()
     erasure.advance(means(shared), uuid.UUID(erasure_id), now=shared.clock())
 

@@ -313,17 +313,23 @@ def train_and_sweep(
     return made
 
 
-def retrain(session: Session, *, models: Path, now: datetime) -> bool:
-    """Train on what people allow now and drop every older model, on the disk too; False when there is nothing to learn.
+def retrain(session: Session, *, models: Path, now: datetime, since: int = 1) -> bool:
+    """Drop the models from version `since` on, on the disk too, and train on what people allow now in their place.
 
-    For when what a model learnt from must leave it: also the pinned one goes. Where nothing is left to learn from, or
-    the new model is refused, no model serves.
+    For when what a model learnt from must leave it: also a pinned one goes. Older models hold none of it and stay;
+    where no model holds it nothing is trained. Where nothing is left to learn from, or the new model is refused, the
+    newest of those that stay serves; where none does, no model serves, and feeds are made of what is popular and new.
+    Returns whether a model serves.
     """
-    made = train(session, models=models, now=now, growth=0.0, replaces=True)
-    older = session.scalars(select(ModelSnapshot).where(ModelSnapshot.version != (made.version if made else 0))).all()
-    kept = made.folder if made is not None else None
-    for snapshot in older:
+    versions.lock(session, wait=True)
+    holding = session.scalars(select(ModelSnapshot).where(ModelSnapshot.version >= since)).all()
+    folders = [snapshot.folder for snapshot in holding if snapshot.folder is not None]
+    if folders:
+        train(session, models=models, now=now, growth=0.0, replaces=True)
+    for snapshot in holding:
         session.delete(snapshot)
-        if snapshot.folder is not None and snapshot.folder != kept:
-            shutil.rmtree(models / snapshot.folder, ignore_errors=True)
-    return made is not None
+    session.flush()
+    for folder in folders:
+        if session.scalar(select(ModelSnapshot.version).where(ModelSnapshot.folder == folder)) is None:
+            shutil.rmtree(models / folder, ignore_errors=True)
+    return versions.serving(session) is not None

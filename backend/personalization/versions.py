@@ -8,11 +8,11 @@ named by a row that is committed, or nobody needs it: whatever a killed training
 from __future__ import annotations
 
 import shutil
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from backend.files import PARTIAL
@@ -24,6 +24,9 @@ KEPT: Final = 3
 """So many accepted models stay on the disk, the serving one among them, to go back to."""
 LOCK: Final = 0x7472_6169_6E
 """The advisory lock of whoever writes or removes models."""
+
+READ_WITHIN: Final = timedelta(minutes=10)
+"""So long after its `now` a training has read what it learns from, if every statement before takes all it may."""
 
 SERVING: Final = f"""
 SELECT version, folder FROM app.model_snapshot WHERE folder IS NOT NULL AND refused IS NULL
@@ -44,6 +47,16 @@ def lock(session: Session, *, wait: bool = False) -> bool:
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         return True
     return bool(session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LOCK}))
+
+
+def first_with(session: Session, since: datetime) -> int:
+    """The first version that may hold what was stored at `since` or later; the next one where none of these does.
+
+    A training that is under way now gets the next version, or a later one.
+    """
+    made = ModelSnapshot.created_at >= since - READ_WITHIN
+    first = session.scalar(select(func.min(ModelSnapshot.version)).where(made))
+    return first or (session.scalar(select(func.max(ModelSnapshot.version))) or 0) + 1
 
 
 def serving(session: Session) -> ModelSnapshot | None:

@@ -12,16 +12,20 @@ from eth_account.signers.local import LocalAccount
 from sqlalchemy import text
 
 from backend.backup import keys
-from backend.consent import erasure
+from backend.consent import erasure, tasks
 from backend.consent.tasks import means
 from backend.content.cid import CID
 from backend.deps import Core
 from backend.edge.ratelimit import Principal, bucket_keys
 from backend.models import registry
+from backend.models.own_data import Erasure
+from backend.models.personalization import ModelSnapshot
+from backend.personalization import training, versions
+from backend.personalization.tasks import LONGEST_S, train
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls
-from tests.backend.conftest import Client, Clock, follow
-from tests.backend.consent.owndata import FILM, core_of, erase, finish, killed, lively, make
+from tests.backend.conftest import Client, Clock, allow, follow
+from tests.backend.consent.owndata import FILM, core_of, erase, finish, killed, like, lively, make
 from tests.backend.edge.test_ratelimit import serving
 from tests.factories import Mirror
 
@@ -225,8 +229,8 @@ def test_the_model_is_trained_again_without_the_erased_and_old_ones_leave_the_di
     lively(client, mirror, bob, works=3)
     me = lively(client, mirror_after(mirror), alice)
     core = core_of(client)
+    trained(core)
     with core.database.session() as session:
-        assert means(core).retrain(session)
         (first,) = session.execute(text("SELECT folder, metrics->>'people' FROM app.model_snapshot")).all()
     assert first[1] == "2"
     erase(client, me)
@@ -234,6 +238,138 @@ def test_the_model_is_trained_again_without_the_erased_and_old_ones_leave_the_di
         (second,) = session.execute(text("SELECT folder, metrics->>'people' FROM app.model_snapshot")).all()
     assert second[1] == "1"
     assert [path.name for path in (core.settings.data_dir / "models").iterdir()] == [second[0]]
+
+
+def trained(core: Core) -> ModelSnapshot:
+    with core.database.session() as session:
+        made = training.train(session, models=core.settings.data_dir / "models", now=core.clock(), growth=0.0)
+        assert made is not None
+        session.expunge(made)
+    return made
+
+
+def models_of(core: Core) -> list[int]:
+    """The versions that are on the disk; each has its folder."""
+    with core.database.session() as session:
+        kept = session.execute(text("SELECT version, folder FROM app.model_snapshot WHERE folder IS NOT NULL")).all()
+    assert {path.name for path in (core.settings.data_dir / "models").iterdir()} == {row.folder for row in kept}
+    return sorted(row.version for row in kept)
+
+
+def visitor(client: Client) -> Client:
+    here = client.bearing(client.post("/v1/visitors").json()["token"])
+    client.cookies.clear()
+    return here
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The first version that went, of each time that models were made anew for an erasure."""
+    seen: list[int] = []
+
+    def counted(*args: Any, **more: Any) -> bool:
+        seen.append(more.get("since", 1))
+        return training.retrain(*args, **more)
+
+    monkeypatch.setattr(tasks, "retrain", counted)
+    return seen
+
+
+@pytest.mark.feature("C3", via="http")
+def test_nobody_makes_the_platform_train_by_erasing_somebody_who_never_did_anything(
+    client: Client, mirror: Mirror, bob: LocalAccount, clock: Clock, trainings: list[int]
+) -> None:
+    lively(client, mirror, bob)
+    core = core_of(client)
+    first, second = trained(core), trained(core)
+    with core.database.session() as session:
+        versions.roll_back(session, core.settings.data_dir / "models", version=first.version, now=clock())
+    assert erase(client, visitor(client))["state"] == "done"
+    somebody = visitor(client)
+    allow(somebody, "behaviour")
+    assert erase(client, somebody)["state"] == "done"
+    assert trainings == []
+    assert models_of(core) == [first.version, second.version]
+
+    clock.forward(hours=1)
+    late = visitor(client)
+    allow(late, "behaviour", "content_taste")
+    like(late, 1)
+    assert erase(client, late)["state"] == "done"
+    assert models_of(core) == [first.version, second.version], "both are older than all that was learned from"
+
+
+@pytest.mark.feature("C3", via="http")
+def test_erasures_that_wait_share_one_training(
+    client: Client, mirror: Mirror, alice: LocalAccount, bob: LocalAccount, trainings: list[int]
+) -> None:
+    lively(client, mirror, bob)
+    core = core_of(client)
+    trained(core)
+    people = [lively(client, mirror_after(mirror), alice)]
+    people += [visitor(client) for _ in range(2)]
+    for each in people[1:]:
+        allow(each, "behaviour", "content_taste")
+        like(each, 1)
+    asked = [each.post("/v1/me/erasure", json={"confirm": "erase"}).json()["id"] for each in people]
+    with core.database.session() as another:
+        assert versions.lock(another), "a training is under way"
+        for each in asked:
+            finish(client, each)
+            assert client.get(f"/v1/erasures/{each}").json()["state"] == "dropped", "it waits for its turn"
+    for each in asked:
+        finish(client, each)
+        receipt = client.get(f"/v1/erasures/{each}").json()
+        assert (receipt["state"], "learned" in receipt["steps"]) == ("done", False)
+    assert trainings == [1]
+
+
+@pytest.mark.feature("C3", via="http")
+def test_a_refused_training_leaves_the_models_that_hold_nothing_of_the_erased(  # noqa: PLR0917
+    client: Client,
+    mirror: Mirror,
+    alice: LocalAccount,
+    bob: LocalAccount,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lively(client, mirror, bob)
+    core = core_of(client)
+    clean = trained(core)
+    clock.forward(hours=1)
+    me = lively(client, mirror_after(mirror), alice)
+    holding = trained(core)
+    assert models_of(core) == [clean.version, holding.version]
+    monkeypatch.setattr(training.judging, "broken", lambda model: "it is broken, says the test")
+    assert erase(client, me)["state"] == "done"
+    assert models_of(core) == [clean.version]
+    with core.database.session() as session:
+        serves = versions.serving(session)
+        assert serves is not None
+        assert serves.version == clean.version
+    erase(client, client.as_(bob))
+    assert models_of(core) == [], "it held what bob did: no model serves, until one is accepted"
+    assert client.get("/v1/feed").json()["items"], "what is popular and new"
+
+
+def test_V10_what_learned_from_the_erased_is_noted_once_and_a_second_attempt_forgets_nothing_of_it(
+    client: Client, mirror: Mirror, alice: LocalAccount
+) -> None:
+    me = lively(client, mirror, alice)
+    asked = uuid.UUID(me.post("/v1/me/erasure", json={"confirm": "erase"}).json()["id"])
+    core = core_of(client)
+    for _ in range(2):  # the second is what comes after a crash between the rows and the state
+        with core.database.session() as session:
+            row = session.get_one(Erasure, asked)
+            session.expunge(row)
+        erasure.STEPS["asked"].do(means(core), row)
+    with core.database.session() as session:
+        assert session.get_one(Erasure, asked).steps["learned"] == {"models": 1}
+
+
+def test_an_erasure_may_take_as_long_as_a_training() -> None:
+    limits = [(task.soft_time_limit, task.time_limit) for task in (tasks.erase, train)]
+    assert limits[0] == limits[1] == (LONGEST_S, LONGEST_S + 60)
 
 
 @pytest.mark.feature("C3", via="http")
