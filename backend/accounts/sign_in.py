@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from backend.accounts import siwe, wallets
 from backend.accounts.service import account_of, new_session, open_session
 from backend.accounts.siwe import Expected, Message
+from backend.consent.persons import require_not_erasing, under_erasure
 from backend.db import AsyncPool, at_once
 from backend.errors import Unauthorized
 from backend.models.accounts import Account, AuthSession, SignInNonce
@@ -155,9 +156,13 @@ class SignIn:
 
 
 def open_first(session: Session, vault: Vault, by: SignIn) -> tuple[Opened, Account]:
-    """Use up the nonce and open a session, with an account and a key where there are none. Raises Unauthorized."""
+    """Use up the nonce and open a session, with an account and a key where there are none.
+
+    Raises Unauthorized, and Conflict while an erasure of the account is under way; the nonce is there again then.
+    """
     consume_nonce(session, nonce=by.message.nonce, now=by.now)
     account = account_of(session, by.address)
+    require_not_erasing(session, account.id)
     token, row = open_session(
         session,
         account=account,
@@ -169,7 +174,9 @@ def open_first(session: Session, vault: Vault, by: SignIn) -> tuple[Opened, Acco
     return Opened(token, row.id, row.expires_at), account
 
 
-KNOWN: Final = "SELECT id FROM app.account WHERE address = %s"
+ERASING: Final = "EXISTS (SELECT FROM app.erasure e WHERE e.account_id = a.id)"
+"""An erasure's row outlives the account, so that a present account with one is being erased."""
+KNOWN: Final = f"SELECT a.id, {ERASING} AS erasing FROM app.account a WHERE a.address = %s"
 OPEN: Final = """
 WITH used AS (DELETE FROM app.sign_in_nonce WHERE nonce = %(nonce)s AND expires_at > %(created_at)s RETURNING nonce)
 INSERT INTO app.auth_session
@@ -184,12 +191,15 @@ FROM used
 async def open_known(pool: AsyncPool, vault: Vault, by: SignIn) -> Opened | None:
     """Use up the nonce and open a session of an account that is there; None when there is none: then nothing was done.
 
-    Of any number of attempts with one nonce at once one succeeds. Raises Unauthorized, Erased.
+    Of any number of attempts with one nonce at once one succeeds. Raises Unauthorized, Erased, and Conflict while an
+    erasure of the account is under way.
     """
     async with pool.connection() as connection, at_once(connection):
         known = await (await connection.execute(KNOWN, (by.address,))).fetchone()
         if known is None:
             return None
+        if known["erasing"]:
+            raise under_erasure()
         token, row = new_session(
             known["id"], now=by.now, ttl_s=by.lasts_s, device=(vault, by.user_agent), wallet_proof=by.wallet_proof
         )

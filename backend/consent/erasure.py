@@ -225,6 +225,9 @@ def _forget(means: Means, row: Erasure) -> None:
     keys = [Principal("key", key) for key in row.steps.get("keys", [])]
     means.uncount([Principal("person", str(row.account_id)), *keys])
     with means.unit() as session:
+        # whoever is writing about the person ends first, and whoever comes then finds the erasure
+        session.execute(select(Account.id).where(Account.id == row.account_id).with_for_update())
+        _close_doors(session, row.account_id)
         found = session.get_one(Erasure, row.id, with_for_update=True)
         learned = found.steps.get(LEARNED, {})
         if (person := person_of(session, means.vault, row.account_id)) is not None:

@@ -16,7 +16,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from backend.consent.writes import give_voice
+from backend.errors import Conflict
 from backend.models.accounts import Account
+from backend.models.own_data import Erasure
 from backend.vault.vault import Erased, NoKey, Tampered, Vault, place
 
 log = structlog.get_logger()
@@ -67,11 +69,34 @@ def _opened(vault: Vault, account_id: uuid.UUID, sealed: bytes | None) -> uuid.U
         return None
 
 
+def under_erasure() -> Conflict:
+    """What is said while an account is being erased."""
+    return Conflict(
+        "An erasure of this account is under way, and cannot be taken back. Nothing more is taken until it is done;"
+        " then sign in to begin anew. The id that you were shown when you asked tells how far it is"
+        " (GET /v1/erasures/{id}).",
+        code="erasure_under_way",
+        title="Being erased",
+    )
+
+
+def require_not_erasing(session: Session, account_id: uuid.UUID) -> None:
+    """Raises Conflict when the account is being erased; otherwise none drops its rows before this transaction ends.
+
+    The lock comes first: what is looked at after it is what an erasure that held it has left.
+    """
+    session.execute(select(Account.id).where(Account.id == account_id).with_for_update(read=True, key_share=True))
+    if session.scalar(select(Erasure.id).where(Erasure.account_id == account_id)) is not None:
+        raise under_erasure()
+
+
 def make_person(session: Session, vault: Vault, account_id: uuid.UUID) -> uuid.UUID:
     """The account's pseudonym, made when there is none; of two requests at once both get the one that was first.
 
-    Raises Erased, and LookupError when there is no such account.
+    For who is about to write rows behind the gate: until the transaction ends no erasure drops them. Raises Conflict
+    when one is under way, Erased, and LookupError when there is no such account.
     """
+    require_not_erasing(session, account_id)
     if (known := person_of(session, vault, account_id)) is not None:
         return known
     made = uuid.uuid4()

@@ -20,10 +20,13 @@ from backend.models.rewards import RewardViewer
 from backend.vault.vault import Place, Vault, place
 
 _PERSON = "%(person)s::uuid"
+_NOT_ERASING: Final = "NOT EXISTS (SELECT FROM app.erasure x WHERE x.account_id = %(account)s::uuid)"
+_PRESENT: Final = "SELECT FROM app.account WHERE id = %(account)s::uuid FOR KEY SHARE"
+"""Waited for by itself: a statement that waits within goes on with what it saw before, an erased person's consent."""
 
 INTAKE: Final = f"""
 WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, or brings its events to another
-    SELECT FROM app.account WHERE id = %(account)s::uuid FOR KEY SHARE
+    SELECT FROM app.account WHERE id = %(account)s::uuid AND {_NOT_ERASING} FOR KEY SHARE
 ), who AS MATERIALIZED (
     SELECT CASE WHEN EXISTS (SELECT FROM present) AND {_PERSON} IS NOT NULL
                  AND {allows_sql(Purpose.BEHAVIOUR, _PERSON)} AND {not_frozen_sql(_PERSON)}
@@ -75,6 +78,7 @@ async def store_events(
     """
     async with connection.pipeline():
         await connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (lock,))
+        await connection.execute(_PRESENT, parameters)
         await connection.execute(f"{ENTER}")
         cursor = await connection.execute(INTAKE, parameters)
         await connection.execute(LEAVE)
@@ -83,7 +87,7 @@ async def store_events(
 
 KEEP_SLATE: Final = f"""
 WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, or brings its rows to another
-    SELECT FROM app.account WHERE id = %(account)s::uuid FOR KEY SHARE
+    SELECT FROM app.account WHERE id = %(account)s::uuid AND {_NOT_ERASING} FOR KEY SHARE
 )
 INSERT INTO app.impression
     (person_id, slate_id, at, works, whys, propensities, choices, usual, configuration, model_version, arms, packaging)
@@ -101,6 +105,7 @@ async def keep_slate(connection: AsyncConnection[DictRow], parameters: Mapping[s
     The same slate again changes nothing. It needs no disk: of what is lost in a crash nobody was promised anything.
     """
     async with connection.pipeline():
+        await connection.execute(_PRESENT, parameters)
         await connection.execute(f"{ENTER}")
         await connection.execute("SET LOCAL synchronous_commit = off")
         await connection.execute(KEEP_SLATE, parameters)

@@ -39,7 +39,7 @@ _SELLABLE: Final = (
 _BUYER: Final = "buyer_unknown offer_closed price_changed seller_must_approve"
 OWN: Final[dict[str, str]] = {
     "verify_sign_in": "sign_in_malformed sign_in_wrong_domain sign_in_wrong_uri sign_in_wrong_chain sign_in_nonce"
-    " sign_in_expired sign_in_too_early sign_in_bad_signature",
+    " sign_in_expired sign_in_too_early sign_in_bad_signature erasure_under_way",
     "create_visitor": "already_signed_in",
     "revoke_session": "not_found",
     "create_key": "too_many_keys wallet_required",
@@ -162,6 +162,7 @@ def _of_change(route: APIRoute, method: str) -> Iterator[str]:
     if route.path.startswith("/v1/") and not NOT_FOR.match(route.path):
         yield from ("idempotency_key_malformed", "idempotency_in_flight", "idempotency_key_reused")
         yield from ("idempotency_answer_not_kept", "session_unknown", "session_expired", "cross_origin", "erased")
+        yield "erasure_under_way"
 
 
 def _of_callers(method: str, asked: set[Any], *, by_key: bool) -> Iterator[str]:

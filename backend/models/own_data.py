@@ -53,7 +53,9 @@ class Erasure(Base):
     __table_args__ = (
         CheckConstraint("state IN ('asked', 'forgotten', 'key_destroyed', 'dropped', 'done')", name="state"),
         CheckConstraint("(state = 'done') = (done_at IS NOT NULL)", name="done_whole"),
-        marked(OfAccount("that an account was erased, and what was told then", "for ever", ("consent",))),
+        marked(
+            OfAccount("that an account was erased, and what was told then", "for ever", ("consent", "accounts.sign_in"))
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from sqlalchemy import text
 
 from backend.backup import keys
 from backend.consent import erasure, tasks
+from backend.consent.persons import make_person
 from backend.consent.tasks import means
 from backend.content.cid import CID
 from backend.deps import Core
 from backend.edge.ratelimit import Principal, bucket_keys
+from backend.errors import Conflict
 from backend.models import registry
 from backend.models.own_data import Erasure
 from backend.models.personalization import ModelSnapshot
@@ -24,7 +27,7 @@ from backend.personalization import training, versions
 from backend.personalization.tasks import LONGEST_S, train
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls
-from tests.backend.conftest import Client, Clock, allow, follow
+from tests.backend.conftest import Client, Clock, allow, follow, signature
 from tests.backend.consent.owndata import FILM, core_of, erase, finish, killed, like, lively, make
 from tests.backend.edge.test_ratelimit import serving
 from tests.factories import Mirror
@@ -178,10 +181,54 @@ def test_from_the_asking_on_nobody_is_in_and_nothing_is_read(
     assert [device.get("/v1/me").status_code for device in (me, elsewhere)] == [401, 401]
     with psycopg.connect(clean_db.conninfo()) as connection:
         assert connection.execute("SELECT count(*) FROM app.restriction").fetchone() == (1,)
+    _refused(client, alice)
+    with core_of(client).database.session() as session:
+        row = session.get_one(Erasure, uuid.UUID(asked["id"]))
+        session.expunge(row)
+    erasure.STEPS["asked"].do(means(core_of(client)), row)
+    _refused(client, alice)
     finish(client, asked["id"])
     back = client.as_(alice)
     assert back.get("/v1/me/restriction").json() == {"frozen": False, "since": None}, "a new account, of nobody's past"
     assert back.get("/v1/consents").status_code == 200
+
+
+def _refused(client: Client, person: LocalAccount) -> None:
+    """Both ways of signing in refuse; the nonce is not used up."""
+    for bring_along in (False, True):
+        text = client.post("/v1/auth/nonce", json={"address": person.address}).json()["message"]
+        signed = {"message": text, "signature": signature(person, text), "bring_along": bring_along}
+        for _ in range(2):
+            answer = client.post("/v1/auth/verify", json=signed)
+            assert (answer.status_code, answer.json().get("code")) == (409, "erasure_under_way"), answer.text
+
+
+@pytest.mark.feature("C3", via="python")
+def test_V10_who_writes_about_a_person_while_their_rows_are_dropped_waits_and_is_refused(
+    client: Client, mirror: Mirror, alice: LocalAccount, clean_db: DatabaseUrls
+) -> None:
+    """A request that was let in before the erasure was asked for is still on its way when the rows go."""
+    me = lively(client, mirror, alice)
+    core, account = core_of(client), account_of(clean_db, alice)
+    asked = uuid.UUID(me.post("/v1/me/erasure", json={"confirm": "erase"}).json()["id"])
+    with core.database.session() as session:
+        row = session.get_one(Erasure, asked)
+        session.expunge(row)
+        with pytest.raises(Conflict) as refused:
+            make_person(session, core.vault, account)
+        assert refused.value.code == "erasure_under_way"
+
+    forgets = threading.Thread(target=lambda: erasure.STEPS["asked"].do(means(core), row))
+    with psycopg.connect(clean_db.conninfo()) as writer:
+        writer.execute("SELECT FROM app.account WHERE id = %s FOR KEY SHARE", (account,))
+        forgets.start()
+        forgets.join(0.5)
+        with psycopg.connect(clean_db.conninfo()) as looks:
+            assert looks.execute("SELECT count(*) > 0 FROM app.engagement_event").fetchone() == (True,), "it waits"
+        writer.rollback()
+    forgets.join()
+    with psycopg.connect(clean_db.conninfo()) as looks:
+        assert looks.execute("SELECT count(*) FROM app.engagement_event").fetchone() == (0,)
 
 
 @pytest.mark.slow
