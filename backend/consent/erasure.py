@@ -226,10 +226,11 @@ def _forget(means: Means, row: Erasure) -> None:
     means.uncount([Principal("person", str(row.account_id)), *keys])
     with means.unit() as session:
         # whoever is writing about the person ends first, and whoever comes then finds the erasure
-        session.execute(select(Account.id).where(Account.id == row.account_id).with_for_update())
+        there = session.scalar(select(Account.id).where(Account.id == row.account_id).with_for_update())
         _close_doors(session, row.account_id)
         found = session.get_one(Erasure, row.id, with_for_update=True)
-        learned = found.steps.get(LEARNED, {})
+        # a visitor without a session may have been swept in between: then nobody knows what learned from them
+        learned = found.steps.get(LEARNED, EVERYTHING if there is None else {})
         if (person := person_of(session, means.vault, row.account_id)) is not None:
             learned |= _learned_from(session, person)
             forget(session, [person])

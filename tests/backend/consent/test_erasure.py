@@ -12,6 +12,7 @@ import pytest
 from eth_account.signers.local import LocalAccount
 from sqlalchemy import text
 
+from backend.accounts import visitors
 from backend.backup import keys
 from backend.consent import erasure, tasks
 from backend.consent.persons import make_person
@@ -412,6 +413,23 @@ def test_V10_what_learned_from_the_erased_is_noted_once_and_a_second_attempt_for
         erasure.STEPS["asked"].do(means(core), row)
     with core.database.session() as session:
         assert session.get_one(Erasure, asked).steps["learned"] == {"models": 1}
+
+
+@pytest.mark.feature("C3", via="http")
+def test_V10_a_visitor_who_was_swept_before_the_erasure_began_leaves_the_models_too(
+    client: Client, mirror: Mirror, bob: LocalAccount, trainings: list[int]
+) -> None:
+    lively(client, mirror, bob)
+    core, here = core_of(client), visitor(client)
+    allow(here, "behaviour", "content_taste")
+    like(here, 1)
+    trained(core)
+    asked = here.post("/v1/me/erasure", json={"confirm": "erase"}).json()["id"]
+    with core.database.session() as session:
+        assert visitors.forget_abandoned(session, core.vault) == 1
+    finish(client, asked)
+    assert client.get(f"/v1/erasures/{asked}").json()["state"] == "done"
+    assert trainings == [1]
 
 
 def test_an_erasure_may_take_as_long_as_a_training() -> None:
