@@ -204,7 +204,7 @@ def _refused(client: Client, person: LocalAccount) -> None:
             assert (answer.status_code, answer.json().get("code")) == (409, "erasure_under_way"), answer.text
 
 
-@pytest.mark.feature("C3", via="python")
+@pytest.mark.feature("C3", via="http")
 def test_V10_who_writes_about_a_person_while_their_rows_are_dropped_waits_and_is_refused(
     client: Client, mirror: Mirror, alice: LocalAccount, clean_db: DatabaseUrls
 ) -> None:
