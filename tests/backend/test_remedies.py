@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+import backend.cli
+import backend.vault.cli
 from backend.cli import app
 from backend.remedies import with_state
 
@@ -38,6 +41,9 @@ def test_a_command_with_a_folder_names_it_and_one_that_has_it_from_the_environme
         monkeypatch.delenv(name, raising=False)
     if command[0] == "keys":
         (tmp_path / "master.key").touch(mode=0o600)
+    for module in (backend.cli, backend.vault.cli):  # wide enough that no table breaks the folder's name
+        monkeypatch.setattr(module, "out", Console(highlight=False, width=1000))
+        monkeypatch.setattr(module, "err", Console(stderr=True, highlight=False, width=1000))
     wide = {"COLUMNS": "1000"}
     given = CliRunner().invoke(app, [*command, "--state", str(tmp_path)], env=wide | {"TROUPE_STATE": None})
     named = CliRunner().invoke(app, command, env=wide | {"TROUPE_STATE": str(tmp_path)})
