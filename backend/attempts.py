@@ -10,9 +10,6 @@ its worker with it. After LIMIT such beginnings it is parked: acknowledged witho
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -59,44 +56,16 @@ def parked(session: Session) -> list[TaskAttempt]:
     return list(session.scalars(wanted))
 
 
+def take(session: Session, task_id: str) -> TaskAttempt | None:
+    """Forget a task that is parked, its attempts with it; what it was, or None where none of that name is parked."""
+    found = session.get(TaskAttempt, task_id, with_for_update=True)
+    if found is None or found.parked_at is None:
+        return None
+    session.delete(found)
+    return found
+
+
 def forget_lost(session: Session) -> None:
     """Drop the notes of tasks that were lost with the queue."""
     old = TaskAttempt.last_at < func.now() - FORGOTTEN_AFTER
     session.execute(delete(TaskAttempt).where(old, TaskAttempt.parked_at.is_(None)))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m backend.attempts", description="Tasks that were parked.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="what is parked")
-    for name, what in (("retry", "send it again"), ("drop", "forget it")):
-        commands.add_parser(name, help=what).add_argument("task_id")
-    chosen = parser.parse_args(arguments)
-
-    from backend import worker  # noqa: PLC0415 - it imports this module
-    from backend.settings import SettingsError  # noqa: PLC0415
-
-    try:
-        with worker.task_session() as session:
-            if chosen.command == "list":
-                for row in parked(session):
-                    said = {"task_id": row.task_id, "name": row.name, "attempts": row.attempts}
-                    sys.stdout.write(json.dumps(said | {"parked_at": str(row.parked_at)}) + "\n")
-                return 0
-            found = session.get(TaskAttempt, chosen.task_id)
-            if found is None or found.parked_at is None:
-                sys.stderr.write(f"attempts: no task {chosen.task_id!r} is parked: `list` shows those that are\n")
-                return 1
-            session.delete(found)
-            name, (args, kwargs) = found.name, found.arguments
-    except SettingsError as error:
-        sys.stderr.write(f"attempts: {error}\n")
-        return 1
-    if chosen.command == "retry":
-        worker.celery.send_task(name, args=args, kwargs=kwargs)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

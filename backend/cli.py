@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from backend import tasks_cli
 from backend.personalization import cli as models_cli
 from backend.personalization import taste_cli
 from backend.remedies import StateOption, as_asked
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(keys_cli.app)
 app.add_typer(taste_cli.app)
 app.add_typer(models_cli.app)
+app.add_typer(tasks_cli.app)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

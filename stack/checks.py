@@ -456,7 +456,7 @@ def check_tasks(target: Target) -> Finding:
     with psycopg.connect(conninfo(target.database_url), connect_timeout=5) as connection:
         row = connection.execute("SELECT count(*) FROM app.task_attempt WHERE parked_at IS NOT NULL").fetchone()
     if row and row[0]:
-        return warn(f"{row[0]} parked: they ended their worker too often", "look at `python -m backend.attempts list`")
+        return warn(f"{row[0]} parked: they ended their worker too often", "look at `./troupe tasks`")
     return ok("none is parked")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +12,10 @@ from kombu.exceptions import ContentDisallowed, EncodeError
 from kombu.serialization import dumps, loads
 from redis import Redis
 from sqlalchemy import func, select, update
+from typer.testing import CliRunner
 
 from backend import attempts, worker
+from backend.cli import app
 from backend.models.operations import TaskAttempt
 from backend.telemetry import metrics
 
@@ -84,28 +87,49 @@ def test_H5_without_the_limit_the_poison_would_run_for_ever(monkeypatch: pytest.
     assert ran == [("a",)]
 
 
-def test_H5_a_parked_task_is_listed_dropped_or_sent_again(
-    capsys: pytest.CaptureFixture[str], environment: dict[str, str]
+def troupe(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["tasks", *arguments])
+    return done.exit_code, done.output
+
+
+@pytest.mark.feature("Q2", via="cli")
+def test_H5_a_parked_task_is_shown_dropped_or_sent_again(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert troupe() == (0, "none is parked\n")
     for task_id in ("one", "two"):
         for _ in range(attempts.LIMIT):
             die(task_id)
         work.apply(args=("a",), task_id=task_id)
-    assert attempts.main(["list"]) == 0
-    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    die("begun")
+    listed = [json.loads(line) for line in troupe("--json")[1].splitlines()]
     assert [(row["task_id"], row["name"], row["attempts"]) for row in listed] == [
         ("one", "test.work", 6),
         ("two", "test.work", 6),
     ]
-    assert attempts.main(["drop", "one"]) == 0
-    worker.celery.conf.broker_url = worker.core().settings.broker_url
-    assert attempts.main(["retry", "two"]) == 0
-    assert noted() == {}
+    assert re.search(r"^two +test\.work +6 times +20", troupe()[1], re.MULTILINE)
+    assert troupe("drop", "one") == (0, "forgot test.work\n")
+    assert troupe("retry", "two") == (0, "sent test.work again\n")
+    assert noted() == {"begun": 1}
     with Redis.from_url(environment["TROUPE_REDIS_URL"]) as redis:
         (raw,) = redis.lrange("celery", 0, -1)  # type: ignore[misc]
     assert json.loads(raw)["headers"]["task"] == "test.work"
-    assert attempts.main(["retry", "three"]) == 1
-    assert "no task 'three' is parked" in capsys.readouterr().err
+    for command in ("retry", "drop"):
+        for none in ("three", "begun"):
+            status, said = troupe(command, none)
+            assert (status, f"no task '{none}' is parked" in said) == (1, True)
+
+
+@pytest.mark.feature("Q2", via="cli")
+def test_H5_a_task_stays_parked_when_it_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(attempts.LIMIT):
+        die("one")
+    work.apply(args=("a",), task_id="one")
+    monkeypatch.setenv("TROUPE_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setitem(worker.celery.conf, "task_publish_retry", False)
+    status, said = troupe("retry", "one")
+    assert (status, "Redis does not answer" in said) == (1, True)
+    assert noted() == {"one": 6}
 
 
 def test_H5_notes_of_lost_tasks_are_forgotten_and_parked_ones_kept() -> None:

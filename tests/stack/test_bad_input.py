@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from backend import attempts, cli
+from backend import cli
 from backend.rewards import __main__ as rewards
 from backend.rewards import recompute
 from backend.sender import __main__ as sender
@@ -52,7 +52,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], object]] = {
     "rewards": rewards.main,
     "recompute": recompute.main,
     "sender": sender.main,
-    "attempts": attempts.main,
 }
 
 
@@ -122,8 +121,8 @@ CASES = [
     Case("recompute @tree.json --files nowhere", 2, ("nowhere does not exist", "--files"), files={"tree.json": b"{}"}),
     Case("sender resume 12", 2, ("address", "40 hexadecimal digits")),
     Case("sender stop", 2, ("command", "status", "resume")),
-    Case("attempts retry", 2, ("task_id", "required")),
-    Case("attempts bury x", 2, ("command", "retry", "drop")),
+    Case("troupe tasks retry", 2, ("Missing argument", "task_id")),
+    Case("troupe tasks bury x", 2, ("No such command 'bury'",)),
     # settings
     Case("troupe dev", 2, ("TROUPE_PORT_API is 'http'", "from 1 to 65535"), {"TROUPE_PORT_API": "http"}),
     Case("troupe dev", 2, ("TROUPE_PORT_API is '70000'", "from 1 to 65535"), {"TROUPE_PORT_API": "70000"}),
@@ -153,7 +152,7 @@ CASES = [
     Case("sender status", 1, ("must be https:// in production",), settings(env="production")),
     Case("sender status", 1, ("TROUPE_OTEL_ENDPOINT", "http(s) address"), settings(otel_endpoint="here")),
     Case("sender status", 1, ("TROUPE_LOG_LEVEL", "'debug'"), settings(log_level="loud")),
-    Case("attempts list", 1, ("TROUPE_SESSION_TTL_S", "greater than 0"), settings(session_ttl_s="0")),
+    Case("sender status", 1, ("TROUPE_SESSION_TTL_S", "greater than 0"), settings(session_ttl_s="0")),
     Case("sender status", 1, ("TROUPE_ENV_FILE names", "no such file"), {"TROUPE_ENV_FILE": "nowhere.env"}),
     Case("indexer status", 2, ("TROUPE_INDEXER_DATABASE_URL is not set",)),
     Case("indexer status", 2, ("TROUPE_INDEXER_PORT",), INDEXER | {"TROUPE_INDEXER_PORT": "70000"}),

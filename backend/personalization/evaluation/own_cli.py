@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from backend.installation import fail, installation
 from backend.jsontext import significant
 from backend.personalization import experiments as declared
-from backend.personalization.cli import fail, installation
 from backend.personalization.evaluation import own_log as own
 from backend.personalization.experiment_routes import shown
 from backend.personalization.experiments import BadExperiments, Result
