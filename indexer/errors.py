@@ -19,11 +19,15 @@ class Retryable(IndexerError):
 
 
 class RangeTooLarge(Retryable):
-    """The node will not answer for so many blocks or logs at once; it would for `blocks`, if it says so."""
+    """The node will not answer for so many blocks or logs at once; it would for `blocks`, if it says so.
 
-    def __init__(self, message: str, *, blocks: int | None = None) -> None:
+    `always`: for as many blocks of any other part of the chain too.
+    """
+
+    def __init__(self, message: str, *, blocks: int | None = None, always: bool = False) -> None:
         super().__init__(message)
         self.blocks = blocks
+        self.always = always
 
 
 class Fatal(IndexerError):

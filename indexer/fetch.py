@@ -17,6 +17,7 @@ from indexer.errors import Fatal, IndexerError, RangeTooLarge
 FIRST_RANGE = 16
 MAX_RANGE = 10_000
 TARGET_S = 2.0
+PATIENCE = 16
 
 
 class RangeSize:
@@ -25,6 +26,8 @@ class RangeSize:
     def __init__(self, target_bytes: int) -> None:
         self.blocks = FIRST_RANGE
         self._target_bytes = target_bytes
+        self._patience = 0
+        """For so many answers more the range does not grow."""
         self.limits: dict[str, int] = {}
         """Node -> the most blocks that it takes at once, as it said or as it was found out."""
 
@@ -46,14 +49,22 @@ class RangeSize:
     def answered(self, blocks: int, size: int, seconds: float) -> None:
         """An answer for `blocks` blocks came: aim at the target size and time, growing by half at most."""
         load = max(size / self._target_bytes, seconds / TARGET_S, 0.01)
-        self.blocks = max(1, min(MAX_RANGE, int(self.blocks * 1.5) + 1, int(blocks / load)))
+        self._patience = max(0, self._patience - 1)
+        most = self.blocks if self._patience else min(MAX_RANGE, int(self.blocks * 1.5) + 1)
+        self.blocks = max(1, min(most, int(blocks / load)))
 
-    def refused(self, node: str, blocks: int, hint: int | None) -> None:
-        """`node` will not answer for `blocks` blocks; a smaller number that it names is remembered as its limit."""
-        if hint is not None and hint < blocks:
-            self.limits[node] = self.blocks = max(1, hint)
-        else:
+    def refused(self, node: str, blocks: int, hint: int | None, *, always: bool = False) -> None:
+        """`node` will not answer for `blocks` blocks. A smaller number that it names is asked for; where it holds
+        `always`, it is remembered as the node's limit, else the range may grow again after PATIENCE answers.
+        """
+        if hint is None or hint >= blocks:
             self.blocks = max(1, blocks // 2)
+            return
+        self.blocks = max(1, hint)
+        if always:
+            self.limits[node] = self.blocks
+        else:
+            self._patience = PATIENCE
 
 
 class Ahead:
@@ -150,7 +161,7 @@ class Prefetcher:
             except RangeTooLarge as error:
                 if until == first:
                     return self._chain.segment_by_hash(first, first)
-                self._size.refused(self._chain.rpc.node, until - first + 1, error.blocks)
+                self._size.refused(self._chain.rpc.node, until - first + 1, error.blocks, always=error.always)
                 continue
             self._size.answered(until - first + 1, segment.answer_bytes, time.monotonic() - started)
             return segment

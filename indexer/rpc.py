@@ -141,7 +141,8 @@ class Rpc:
         if _NOT_YET.search(text):
             return Retryable(said)
         if method == "eth_getLogs" and _TOO_LARGE.search(text):
-            return RangeTooLarge(said, blocks=hinted_blocks(text))
+            blocks, always = hinted_blocks(text)
+            return RangeTooLarge(said, blocks=blocks, always=always)
         return Retryable(said)
 
     def _post(self, body: Any) -> Any:
@@ -242,14 +243,16 @@ _BLOCKS = re.compile(
 )
 
 
-def hinted_blocks(text: str) -> int | None:
-    """How many blocks a node says that it would answer for, in the words of those that say so."""
+def hinted_blocks(text: str) -> tuple[int | None, bool]:
+    """How many blocks a node says that it would answer for, in the words of those that say so; and whether that is its
+    limit for every question, or advice about this one, whose blocks hold many logs.
+    """
     if between := _BETWEEN.search(text):
         first, last = (int(each, 0) for each in between.groups())
-        return last - first + 1 if last >= first else None
+        return (last - first + 1 if last >= first else None), False
     if "results" not in text and (said := _BLOCKS.search(text)):
-        return int((said[1] or said[2]).replace(",", "")) or None
-    return None
+        return int((said[1] or said[2]).replace(",", "")) or None, True
+    return None, False
 
 
 def _request(number: int, method: str, params: Sequence[Any]) -> dict[str, Any]:

@@ -449,6 +449,11 @@ class Store:
         with self._failures():
             with connection.transaction():
                 connection.execute(b"DELETE FROM chain.reindex")  # its digests are from before these logs
+                ((others,),) = connection.execute(
+                    b"SELECT count(*) FROM pg_temp.gap_block g JOIN chain.block b USING (number) WHERE g.hash <> b.hash"
+                ).fetchall()
+                if others:
+                    raise Retryable(f"{others} blocks came with other hashes than the mirror's: the chain changed")
                 connection.execute(b"INSERT INTO chain.log SELECT * FROM pg_temp.gap_log")
                 connection.execute(b"INSERT INTO chain.block SELECT * FROM pg_temp.gap_block ON CONFLICT DO NOTHING")
                 count = self._decode_staged(connection)

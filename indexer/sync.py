@@ -246,6 +246,8 @@ class Sync:
         chain = Chain(self._nodes.again(), replace(self.deployment, contracts=self._store.unmirrored))
         first = max(1, min(contract.block for contract in self._store.unmirrored))
         before = self._chain.header(first - 1) if first < cursor.start_block else None
+        if before is None and first < cursor.start_block:
+            raise Retryable(f"{self._chain.rpc.node} does not show block {first - 1}, before a new contract")
         ahead = self.settings.indexer_range_bytes * RANGES_AHEAD
         with Prefetcher(chain, first, cursor.head_number, self._size, ahead) as segments:
             self._store.stage(cursor, _linked(segments, before, cursor))

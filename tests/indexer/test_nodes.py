@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from indexer.errors import AbiMismatch, Fatal, NodeFatal, Retryable, WrongChain
-from indexer.fetch import RangeSize
+from indexer.fetch import PATIENCE, RangeSize
 from indexer.head import NewHeads, websocket_url
 from indexer.nodes import FATAL_REST_S, REST_S, Nodes
 from indexer.rpc import hinted_blocks
@@ -142,13 +142,13 @@ def test_v5_a_deep_undo_needs_the_other_nodes_consent(mirrored: Mirrored, tmp_pa
     ],
 )
 def test_what_a_node_says_about_its_limit_is_understood(said: str, blocks: int | None) -> None:
-    assert hinted_blocks(said) == blocks
+    assert hinted_blocks(said) == (blocks, blocks is not None and "[0x" not in said)
 
 
 def test_a_nodes_limit_is_remembered_for_it_alone() -> None:
     size = RangeSize(target_bytes=1_000_000)
     size.blocks = 1_000
-    size.refused("a", 1_000, 100)
+    size.refused("a", 1_000, 100, always=True)
     assert (size.blocks, size.for_node("a")) == (100, 100)
     for _ in range(10):
         size.answered(size.for_node("a"), 1_000, 0.01)
@@ -156,6 +156,19 @@ def test_a_nodes_limit_is_remembered_for_it_alone() -> None:
     assert size.for_node("b") > 1_000
     size.refused("b", 400, 500)  # what it said cannot be: it has just refused less
     assert size.for_node("b") == 200
+
+
+def test_advice_about_one_dense_question_does_not_bind_the_next() -> None:
+    size = RangeSize(target_bytes=1_000_000)
+    size.blocks = 1_000
+    size.refused("a", 1_000, 100)
+    for _ in range(PATIENCE - 1):
+        size.answered(size.for_node("a"), 1_000, 0.01)
+    assert size.for_node("a") == 100, "it is not refused at every second answer"
+    assert size.learned("a")[0] == 0
+    for _ in range(10):
+        size.answered(size.for_node("a"), 1_000, 0.01)
+    assert size.for_node("a") > 1_000
 
 
 def test_new_heads_wake_whoever_waits(mirrored: Mirrored) -> None:

@@ -6,12 +6,13 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from indexer import deployment, models, views
-from indexer.chain import Chain, Segment
+from indexer.chain import Chain, Header, Segment
 from indexer.deployment import Finality
 from indexer.errors import BelowFinality, Fatal, Retryable, StaleMirror, WrongChain
 from indexer.rpc import Rpc
@@ -582,6 +583,57 @@ def test_v5_a_new_contract_from_below_the_mirrors_start_brings_its_past_along(mi
     emitter.reorganise(15)
     emitter.mine([random_record(rng)])
     mirrored.catch_up()
+    assert mirrored.difference() is None
+
+
+def test_v5_a_node_without_the_block_before_a_new_contract_is_asked_again(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late or pruned node behind a balancer: without that block nothing says whose past is read."""
+    rng = random.Random(18)
+    emitter, young, later = mirrored.emitter, "RevenueLedger", 6
+    before = ([each for each in random_block(rng) if each[0] != young] for _ in range(later - 1))
+    emitter.mine([], [], *before, *([random_record(rng)] for _ in range(3)))
+    emitter.start = 3
+    contracts = {
+        name: each | {"block": later + 2 if name == young else 3}
+        for name, each in emitter.manifest["contracts"].items()
+    }
+    emitter.write_manifest(mirrored.manifest, contracts={young: contracts[young]}, startBlock=later + 2)
+    mirrored.catch_up()
+    emitter.write_manifest(mirrored.manifest, contracts=contracts, startBlock=3)
+    asked: list[int] = []
+    shown = Chain.header
+
+    def header(self: Chain, number: int) -> Header | None:
+        asked.append(number)
+        return None if asked.count(2) == 1 and number == 2 else shown(self, number)
+
+    monkeypatch.setattr(Chain, "header", header)
+    sync = mirrored.catch_up()
+    assert (asked.count(2), sync.progress.retries) == (2, 1)
+    assert mirrored.difference() is None
+
+
+def test_v5_a_gap_whose_blocks_are_not_the_mirrors_is_fetched_again(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(19)
+    mirrored.emitter.mine(*(random_block(rng) for _ in range(9)))
+    only(mirrored, "RevenueLedger")
+    mirrored.catch_up()
+    mirrored.emitter.write_manifest(mirrored.manifest)
+    staged, stage = [], Store.stage
+
+    def other(self: Store, *given: Any) -> None:
+        stage(self, *given)
+        staged.append(given)
+        if len(staged) == 1:
+            self.connection.execute(b"UPDATE pg_temp.gap_block SET hash = sha256(hash) WHERE number = 5")
+
+    monkeypatch.setattr(Store, "stage", other)
+    sync = mirrored.catch_up()
+    assert (len(staged), sync.progress.retries) == (2, 1)
     assert mirrored.difference() is None
 
 
