@@ -55,7 +55,7 @@ SUITES = [
         "contracts-longer",
         [*CONTRACTS, *SAME_EXAMPLES, "-k", "stateful or slow"],
         "ci",
-        env={"TROUPE_STATEFUL_EXAMPLES": "160"},
+        env={"TROUPE_STATEFUL_EXAMPLES": "80"},
     ),
     Suite("slow", [*PYTEST, *BOTH_CORES, "-m", "slow and not nightly"], "ci"),
     Suite("kubo", [*PYTEST, "-m", "kubo", "tests/backend/content"], "ci"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 EXAMPLES = int(os.environ.get("TROUPE_STATEFUL_EXAMPLES", "8"))
-"""How much a run does: eight are one history of each machine, so `make test` does one, and `make ci` twenty."""
+"""How much a run does: eight are one history of each machine, so `make test` does one, and `make ci` ten."""
 
 WHOLE_STEPS = int(os.environ.get("TROUPE_STATEFUL_STEPS", "0"))
 """Instead: as many histories of each machine as it takes for so many steps."""
