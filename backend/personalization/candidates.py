@@ -106,8 +106,9 @@ class Person:
     """Mean and spread of each of the two sums over all works."""
 
     @classmethod
-    def of(cls, facts: Facts, past: Past, sums: tuple[Floats, Floats]) -> Person:
-        """As `scoring.personal_terms` has them; `sums` are those of taste.py."""
+    def of(cls, facts: Facts, past: Past) -> Person:
+        """As `scoring.personal_terms` has them."""
+        sums = scoring.sums_of(facts.taste, past)
         towards = past.towards
         direction = past.values @ facts.content[past.works] if len(past.works) else np.zeros(facts.content.shape[1])
         length = float(np.linalg.norm(direction))
@@ -265,7 +266,6 @@ def slate_of(
     *,
     index: Index | None,
     past: Past,
-    sums: tuple[Floats, Floats] | None,
     allowed: Positions,
     viewer: Viewer,
     weights: Weights,
@@ -278,19 +278,14 @@ def slate_of(
     Of candidates, what is drawn by chance is drawn among them, and a place's propensity is that draw's.
     """
     if index is None or len(allowed) <= EXACT:
-        parts = scoring.terms(facts, past, sums)
+        parts = scoring.terms(facts, past)
         score = scoring.total(parts, weights)
         places = slate.fill(
             score, allowed, shelf, viewer=viewer, policy=policy, size=size, rng=rng, popular=facts.trend
         )
         items = np.array([place.work for place in places], dtype=np.int64)
         return Ranked(places, {name: values[items] for name, values in parts.items()})
-    if sums is None:
-        sums = (
-            scoring.item_sums(facts.taste, past.works, past.long),
-            scoring.item_sums(facts.taste, past.works, past.short),
-        )
-    person = Person.of(facts, past, sums)
+    person = Person.of(facts, past)
     also = slate.totals(np.zeros(len(facts.trend)), shelf, viewer, policy)
     at = together(select(index, person, allowed, weights, rng=rng, also=also))
     part = Part.of(shelf, at, past.works, np.array(viewer.session, dtype=np.int64))

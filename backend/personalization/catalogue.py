@@ -207,7 +207,7 @@ def build(
         facts,
         shelf,
         constraints.build(work_ids, limits, [row.get("creator") for row in works]),
-        before.moments if before is not None and same else Moments.of(facts.content),
+        before.moments if before is not None and same else Moments.of(facts),
         configuration=configuration,
         source=source,
         model_version=version,

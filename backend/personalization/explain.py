@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization.scoring import PRIOR, Facts, Norm, Past, Weights, item_sums, mood, standardised
+from backend.personalization.scoring import PRIOR, Facts, Norm, Past, Weights, item_sums, mood, standardised, sums_of
 
 NAMED_SHARE: Final = 0.15
 """A past work is named when it carries at least this part of what the person's past adds."""
@@ -28,85 +28,93 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean row and Gram matrix of the content of all works; computed once for a catalogue."""
+    """What no person changes; computed once for a catalogue and its model."""
 
     mean: Floats
+    """Of the rows of the content of all works."""
     gram: Floats
+    """Their Gram matrix, a work."""
+    sums: Floats
+    """Of each row of B."""
+    squares: Floats
+    """The sum of its entries' squares."""
 
     @classmethod
-    def of(cls, rows: NDArray[np.float64]) -> Moments:
+    def of(cls, facts: Facts) -> Moments:
+        rows, squared = facts.content, facts.taste.copy()
+        squared.data **= 2
         count = max(len(rows), 1)
-        return cls(rows.sum(axis=0) / count, rows.T @ rows / count)
+        sums, squares = (np.asarray(matrix.sum(axis=1)).ravel() for matrix in (facts.taste, squared))
+        return cls(rows.sum(axis=0) / count, rows.T @ rows / count, sums, squares)
 
 
-def _standard(value: Floats, mean: Floats, square: Floats) -> Floats:
-    """(value - mean) / spread from the mean and the mean square; zeros where all values are equal."""
-    spread = np.broadcast_to(np.sqrt(np.maximum(square - mean**2, 0.0)), value.shape)
-    return np.asarray(np.divide(value - mean, spread, out=np.zeros_like(value), where=spread > 1e-12))
+def _inverse(mean: Floats, square: Floats) -> Floats:
+    """1 / spread from the mean and the mean square; 0 where all values are equal."""
+    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
+    return np.asarray(np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-12))
 
 
 class _Rows:
     """The rows of B of the past works, laid out flat once for both scales."""
 
     def __init__(self, taste: sparse.csr_array, works: NDArray[np.int64], items: NDArray[np.int64]) -> None:
-        starts = taste.indptr[works]
-        self.lengths = taste.indptr[works + 1] - starts
-        begins = np.cumsum(self.lengths) - self.lengths
-        self.filled = np.flatnonzero(self.lengths)
+        starts = taste.indptr[works].astype(np.int64)
+        lengths = taste.indptr[works + 1] - starts
+        begins = np.cumsum(lengths) - lengths
+        self.filled = np.flatnonzero(lengths)
         self.begins = begins[self.filled]
-        at = np.arange(int(self.lengths.sum())) + np.repeat(starts - begins, self.lengths)
-        self.columns, self.amounts = taste.indices[at], taste.data[at]
+        at = np.repeat(starts - begins, lengths)
+        at += np.arange(len(at))
+        self.columns, self.amounts = taste.indices.take(at), taste.data.take(at)
         slot = np.full(taste.shape[1], -1, dtype=np.int16)
         slot[items] = np.arange(len(items), dtype=np.int16)
-        where = slot[self.columns]
+        where = slot.take(self.columns)
         hit = np.flatnonzero(where >= 0)
         self.touched = np.zeros((len(works), len(items)))
         """(past works, items)."""
         np.add.at(self.touched, (begins.searchsorted(hit, side="right") - 1, where[hit]), self.amounts[hit])
-        self.sums, self.squares = self._by_row(self.amounts), self._by_row(self.amounts * self.amounts)
-
-    def _by_row(self, entries: Floats) -> Floats:
-        """The sum over each past work's entries."""
-        found = np.zeros(len(self.lengths))
-        if len(self.filled):
-            found[self.filled] = np.add.reduceat(entries, self.begins)
-        return found
-
-    def total(self, values: Floats, size: int) -> Floats:
-        """s, for all works."""
-        weights = self.amounts * np.repeat(values, self.lengths)
-        return np.bincount(self.columns, weights=weights, minlength=size).astype(np.float64, copy=False)
 
     def cross(self, sums: Floats) -> Floats:
         """B_h . s for each past work h."""
-        return self._by_row(self.amounts * sums[self.columns])
+        found = np.zeros(len(self.touched))
+        if len(self.filled):
+            found[self.filled] = np.add.reduceat(self.amounts * sums.take(self.columns), self.begins)
+        return found
 
 
-def _without(facts: Facts, past: Past, rows: _Rows, values: Floats, items: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """z(s) of the items, and the same without each past work: (items,), (past works, items)."""
-    size = len(facts.trend)
-    sums = rows.total(values, size)
+def _taste(  # noqa: PLR0917
+    facts: Facts, moments: Moments, past: Past, rows: _Rows, values: Floats, sums: Floats, items: NDArray[np.int64]
+) -> Floats:
+    """By how much z(s) of the items would fall without each past work: (past works, items)."""
+    size, works = len(sums), past.works
     total, squares = float(sums.sum()), float(sums @ sums)
-    change = rows.touched * values[:, None]
-    mean = (total - rows.sums * values) / size
-    square = (squares - 2 * rows.cross(sums) * values + rows.squares * values**2) / size
-    standard = _standard(sums[items][None] - change, mean[:, None], square[:, None])
+    mean = (total - moments.sums[works] * values) / size
+    square = (squares - 2 * rows.cross(sums) * values + moments.squares[works] * values**2) / size
+    mine = sums[items]
+    without = mine - rows.touched * values[:, None]
+    without -= mean[:, None]
+    without *= _inverse(mean, square)[:, None]
     # where one past work was nearly all of s, the difference of large numbers tells nothing: those are computed anew
     for row in np.flatnonzero(square - mean**2 < 1e-8 * squares / size):
         keep = np.arange(len(values)) != row
-        standard[row] = standardised(item_sums(facts.taste, past.works[keep], values[keep]))[items]
-    return standardised(sums)[items], standard
+        without[row] = standardised(item_sums(facts.taste, works[keep], values[keep]))[items]
+    spread = float(sums.std())
+    now = (mine - sums.mean()) / spread if spread > 1e-12 else np.zeros(len(items))
+    return np.subtract(now, without, out=without)
 
 
-def _content(facts: Facts, moments: Moments, past: Past, items: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    rows, wanted = facts.content[past.works], facts.content[items]
-    whole = past.values @ rows
-    directions = np.concatenate([whole[None], whole[None] - past.values[:, None] * rows])
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
-    directions = np.divide(directions, length, out=np.zeros_like(directions), where=length > 1e-9)
-    mean, square = directions @ moments.mean, ((directions @ moments.gram) * directions).sum(axis=1)
-    standard = _standard(directions @ wanted.T, mean[:, None], square[:, None])
-    return standard[0], standard[1:]
+def _content(facts: Facts, moments: Moments, past: Past, items: NDArray[np.int64]) -> Floats:
+    """The same of the content term."""
+    rows, values = facts.content[past.works], past.values
+    whole = values @ rows
+    directions = np.concatenate([whole[None], whole - values[:, None] * rows])
+    length = np.sqrt(np.einsum("ij,ij->i", directions, directions))
+    directions *= np.divide(1.0, length, out=np.zeros_like(length), where=length > 1e-9)[:, None]
+    mean, square = directions @ moments.mean, np.einsum("ij,ij->i", directions @ moments.gram, directions)
+    standard = directions @ facts.content[items].T
+    standard -= mean[:, None]
+    standard *= _inverse(mean, square)[:, None]
+    return np.asarray(standard[0] - standard[1:])
 
 
 def _trait(values: Floats, norm: Norm, past: Past) -> tuple[float, Floats]:
@@ -130,14 +138,11 @@ def parts(facts: Facts, moments: Moments, past: Past, items: NDArray[np.int64], 
     if len(past.works) == 0:
         return np.zeros((0, len(items)))
     rho = mood(past.session)
-    fall = np.zeros((len(past.works), len(items)))
-    rows = _Rows(facts.taste, past.works, items)
-    for values, share in ((past.long, 1 - rho), (past.short, rho)):
+    fall = weights.content * _content(facts, moments, past, items)
+    rows, (long, short) = _Rows(facts.taste, past.works, items), sums_of(facts.taste, past)
+    for values, sums, share in ((past.long, long, 1 - rho), (past.short, short, rho)):
         if share:
-            now, without = _without(facts, past, rows, values, items)
-            fall += weights.taste * share * (now[None] - without)
-    now, without = _content(facts, moments, past, items)
-    fall += weights.content * (now[None] - without)
+            fall += weights.taste * share * _taste(facts, moments, past, rows, values, sums, items)
     for weight, values, norm, term in (
         (weights.liking, facts.recency, facts.liking, facts.recency),
         (weights.mainstream, facts.familiar, facts.mainstream, facts.popularity),

@@ -109,7 +109,7 @@ async def export_taste(
 def signed(core: Core, found: Reading, hashes: Mapping[int, bytes]) -> TasteDocument:
     """The document of a reading."""
     catalogue = found.catalogue
-    past, _ = service.past(catalogue, found.history.rows, found.now, found.history.brought)
+    past = service.past(catalogue, found.history.rows, found.now, found.history.brought)
     works = [each for each in taste_view.known(catalogue, past) if each.work_id in hashes]
     lasting = [replace(each, short=0.0) for each in works]
     tags = taste_view.summed(lasting, {each.work_id: catalogue.labels[each.work_id].tags for each in works})

@@ -117,8 +117,11 @@ def nothing_known(works: int) -> sparse.csr_array:
 
 def standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """z-scores; zeros where all values are equal."""
-    spread = float(values.std()) if len(values) else 0.0
-    return (values - values.mean()) / spread if spread > 1e-12 else np.zeros(len(values))
+    if not len(values):
+        return values
+    off = values - values.mean()
+    spread = float(np.sqrt(off @ off / len(off)))
+    return off / spread if spread > 1e-12 else np.zeros(len(values))
 
 
 def placed(model: ItemItem, work_ids: NDArray[np.int64]) -> sparse.csr_array:
@@ -160,6 +163,8 @@ class Past:
     """Decayed over hours: the mood of today."""
     session: int = 0
     """How many events this session had."""
+    sums: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    """s of both scales where they are kept (taste.py); None: they are made anew."""
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -193,22 +198,19 @@ def item_sums(taste: sparse.csr_array, works: NDArray[np.int64], values: NDArray
     return np.asarray(taste[works].T @ values, dtype=np.float64)
 
 
-def personal_terms(
-    facts: Facts, past: Past, sums: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """The four terms that depend on the person, before their weights; empty for a person without history.
+def sums_of(taste: sparse.csr_array, past: Past) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """s of both scales."""
+    return past.sums or (item_sums(taste, past.works, past.long), item_sums(taste, past.works, past.short))
 
-    `sums` are s of both scales where they are kept (taste.py); any positive multiple of each will do.
-    """
+
+def personal_terms(facts: Facts, past: Past) -> dict[str, NDArray[np.float64]]:
+    """The four terms that depend on the person, before their weights; empty for a person without history."""
     if len(past.works) == 0:
         return {}
     direction = past.values @ facts.content[past.works]
     length = float(np.linalg.norm(direction))
     cosine = facts.content @ (direction / length) if length > 1e-9 else np.zeros(len(facts.trend))
-    long, short = sums or (
-        item_sums(facts.taste, past.works, past.long),
-        item_sums(facts.taste, past.works, past.short),
-    )
+    long, short = sums_of(facts.taste, past)
     towards, rho = past.towards, mood(past.session)
     liking = facts.liking.standard(trait(facts.recency, towards)) if len(towards) else 0.0
     mainstream = facts.mainstream.standard(trait(facts.familiar, towards)) if len(towards) else 0.0
@@ -220,11 +222,9 @@ def personal_terms(
     }
 
 
-def terms(
-    facts: Facts, past: Past, sums: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-) -> dict[str, NDArray[np.float64]]:
+def terms(facts: Facts, past: Past) -> dict[str, NDArray[np.float64]]:
     """All terms of the score before their weights, for one person."""
-    return {"trend": facts.trend, "recent": facts.recency} | personal_terms(facts, past, sums)
+    return {"trend": facts.trend, "recent": facts.recency} | personal_terms(facts, past)
 
 
 def total(parts: Mapping[str, NDArray[np.float64]], weights: Weights) -> NDArray[np.float64]:

@@ -198,9 +198,7 @@ def told(rows: Sequence[DictRow]) -> History:
     return History(rows, frozenset(finished), frozenset(liked), frozenset(hidden | finished), brought)
 
 
-def past(
-    catalogue: Catalogue, rows: Sequence[DictRow], now: datetime, brought: Sequence[DictRow] = ()
-) -> tuple[Past, Taste]:
+def past(catalogue: Catalogue, rows: Sequence[DictRow], now: datetime, brought: Sequence[DictRow] = ()) -> Past:
     """A history as the score takes it; events on works that may not be shown any more say nothing."""
     at = now.timestamp()
     signals = catalogue.configuration.signals
@@ -218,7 +216,7 @@ def past(
         work = catalogue.place.get(int(row["work_id"]))
         if work is not None:
             taste.apply(work, row["value"], row["received_at"].timestamp(), now=at, lately=False)
-    return taste.past(at), taste
+    return taste.past(at)
 
 
 def tired(catalogue: Catalogue, history: History, now: datetime) -> NDArray[np.float64] | None:
@@ -325,8 +323,7 @@ def choose(
     that is loaded again within the two seconds shows the same. Without a `policy` it is the one in force, and nothing
     is explored. `forgetting`: as if nothing had been done with these works.
     """
-    done, taste = past(catalogue, history.rows, now, history.brought)
-    sums = None if forgetting else taste.sums
+    done = past(catalogue, history.rows, now, history.brought)
     done = done.without(catalogue.positions(forgetting)) if forgetting else done
     hidden = catalogue.positions({*(history.hidden - set(forgetting)), *gone})
     ranked = candidates.slate_of(
@@ -335,7 +332,6 @@ def choose(
         catalogue.moments,
         index=catalogue.index,
         past=done,
-        sums=sums,
         allowed=eligible(catalogue.rules, stated, now.timestamp(), hidden=hidden),
         viewer=Viewer(
             past=done.towards,

@@ -251,15 +251,25 @@ class _Pool:
         self.nearest = np.zeros(len(works), dtype=shelf.content.dtype)
         self.alike = np.zeros(len(works), dtype=np.int64)
         self.slate: set[int] = set()
+        self.barred: NDArray[np.bool_] | None = None
+        """Which would be one too many alike; None: none."""
         if len(viewer.session):
             earlier = self.vectors @ shelf.content[list(viewer.session)].T
-            self.alike += (earlier >= ALIKE).sum(axis=1)
+            self._like(np.arange(len(works)), (earlier >= ALIKE).sum(axis=1))
 
     def _count(self, work: int) -> None:
         at = self.at.get(work)
         cosine = self.vectors @ self.shelf.content[work] if at is None else self.cosines[at]
         np.maximum(self.nearest, cosine, out=self.nearest)
-        self.alike += cosine >= ALIKE if at is None else self.close[at]
+        close = (cosine >= ALIKE if at is None else self.close[at]).nonzero()[0]
+        if len(close) > (at is not None):  # a candidate is like itself, and has its place
+            self._like(close, 1)
+
+    def _like(self, close: Positions, times: Positions | int) -> None:
+        """Count works that are like these candidates."""
+        self.alike[close] += times
+        barred = self.alike >= self.policy.similar_at_most
+        self.barred = barred if barred.any() else None
 
     def usual(self, candidates: Positions, work: int) -> float:
         """The probability of the work where the most popular of the candidates is taken, any one of equals."""
@@ -283,13 +293,10 @@ class _Pool:
             return None
         marginal = self.worth - self.policy.similar * self.nearest
         liked, choices = self.liked, self.left
-        barred = self.alike >= self.policy.similar_at_most
-        if barred.any():
-            fewer = int(np.count_nonzero(marginal[~barred] > -np.inf))
-            if fewer:
-                marginal[barred] = -np.inf
-                liked = None if liked is None else np.where(barred, -np.inf, liked)
-                choices = fewer
+        if self.barred is not None and (fewer := int(np.count_nonzero(marginal[~self.barred] > -np.inf))):
+            marginal[self.barred] = -np.inf
+            liked = None if liked is None else np.where(self.barred, -np.inf, liked)
+            choices = fewer
         greedy = int(marginal.argmax())  # the first of equals, which is the better by total
         explore, chosen, explored = self.policy.explore, greedy, False
         propensity = 1.0

@@ -118,12 +118,13 @@ class Taste:
 
     def past(self, now: float) -> Past:
         """The past as scores take it, decayed to `now`; works ascend."""
-        works = np.array(sorted(self._long.values), dtype=np.int64)
-        long = np.array([self._long.values[work] for work in works.tolist()]) * self._long.now(now)
-        short = np.array([self._short.values.get(work, 0.0) for work in works.tolist()]) * self._short.now(now)
-        return Past(works, long, short, self._session if now - self._last <= self._decays.session_gap_s else 0)
-
-    @property
-    def sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """s of the long and the short scale, each up to a positive factor."""
-        return self._long.sums, self._short.sums
+        works = sorted(self._long.values)
+        long, short = self._long.now(now), self._short.now(now)
+        kept, lately = self._long.values, self._short.values
+        return Past(
+            np.array(works, dtype=np.int64),
+            np.array([kept[work] for work in works]) * long,
+            np.array([lately.get(work, 0.0) for work in works]) * short,
+            self._session if now - self._last <= self._decays.session_gap_s else 0,
+            (self._long.sums * long, self._short.sums * short),
+        )

@@ -21,7 +21,6 @@ from backend.personalization.reading import Asked, Reading, read
 from backend.personalization.routes import item_of
 from backend.personalization.schemas import Terms
 from backend.personalization.scoring import Past, mood
-from backend.personalization.taste import Taste
 from backend.personalization.taste_schemas import (
     Changed,
     Did,
@@ -98,13 +97,13 @@ def _title(catalogue: Catalogue, work_id: int) -> str | None:
     return catalogue.words.get(work_id, {}).get("title")
 
 
-def _past(found: Reading) -> tuple[Past, Taste]:
+def _past(found: Reading) -> Past:
     return service.past(found.catalogue, found.history.rows, found.now, found.history.brought)
 
 
 def taste_of(found: Reading) -> TasteOut:
     """What a reading makes of the person's past."""
-    catalogue, (past, _) = found.catalogue, _past(found)
+    catalogue, past = found.catalogue, _past(found)
     works = taste_view.known(catalogue, past)
     labels = catalogue.labels
     topics = {
@@ -161,7 +160,7 @@ async def get_taste(request: Request, core: CoreDep, me: PersonOrVisitor, now: N
 
 def what_if(found: Reading, work_id: int) -> WhatIf:
     """A reading's slate with and without a past work. Raises NotFound."""
-    catalogue, (past, taste) = found.catalogue, _past(found)
+    catalogue, past = found.catalogue, _past(found)
     forgotten = catalogue.positions([work_id])
     if not len(forgotten) or forgotten[0] not in past.works:
         raise NotFound(f"Your feed knows of nothing that you did with work {work_id}.", code="taste_unknown")
@@ -169,7 +168,7 @@ def what_if(found: Reading, work_id: int) -> WhatIf:
     then = [item.work_id for item in found.slate(forgetting=[work_id])]
     shown = [*now, *(work for work in then if work not in now)]
     before, after = taste_view.scores(catalogue, past), taste_view.scores(catalogue, past.without(forgotten))
-    accounts = taste_view.account(catalogue, past, taste, shown)
+    accounts = taste_view.account(catalogue, past, shown)
     return WhatIf(
         work_id=work_id,
         title=_title(catalogue, work_id),
@@ -243,10 +242,10 @@ async def _recorded(db: AsyncDb, found: Reading, slate_id: uuid.UUID, work_id: i
 
 def why(found: Reading, work_id: int, recorded: Recorded | None = None) -> WhyOut:
     """The account of one work in a reading. Raises NotFound."""
-    catalogue, (past, taste) = found.catalogue, _past(found)
+    catalogue, past = found.catalogue, _past(found)
     if work_id not in catalogue.place:
         raise NotFound(f"Work {work_id} is not among those that can be shown.", code="not_in_catalogue")
-    (account,) = taste_view.account(catalogue, past, taste, [work_id])
+    (account,) = taste_view.account(catalogue, past, [work_id])
     shown = found.slate()
     place = next((n for n, item in enumerate(shown, 1) if item.work_id == work_id), None)
     item = None if place is None else item_of(shown[place - 1], found.history, catalogue)

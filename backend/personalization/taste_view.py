@@ -7,7 +7,7 @@ means: as if nothing had ever been done with it, and all else as it is, the numb
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,6 @@ import numpy as np
 from backend.personalization import explain, scoring
 from backend.personalization.catalogue import Catalogue
 from backend.personalization.scoring import TERMS, Past
-from backend.personalization.taste import Taste
 
 USUAL: Final = 0.5
 """Within so many spreads of other people a trait is as usual."""
@@ -99,11 +98,11 @@ class Account:
     """(past work, by how much the score would fall without it), largest first; below 0 the score would rise."""
 
 
-def account(catalogue: Catalogue, past: Past, taste: Taste, work_ids: Sequence[int]) -> list[Account]:
+def account(catalogue: Catalogue, past: Past, work_ids: Sequence[int]) -> list[Account]:
     """The accounts of works of the catalogue; those that are not in it are left out."""
     known_ids = [work for work in work_ids if work in catalogue.place]
     items = np.array([catalogue.place[work] for work in known_ids], dtype=np.int64)
-    raw = scoring.terms(catalogue.facts, past, taste.sums)
+    raw = scoring.terms(catalogue.facts, past)
     fall = explain.parts(catalogue.facts, catalogue.moments, past, items, catalogue.weights)
     made = []
     for column, (work_id, item) in enumerate(zip(known_ids, items.tolist(), strict=True)):
@@ -119,5 +118,5 @@ def account(catalogue: Catalogue, past: Past, taste: Taste, work_ids: Sequence[i
 
 def scores(catalogue: Catalogue, past: Past) -> Mapping[int, float]:
     """Every work's score, computed from nothing but the past: what an explanation must agree with."""
-    total = scoring.total(scoring.terms(catalogue.facts, past), catalogue.weights)
+    total = scoring.total(scoring.terms(catalogue.facts, replace(past, sums=None)), catalogue.weights)
     return dict(zip(catalogue.work_ids.tolist(), total.tolist(), strict=True))

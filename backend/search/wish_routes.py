@@ -110,8 +110,8 @@ def _best(found: Reading) -> tuple[list[int], frozenset[int]]:
     """The works that a person may see by what they like, best first, and those that they may not."""
     catalogue = found.catalogue
     at = eligible(catalogue.rules, found.allowed.controls.stated(found.now), found.now.timestamp(), surface="search")
-    done, taste = past(catalogue, found.history.rows, found.now, found.history.brought)
-    score = scoring.total(scoring.terms(catalogue.facts, done, taste.sums), catalogue.weights)
+    done = past(catalogue, found.history.rows, found.now, found.history.brought)
+    score = scoring.total(scoring.terms(catalogue.facts, done), catalogue.weights)
     order = at[np.lexsort((at, -score[at]))][:PERSONAL]
     barred = np.delete(catalogue.work_ids, at)
     return catalogue.work_ids[order].tolist(), frozenset(barred.tolist())

@@ -30,7 +30,7 @@ def run(out: Report, sizes: Sizes) -> None:
     rng = np.random.default_rng(0)
     works, rounds = sizes.large, max(100, sizes.rounds // 2)
     facts, weights, policy = facts_of(works, rng), Weights(), slate.Policy(explore=0)
-    moments, zeros = Moments.of(facts.content), np.zeros(works)
+    moments, zeros = Moments.of(facts), np.zeros(works)
     exposures = candidates.seldom(rng.poisson(2.0, works).astype(float), rng.integers(0, works // 10, works).tolist())
     shelf = slate.Shelf(facts.content.astype(np.float32), rng.normal(size=works), zeros, zeros, exposures)
     index = Index.of(facts, shelf)
@@ -57,7 +57,6 @@ def run(out: Report, sizes: Sizes) -> None:
             moments,
             index=index,
             past=past,
-            sums=taste.sums,
             allowed=allowed,
             viewer=viewer,
             weights=weights,
@@ -93,9 +92,9 @@ def _recall(
     parts, numbers = [], []
     for taste, allowed in people:
         past = taste.past(NOW)
-        score = scoring.total(scoring.terms(facts, past, taste.sums), weights)
+        score = scoring.total(scoring.terms(facts, past), weights)
         best = allowed[np.argsort(-score[allowed], kind="stable")[:TOP]]
-        person = Person.of(facts, past, taste.sums)
+        person = Person.of(facts, past)
         at = candidates.together(candidates.select(index, person, allowed, weights, rng=np.random.default_rng(1)))
         parts.append(float(np.isin(best, at).mean()))
         numbers.append(len(at))

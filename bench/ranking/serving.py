@@ -54,7 +54,7 @@ def _serving(out: Report, works: int, rounds: int, *, limits: bool) -> None:
 
     rng = np.random.default_rng(0)
     facts, weights = facts_of(works, rng), Weights()
-    moments = Moments.of(facts.content)
+    moments = Moments.of(facts)
     zeros = np.zeros(works)
     content = facts.content.astype(np.float32)
     shelf = slate.Shelf(content, rng.normal(size=works), zeros, zeros, rng.integers(0, 99, works).astype(float))
@@ -69,7 +69,7 @@ def _serving(out: Report, works: int, rounds: int, *, limits: bool) -> None:
     out.figure(f"{name}, p99", found.p99, "ms", beside=beside, ratio=found.p99 / floor.p99)
 
     past = taste.past(NOW)
-    score = scoring.total(scoring.terms(facts, past, taste.sums), weights)
+    score = scoring.total(scoring.terms(facts, past), weights)
     hidden = np.sort(past.works)
     floor = timed(lambda: np.argpartition(-score, 20)[:20], 4 * rounds)
     rank = timed(lambda: scoring.best(score, hidden, 20), 4 * rounds)
@@ -83,7 +83,7 @@ def _serving(out: Report, works: int, rounds: int, *, limits: bool) -> None:
 
     def whole() -> None:
         then = taste.past(NOW)
-        total = scoring.total(scoring.terms(facts, then, taste.sums), weights)
+        total = scoring.total(scoring.terms(facts, then), weights)
         places = slate.fill(total, allowed, shelf, viewer=viewer, size=20, rng=rng)
         items = np.array([place.work for place in places])
         explain.named(explain.parts(facts, moments, then, items, weights))

@@ -172,10 +172,10 @@ class TestTiring:
     def test_lasting_taste_from_before_the_season_counts_a_quarter_once(self, model: Model) -> None:
         there = shelf(model, 10)
         for age, keep in ((80, 1.0), (82, 0.25), (200, 0.25)):  # the season began on 1 September, 81 days before
-            done, _ = service.past(there, [event(LIKE, 7, age=timedelta(days=age))], NOW)
+            done = service.past(there, [event(LIKE, 7, age=timedelta(days=age))], NOW)
             assert done.long[0] == pytest.approx(keep * 2.0 ** (-age / 60))
         never = replace(there, configuration=changed(BUILT_IN, {"decays": {"season_keep": 1}}))
-        done, _ = service.past(never, [event(LIKE, 7, age=timedelta(days=82))], NOW)
+        done = service.past(never, [event(LIKE, 7, age=timedelta(days=82))], NOW)
         assert done.long[0] == pytest.approx(2.0 ** (-82 / 60))
 
 

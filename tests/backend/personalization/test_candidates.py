@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,7 @@ def world(works: int, seed: int, columns: int = 16) -> tuple[Facts, Shelf]:
 def person_of(facts: Facts, events: int, seed: int) -> Person:
     rng = np.random.default_rng(seed)
     works = np.sort(rng.choice(len(facts.trend), events, replace=False))
-    past = Past(works, rng.normal(0.5, 1.0, events), rng.random(events), session=min(events, 3))
-    sums = (
-        scoring.item_sums(facts.taste, works, past.long),
-        scoring.item_sums(facts.taste, works, past.short),
-    )
-    return Person.of(facts, past, sums)
+    return Person.of(facts, Past(works, rng.normal(0.5, 1.0, events), rng.random(events), session=min(events, 3)))
 
 
 @given(st.integers(30, 300), st.integers(0, 25), st.integers(0, 10_000))
@@ -59,8 +55,8 @@ def test_a_candidates_terms_are_those_of_scoring_everything(works: int, events: 
     facts, _ = world(works, seed)
     person = person_of(facts, events, seed)
     at = np.flatnonzero(np.random.default_rng(seed).random(works) < 0.3)
-    everything = scoring.terms(facts, person.past, person.sums)
-    found = candidates.terms(facts, Moments.of(facts.content), person, at)
+    everything = scoring.terms(facts, person.past)
+    found = candidates.terms(facts, Moments.of(facts), person, at)
     assert set(found) == set(everything)
     for name, values in everything.items():
         np.testing.assert_allclose(found[name], values[at], atol=1e-7, err_msg=name)
@@ -69,11 +65,11 @@ def test_a_candidates_terms_are_those_of_scoring_everything(works: int, events: 
 @pytest.mark.feature("X2", via="http")
 def test_the_best_of_all_works_are_among_the_candidates() -> None:
     facts, shelf = world(30_000, 1)
-    index, moments = Index.of(facts, shelf), Moments.of(facts.content)
+    index, moments = Index.of(facts, shelf), Moments.of(facts)
     allowed = np.flatnonzero(np.random.default_rng(2).random(30_000) < 0.9)
     for seed in range(5):
         person = person_of(facts, 40, seed)
-        score = scoring.total(scoring.terms(facts, person.past, person.sums), WEIGHTS)
+        score = scoring.total(scoring.terms(facts, person.past), WEIGHTS)
         best = allowed[np.argsort(-score[allowed], kind="stable")[:100]]
         at = candidates.together(candidates.select(index, person, allowed, WEIGHTS, rng=np.random.default_rng(0)))
         assert set(best.tolist()) <= set(at.tolist())
@@ -113,7 +109,7 @@ def test_unknown_creators_have_their_share_of_places() -> None:
     facts = Facts(**{**vars(facts), **unliked})
     exposures = np.where(unknown, 0.0, rng.poisson(50.0, works) * (rng.random(works) < 0.8))
     shelf = Shelf(**{**vars(shelf), "exposures": candidates.seldom(exposures, creators.tolist())})
-    index, moments, allowed = Index.of(facts, shelf), Moments.of(facts.content), np.arange(works)
+    index, moments, allowed = Index.of(facts, shelf), Moments.of(facts), np.arange(works)
 
     weights = Weights(trend=0.4, recent=0.3, content=0.2, taste=0.0)
 
@@ -145,7 +141,7 @@ def test_a_new_work_of_an_unknown_creator_comes_before_one_of_a_famous_one() -> 
 def test_a_slate_of_a_part_that_is_all_is_the_slate_of_all(works: int, events: int, seed: int) -> None:
     facts, shelf = world(works, seed)
     person = person_of(facts, events, seed)
-    score = scoring.total(scoring.terms(facts, person.past, person.sums), WEIGHTS)
+    score = scoring.total(scoring.terms(facts, person.past), WEIGHTS)
     allowed = np.setdiff1d(np.arange(works), person.past.works)
     viewer = Viewer(past=person.past.towards, shown=np.arange(works) % 3.0, session=(1,))
     part = Part.of(shelf, np.arange(works))
@@ -171,15 +167,14 @@ def test_the_slate_of_a_large_catalogue_is_the_slate_of_all_of_it(works: int) ->
         candidates.slate_of(
             facts,
             shelf,
-            Moments.of(facts.content),
+            Moments.of(facts),
             index=each,
-            past=person.past,
-            sums=sums,
+            past=past,
             allowed=allowed,
             viewer=viewer,
             **rest,
         )
-        for each, sums in ((index, person.sums), (index, None), (None, None))
+        for each, past in ((index, replace(person.past, sums=person.sums)), (index, person.past), (None, person.past))
     ]
     whole = slates[-1]
     for found in slates[:-1]:
