@@ -34,7 +34,7 @@ from backend.models.base import Base
 from backend.models.content import Content
 from backend.models.own_data import Erasure
 from backend.models.shop import SignedOrder
-from backend.personalization import versions
+from backend.personalization import pictures, versions
 from backend.vault.vault import Vault
 from backend.works.drafts import DraftFiles
 from backend.works.publication import gone, unshared
@@ -275,8 +275,9 @@ def _drop(means: Means, row: Erasure) -> None:
 
 
 def _unregistered_files(session: Session, account_id: uuid.UUID) -> list[str]:
-    """Files that were published for a registration which the chain has no more, and that nothing else names."""
-    return unshared(session, gone(session, account_id))
+    """Files that were published for a registration which the chain has no more, and pictures of cards; nothing else
+    names them."""
+    return [*unshared(session, gone(session, account_id)), *pictures.alone(session, account_id)]
 
 
 def _delete_account(session: Session, account_id: uuid.UUID, files: Sequence[str]) -> None:

@@ -111,6 +111,7 @@ OWN: Final[dict[str, str]] = {
     "get_feed_why": "taste_unknown slate_unknown not_in_catalogue",
     "make_configuration_known": "configuration_invalid",
     "get_packaging": "work_not_found not_your_work",
+    "add_picture": "work_not_found not_your_work too_many_pictures upload_too_large media_type_refused",
     "set_packaging": "work_not_found not_your_work no_such_picture variant_twice too_many_new_variants",
     "get_known_configuration": "configuration_not_found",
     "get_reward_epoch": "epoch_not_found",

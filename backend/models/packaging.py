@@ -47,6 +47,25 @@ class PackagingVariant(Base):
     changed_at: Mapped[datetime]
 
 
+class PackagingPicture(Base):
+    """A picture that an owner brought for cards."""
+
+    __tablename__ = "packaging_picture"
+    __table_args__ = (
+        marked(
+            OfAccount(
+                "pictures that you brought for the cards of your works",
+                "until no variant of yours shows them and a day has passed",
+                ("personalization.pictures",),
+            )
+        ),
+    )
+
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True)
+    cid: Mapped[str] = mapped_column(ForeignKey(Content.cid, ondelete="CASCADE"), primary_key=True)
+    added_at: Mapped[datetime]
+
+
 class PackagingNew(Base):
     """That a variant was offered for the first time lately: what limits how often an owner begins anew."""
 

@@ -6,17 +6,20 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, UploadFile
 from pydantic import AfterValidator, Field, model_validator
 
+from backend.content.pictures import MAX_BYTES
+from backend.content.routes import Store
 from backend.deps import DbSession, Now
 from backend.edge.scoped import WorksAuthor, WorksReader
 from backend.errors import Problem
 from backend.models.packaging import PackagingArm
-from backend.personalization import packaging, variants
+from backend.personalization import packaging, pictures, variants
 from backend.personalization.variants import Offered, Standing
 from backend.schemas import Schema
-from backend.works.routes import WorkId
+from backend.works.catalogue import content_url
+from backend.works.routes import MULTIPART_OVERHEAD_BYTES, WorkId
 from backend.works.schemas import Title, lines
 
 router = APIRouter(prefix="/v1/works", tags=["works"])
@@ -30,7 +33,8 @@ class VariantIn(Schema):
 
     title: Title | None = None
     thumbnail_cid: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        None, description="A picture that is kept here: JPEG, PNG, GIF or WebP."
+        None,
+        description="A picture that is kept here, of two megabytes at most: see `POST /v1/works/{work_id}/pictures`.",
     )
     preview: Annotated[str, AfterValidator(lines), Field(min_length=1, max_length=500)] | None = Field(
         None, description="A few sentences, as plain text."
@@ -137,3 +141,39 @@ def set_packaging(work_id: WorkId, session: DbSession, me: WorksAuthor, now: Now
     wanted = [Offered(each.title, each.thumbnail_cid, each.preview, each.spoiler) for each in body.variants]
     variants.offer(session, work_id, wanted, account_id=me.id, owner=me.address, now=now)
     return _packaging(session, work_id)
+
+
+class PictureOut(Schema):
+    """A picture as it is kept."""
+
+    thumbnail_cid: str = Field(description="What a variant names it by.")
+    url: str
+    width: int
+    height: int
+    size_bytes: int
+
+
+@router.post(
+    "/{work_id}/pictures",
+    status_code=201,
+    max_body_size=MAX_BYTES + MULTIPART_OVERHEAD_BYTES,
+    responses={
+        **_ANSWERS,  # type: ignore[dict-item]
+        409: {"model": Problem, "description": "`too_many_pictures`"},
+        413: {"model": Problem, "description": "`upload_too_large`, `body_too_large`"},
+        415: {"model": Problem, "description": "`media_type_refused`"},
+    },
+)
+def add_picture(  # noqa: PLR0917 - FastAPI calls it by name
+    work_id: WorkId, session: DbSession, me: WorksAuthor, now: Now, store: Store, file: UploadFile
+) -> PictureOut:
+    """Bring a picture for the card of a work of yours, and offer it with `PUT /v1/works/{work_id}/packaging`.
+
+    It is kept as WebP, upright, 640 pixels at the longer edge at most, and without what a camera noted in it. It is
+    public. What no variant of yours shows goes after a day; a hundred are kept at most.
+    """
+    variants.require_owner(session, work_id, me.address)
+    cid, made = pictures.bring(session, store, file.file, account_id=me.id, now=now)
+    return PictureOut(
+        thumbnail_cid=cid, url=content_url(cid), width=made.width, height=made.height, size_bytes=len(made.data)
+    )

@@ -40,6 +40,8 @@ SLICE: Final = timedelta(days=2)
 """So much of the log is in memory at once."""
 REFRESH_S: Final = 5.0
 """How old what a process knows of variants may be."""
+PICTURE_BYTES: Final = 2 * 1024 * 1024
+"""A card's picture is not larger."""
 NEW_AT_MOST: Final = 14
 NEW_WITHIN: Final = timedelta(days=30)
 """So many new variants of a work in so long: two full sets. More would be a way around being retired."""
@@ -148,10 +150,19 @@ def _note_new(session: Session, work_id: int, wanted: Sequence[uuid.UUID], now: 
 
 
 def _require_picture(session: Session, cid: str) -> None:
-    media_type = session.scalar(select(Content.media_type).where(Content.cid == cid))
-    if media_type is None or not media_type.startswith("image/"):
-        found = "there is no such file here" if media_type is None else f"it is of the type {media_type}"
-        raise Invalid(f"{cid} is no picture that is kept here: {found}.", code="no_such_picture")
+    kept = session.get(Content, cid)
+    found = None
+    if kept is None:
+        found = "there is no such file here"
+    elif not kept.media_type.startswith("image/"):
+        found = f"it is of the type {kept.media_type}"
+    elif kept.size_bytes > PICTURE_BYTES:
+        found = f"it has {kept.size_bytes} bytes, and every card would load them"
+    if found is not None:
+        raise Invalid(
+            f"{cid} is no picture for a card: {found}. Bring one with POST /v1/works/{{work_id}}/pictures.",
+            code="no_such_picture",
+        )
 
 
 @dataclass(frozen=True)

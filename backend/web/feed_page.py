@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from backend.personalization.schemas import Feed, FeedItem
 from backend.personalization.taste_schemas import TasteOut, WhatIf, WhyOut
+from backend.works.catalogue import content_url
 
 LABELS: Final = {
     "human": "made by people",
@@ -86,8 +87,11 @@ def moved(item: FeedItem, at: int, before: Sequence[int]) -> str | None:
 
 
 def card(item: FeedItem, at: int, before: Sequence[int], liked: Collection[int]) -> dict[str, Any]:
-    """One item as its card shows it."""
+    """One item as its card shows it, under the title, picture and preview that were chosen for it."""
+    picture = item.packaging.thumbnail_cid if item.packaging else None
     return {
+        "picture": content_url(picture) if picture else None,
+        "preview": item.packaging.preview if item.packaging else None,
         "work_id": item.work_id,
         "at": at,
         "name": name(item.title, item.work_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 from eth_account.signers.local import LocalAccount
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 from sqlalchemy import text
 
@@ -19,6 +22,7 @@ from backend.deps import Core
 from backend.personalization import training
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls
+from tests.backend.accounts.test_memory import wait_for
 from tests.backend.conftest import signature
 from tests.backend.personalization.test_feed import answer
 from tests.factories import Mirror, hash32
@@ -218,6 +222,93 @@ def test_what_a_person_sees(open_page: Open, api: httpx.Client, pictures: Path, 
     picture(page, pictures, "taste", look)
     assert_fits(page)
     assert_quiet(page)
+
+
+def stage_light(work: int) -> bytes:
+    """A picture of its own for each work: a cone of light on a stage, from another side and in another colour."""
+    drawn = Image.new("RGB", (480, 480), (29, 26, 22))
+    pen, lamp = ImageDraw.Draw(drawn), 60 + 90 * (work % 5)
+    light = tuple(90 + 55 * (work * part % 4) for part in (1, 2, 3))
+    pen.polygon([(lamp, 30), (440, 400), (40, 400)], fill=light)
+    pen.ellipse((lamp - 25, 20, lamp + 25, 70), fill=(255, 230, 190))
+    pen.rectangle((0, 400, 480, 480), fill=(60, 40, 30))
+    out = io.BytesIO()
+    drawn.save(out, "PNG")
+    return out.getvalue()
+
+
+def offer(api: httpx.Client, person: LocalAccount) -> dict[str, tuple[str, str]]:
+    """Of every work another title, picture and preview; variant -> its work's title, and where its picture is."""
+    with httpx.Client(base_url=api.base_url, timeout=30) as owner:
+        message = owner.post("/v1/auth/nonce", json={"address": person.address}).json()["message"]
+        signed = {"message": message, "signature": signature(person, message)}
+        token = owner.post("/v1/auth/verify", json=signed).json()["token"]
+        owner.cookies.clear()
+        owner.headers["Authorization"] = f"Bearer {token}"
+        offered = {}
+        for work, (title, *_) in enumerate(WORKS, 1):
+            files = {"file": ("light.png", stage_light(work), "image/png")}
+            made = owner.post(f"/v1/works/{work}/pictures", files=files).json()
+            said = {"title": f"{title}!", "thumbnail_cid": made["thumbnail_cid"], "preview": f"{title}, in a sentence."}
+            answer = owner.put(f"/v1/works/{work}/packaging", json={"variants": [said]})
+            assert answer.status_code == 200, answer.text
+            offered[answer.json()["variants"][0]["variant"]] = title, made["url"]
+    return offered
+
+
+@pytest.mark.feature("X4", via="page")
+@pytest.mark.parametrize("look", [LOOKS[0], LOOKS[3]], ids=lambda look: look.name)
+def test_a_card_shows_what_was_drawn_for_it_and_the_impression_says_the_same(  # noqa: PLR0917 - fixtures by name
+    open_page: Open, api: httpx.Client, bob: LocalAccount, pictures: Path, look: Look, clean_db: DatabaseUrls
+) -> None:
+    offered = offer(api, bob)
+    do(api, "like", 7, 9, 3)
+    page = open_page("/feed", look, **signed_in(api))
+    expect(page.locator(".work-card")).to_have_count(12)
+    slate_id = page.locator("#slate-id").input_value()
+    with psycopg.connect(clean_db.conninfo(), autocommit=True) as connection:
+        query = "SELECT works, packaging FROM app.impression WHERE slate_id = %s"
+        wait_for(lambda: connection.execute(query, [slate_id]).fetchone() is not None)  # kept once the answer has left
+        row = connection.execute(query, [slate_id]).fetchone()
+    assert row is not None
+    drawn = {row[0][one["place"]]: one["variant"] for one in row[1]}
+    assert len(drawn) == 12
+    assert len(set(drawn.values()) & offered.keys()) > 1, "some are shown under the variant, some as they are"
+    for work, variant in drawn.items():
+        card = page.locator(f"#card-{work}")
+        image, own = card.locator(".poster img"), variant not in offered
+        title = WORKS[work - 1][0]
+        expect(card.locator("h2")).to_have_text(title if own else f"{title}!")
+        expect(image).to_have_count(0 if own else 1)
+        if own:
+            expect(card.locator(".preview")).to_have_count(0)
+            continue
+        expect(card.locator(".preview")).to_have_text(f"{title}, in a sentence.")
+        expect(image).to_have_attribute("alt", f"The picture of {title}!")
+        image.scroll_into_view_if_needed()
+        page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
+        assert image.get_attribute("src") == offered[variant][1]
+        box, poster = image.bounding_box(), card.locator(".poster").bounding_box()
+        assert box == poster, "it lies on the drawn one"
+    page.evaluate("scrollTo(0, 0)")
+    picture(page, pictures, "feed-pictures", look)
+    assert_fits(page)
+    assert_quiet(page)
+
+
+@pytest.mark.feature("X4", via="page")
+def test_a_picture_that_cannot_be_had_leaves_the_drawn_one(
+    open_page: Open, api: httpx.Client, core: Core, bob: LocalAccount
+) -> None:
+    offer(api, bob)
+    for block in (core.settings.data_dir / "content" / "blocks").rglob("*"):
+        if block.is_file():
+            block.write_bytes(b"damaged")
+    page = open_page("/feed", **signed_in(api))
+    expect(page.locator(".preview").first).to_be_visible()
+    page.evaluate("for (const image of document.querySelectorAll('.poster img')) image.loading = 'eager'")
+    expect(page.locator(".poster img")).to_have_count(0)
+    expect(page.locator(".poster svg")).to_have_count(12)
 
 
 @pytest.mark.feature("X5", via="page")

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_2994bb54"
+revision = "0001_84c89880"
 down_revision = None
 
 
@@ -828,6 +828,20 @@ def upgrade() -> None:
         schema="app",
     )
     op.create_table(
+        "packaging_picture",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("cid", sa.Text(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["app.account.id"], name=op.f("fk_packaging_picture_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["cid"], ["app.content.cid"], name=op.f("fk_packaging_picture_cid_content"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("account_id", "cid", name=op.f("pk_packaging_picture")),
+        schema="app",
+    )
+    op.create_table(
         "packaging_variant",
         sa.Column("work_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("variant", sa.Uuid(), nullable=False),
@@ -1073,6 +1087,7 @@ def downgrade() -> None:
     op.drop_table("reward_score", schema="app")
     op.drop_table("reward_root", schema="app")
     op.drop_table("packaging_variant", schema="app")
+    op.drop_table("packaging_picture", schema="app")
     op.drop_table("outbox_transaction", schema="app")
     op.drop_table("idempotent_answer", schema="app")
     op.drop_table("draft", schema="app")

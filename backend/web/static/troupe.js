@@ -266,7 +266,14 @@
     if (document.activeElement === document.body) document.getElementById("slate-said")?.focus({ preventScroll: true });
   }
 
+  /** Under each picture of a card lies a drawn one: a picture that could not be had makes room for it. */
+  function dropBroken(image) {
+    if (image.matches?.(".poster img")) image.remove();
+  }
+  document.addEventListener("error", (event) => dropBroken(event.target), true);
+
   function enliven(root) {
+    for (const image of root.querySelectorAll(".poster img")) if (image.complete && !image.naturalWidth) dropBroken(image);
     ownZone(root);
     localTimes(root);
     localNumbers(root);

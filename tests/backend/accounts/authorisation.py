@@ -85,7 +85,7 @@ TABLE: dict[str, Row] = {
     **_rows(
         wallet_or(Scope.WORKS_WRITE),
         "create_draft get_registration_intent approve_derivative contest_work create_licence declare_showing"
-        " set_packaging",
+        " set_packaging add_picture",
     ),
     **_rows(
         wallet_or(Scope.SHOP_WRITE),
@@ -134,6 +134,7 @@ PUBLIC_OBJECTS = set(
         "forget_work",
         "get_packaging",
         "set_packaging",
+        "add_picture",
     ]
 )
 """Operations that ask who calls and name an object which everybody may know: it stands on the chain, or is a word of
