@@ -76,18 +76,26 @@ async def limits_async(connection: AsyncConnection[DictRow]) -> list[Limit]:
 
 
 async def gone_async(
-    connection: AsyncConnection[DictRow], ids: Sequence[int], *, stated: Stated, now: datetime, surface: Surface
+    connection: AsyncConnection[DictRow],
+    ids: Sequence[int],
+    *,
+    stated: Stated,
+    now: datetime,
+    surface: Surface,
+    unread: Sequence[int] = (),
 ) -> frozenset[int]:
-    """Which of these works may not be shown to the person any more, as it is at this very moment.
+    """Which of these works may not be shown to the person, as it is at this very moment.
 
     For the answer: a slate is made from a catalogue that may be two seconds old. What a work inherits from licences is
-    not read again: neither a work's ancestors nor a licence's terms ever change.
+    not read again: neither a work's ancestors nor a licence's terms ever change. It is read for those `unread`, works
+    that are newer than the catalogue.
     """
     async with connection.pipeline():
         active, rows = [await connection.execute(each, {"ids": list(ids)}) for each in (ACTIVE, LIMITS)]
+    inherited = await (await connection.execute(TERRITORIES, {"ids": list(unread)})).fetchall() if unread else ()
     creators = {row["work_id"]: row["creator"] for row in await active.fetchall()}
     work_ids = np.array(sorted(creators), dtype=np.int64)
-    limits = limits_of(await rows.fetchall(), ())
+    limits = limits_of(await rows.fetchall(), inherited)
     rules = build(work_ids, limits, [creators[work_id] for work_id in work_ids.tolist()])
     there = work_ids[eligible(rules, stated, now.timestamp(), surface=surface)]
     return frozenset(ids) - frozenset(there.tolist())

@@ -99,7 +99,7 @@ async def search_works(  # noqa: PLR0917 - FastAPI calls it by name
             return showing.answer(results, head)
 
     made = await run_in_threadpool(found)
-    gone = await gone_of(core, stated, now, [item.work_id for item in made.items])
+    gone = await gone_of(core, known_works, stated, now, [item.work_id for item in made.items])
     return made.model_copy(update={"items": [item for item in made.items if item.work_id not in gone]})
 
 
@@ -109,7 +109,11 @@ def barred_of(catalogue: Catalogue, stated: Stated, now: datetime) -> frozenset[
     return frozenset(np.delete(catalogue.work_ids, at).tolist())
 
 
-async def gone_of(core: Core, stated: Stated, now: datetime, ids: Sequence[int]) -> frozenset[int]:
-    """Which of these works may not be shown to the person at this very moment."""
+async def gone_of(
+    core: Core, catalogue: Catalogue, stated: Stated, now: datetime, ids: Sequence[int]
+) -> frozenset[int]:
+    """Which of these works may not be shown to the person at this very moment, those among them that are newer than
+    the catalogue."""
+    unread = [work for work in ids if work not in catalogue.place]
     async with core.database.async_pool.connection() as connection:
-        return await limits.gone_async(connection, ids, stated=stated, now=now, surface="search")
+        return await limits.gone_async(connection, ids, stated=stated, now=now, surface="search", unread=unread)

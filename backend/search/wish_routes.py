@@ -140,7 +140,12 @@ async def make_wish(  # noqa: PLR0917 - FastAPI calls it by name
     found = await reading.read(request, core, person, now, Asked())
     best, barred = await run_in_threadpool(_best, found)
     rows = found.history.rows
-    context = Context(best, lambda work: work not in barred, body.work_id, int(rows[0]["work_id"]) if rows else None)
+    read_of = found.catalogue.place  # what is newer, nobody knows yet who may see; the next wish finds it
+
+    def may(work: int) -> bool:
+        return work in read_of and work not in barred
+
+    context = Context(best, may, body.work_id, int(rows[0]["work_id"]) if rows else None)
 
     def granted() -> tuple[Granted, Head]:
         with core.database.session() as session:
@@ -151,7 +156,7 @@ async def make_wish(  # noqa: PLR0917 - FastAPI calls it by name
 
     made, head = await run_in_threadpool(granted)
     ids = [one.row["work_id"] for one, _ in made.items]
-    gone = await gone_of(core, found.allowed.controls.stated(now), now, ids)
+    gone = await gone_of(core, found.catalogue, found.allowed.controls.stated(now), now, ids)
     items = []
     for one, reasons in made.items:
         if one.row["work_id"] not in gone:

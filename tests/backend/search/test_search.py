@@ -12,13 +12,15 @@ from sqlalchemy import delete, text
 from backend.deps import Core
 from backend.models.search import SearchSpace
 from backend.models.works import WorkText
+from backend.personalization import catalogue as read_works
 from backend.search import service
 from backend.search.indexing import Refreshed
 from backend.search.words import words
 from tests.backend.conftest import Client, Clock, allow
 from tests.backend.consent import owndata
+from tests.backend.personalization.test_constraints import TERMS
 from tests.backend.search.conftest import WORKS, Add
-from tests.factories import Mirror
+from tests.factories import Mirror, canonical
 
 pytestmark = [pytest.mark.usefixtures("catalogue"), pytest.mark.feature("X11", via="http")]
 
@@ -144,6 +146,36 @@ def test_only_works_that_may_be_shown_are_found(client: Client, mirror: Mirror) 
         mirror.block(block)
         mirror.log("WorkRegistry", "WorkStatusChanged", block=block, status=status, **standing)
         assert (2 in {item["work_id"] for item in found(client, "lantern")["items"]}) is (status == 0)
+
+
+@pytest.mark.feature("K5", via="http")
+def test_a_work_that_is_newer_than_what_the_process_knows_is_found_by_who_may_see_it_alone(  # noqa: PLR0917
+    client: Client,
+    mirror: Mirror,
+    add: Add,
+    alice: LocalAccount,
+    refresh: Callable[[], Refreshed],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("REFRESH_S", "AHEAD_S"):
+        monkeypatch.setattr(read_works, name, 3_600.0)
+    made = client.as_(alice).post("/v1/licences/intent", json={"title": "Here", "territory": ["DE"]})
+    assert made.status_code == 200, made.text
+    mirror.block(2)
+    terms = {f"terms_{name}": value for name, value in TERMS.items()}
+    terms["terms_terms_hash"] = bytes.fromhex(made.json()["terms_hash"][2:])
+    mirror.log("WorkRegistry", "LicenceCreated", block=2, licence_id=7, creator=canonical(alice), **terms)
+    here = client.as_(alice)
+    assert here.patch("/v1/me/personalization", json={"territory": "DE"}).status_code == 200
+    assert found(client, "harbour")["items"] == [], "the process has read its catalogue"
+    add(77, title="Harbour lantern", licence_id=7)
+    add(78, title="Harbour rocket")
+    refresh()
+    assert {item["work_id"] for item in found(client, "harbour")["items"]} == {78}
+    assert {item["work_id"] for item in found(here, "harbour")["items"]} == {77, 78}
+    for caller in (client, here):
+        wish = caller.post("/v1/wishes", json={"terms": [{"slot": "about", "value": "harbour", "wanted": True}]})
+        assert [item["work_id"] for item in wish.json()["items"]] == [], "the next reading knows who may see it"
 
 
 def test_v11_a_search_reads_what_a_person_stated_and_nothing_that_they_did(
