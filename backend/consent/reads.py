@@ -9,6 +9,7 @@ from backend.consent.gate import Check, Read, allows_sql, gated_tables, not_froz
 from backend.consent.purposes import Purpose
 from backend.models import registry
 from backend.models.engagement import NOBODY
+from backend.models.impressions import KEPT_AN_HOUR
 
 HISTORY_LIMIT: Final = 500
 """How many of a person's newest events are read for a slate."""
@@ -27,6 +28,18 @@ _REMEMBERED = """e.received_at > COALESCE((
         WHERE f.person_id = e.person_id AND f.work_id = e.work_id AND e.received_at <= f.at)"""
 """Whether an event was not forgotten by a reset."""
 
+
+def enough_slates_sql(person: str) -> str:
+    """Whether so many slates of the last hour are kept for a person that no more are; `person` is SQL, now a parameter.
+
+    Where several come at the same moment, each sees those that were kept before it.
+    """
+    return (
+        f"EXISTS (SELECT FROM app.impression r WHERE r.person_id = {person}"
+        f" AND r.at > %(now)s::timestamptz - interval '1 hour' OFFSET {KEPT_AN_HOUR - 1})"
+    )
+
+
 FEED_STATUS = Check(f"""
 SELECT COALESCE(s.enabled, true) AS enabled, CASE WHEN s.paused_until > %(now)s THEN s.paused_until END AS paused_until,
        {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AS behaviour,
@@ -34,13 +47,15 @@ SELECT COALESCE(s.enabled, true) AS enabled, CASE WHEN s.paused_until > %(now)s 
        {allows_sql(Purpose.AGENT, "%(person)s::uuid")} AS agent,
        {allows_sql(Purpose.LOCATION_TIME, "%(person)s::uuid")} AS location_time,
        NOT {not_frozen_sql("%(person)s::uuid")} AS frozen,
+       {allows_sql(Purpose.BEHAVIOUR, "%(person)s::uuid")} AND {enough_slates_sql("%(person)s::uuid")} AS enough_kept,
        s.novelty, s.energy, s.birth_year, s.territory,
        s.session_minutes, s.autoplay_at_most, s.night_from, s.night_until, s.time_zone,
        ARRAY(SELECT h.creator FROM app.feed_hidden h WHERE h.person_id = %(person)s::uuid ORDER BY h.at, h.creator)
            AS hidden_creators
 FROM (SELECT) AS always LEFT JOIN app.feed_settings s ON s.person_id = %(person)s::uuid
 """)
-"""What a person switched, set and allows; it looks at nothing that they did."""
+"""What a person switched, set and allows. Of what they did it asks one thing, where that is kept at all: whether the
+slates of their last hour are as many as are kept."""
 
 FEED_STATED = Check("""
 SELECT s.birth_year, s.territory,

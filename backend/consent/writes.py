@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from backend.consent.gate import ENTER, LEAVE, allows_sql, entered, not_frozen_sql
 from backend.consent.purposes import Purpose
+from backend.consent.reads import enough_slates_sql
 from backend.models.engagement import PersonVoice
 from backend.models.personalization import FeedSettings
 from backend.models.rewards import RewardViewer
@@ -95,6 +96,7 @@ SELECT {_PERSON}, %(slate)s, %(now)s, %(works)s::bigint[], %(whys)s::text[], %(p
        %(choices)s::bigint[], %(usual)s::float8[], %(configuration)s, %(model_version)s::bigint,
        %(arms)s::jsonb, %(packaging)s::jsonb
 FROM present WHERE {allows_sql(Purpose.BEHAVIOUR, _PERSON)} AND {not_frozen_sql(_PERSON)}
+  AND NOT {enough_slates_sql(_PERSON)}
 ON CONFLICT (person_id, slate_id) DO NOTHING
 """
 

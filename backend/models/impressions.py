@@ -13,6 +13,8 @@ from backend.models.base import Base
 from backend.models.marks import Gated, marked
 
 KEPT_DAYS = 180
+KEPT_AN_HOUR = 120
+"""Slates of one person; who is shown more weighs no more in what is learned."""
 
 
 class Impression(Base):
@@ -24,6 +26,7 @@ class Impression(Base):
     __tablename__ = "impression"
     __table_args__ = (
         Index("ix_impression_at", "at"),
+        Index("ix_impression_person_id_at", "person_id", "at"),
         Index("ix_impression_packaged", "at", postgresql_where=text("packaging <> '[]'")),
         CheckConstraint(
             "cardinality(works) BETWEEN 1 AND 100 AND cardinality(whys) = cardinality(works)"

@@ -67,7 +67,7 @@ class Feed(Schema):
     """A slate, best first."""
 
     slate_id: uuid.UUID | None = Field(
-        description="Send it along with what comes of the slate; null where the slate is not kept."
+        description="Send it along with what comes of the slate; null where it is not kept, and beyond 120 in an hour."
     )
     items: list[FeedItem]
     personal: bool = Field(description="Whether anything about you was read for it.")

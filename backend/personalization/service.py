@@ -41,6 +41,8 @@ class Allowed:
     location_time: bool = False
     """Whether the hours at which they are here may be looked at."""
     frozen: bool = False
+    enough_kept: bool = False
+    """So many slates of their last hour are kept that no more are."""
     paused_until: datetime | None = None
     """Set while the pause lasts."""
     said: Controls = DEFAULTS
@@ -49,7 +51,16 @@ class Allowed:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Allowed:
         """From what `reads.FEED_STATUS` found."""
-        switches = ("enabled", "behaviour", "content_taste", "agent", "location_time", "frozen", "paused_until")
+        switches = (
+            "enabled",
+            "behaviour",
+            "content_taste",
+            "agent",
+            "location_time",
+            "frozen",
+            "enough_kept",
+            "paused_until",
+        )
         return cls(**{name: row[name] for name in switches}, said=Controls.of(row))
 
     @property
@@ -91,7 +102,7 @@ class Allowed:
 
     def kept(self, *, program: bool) -> bool:
         """Whether what is shown is kept, and so may be explored with."""
-        return self.behaviour and not self.frozen and not self.withheld(program=program)
+        return self.behaviour and not (self.frozen or self.enough_kept or self.withheld(program=program))
 
     @property
     def why_not_for_a_program(self) -> str | None:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_84c89880"
+revision = "0001_d4824bf3"
 down_revision = None
 
 
@@ -239,6 +239,7 @@ def upgrade() -> None:
         schema="app",
         postgresql_where=sa.text("packaging <> '[]'"),
     )
+    op.create_index("ix_impression_person_id_at", "impression", ["person_id", "at"], unique=False, schema="app")
     op.create_table(
         "lease",
         sa.Column("name", sa.Text(), nullable=False),

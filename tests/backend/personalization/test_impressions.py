@@ -10,11 +10,12 @@ import pytest
 from eth_account.signers.local import LocalAccount
 from sqlalchemy import create_engine, text
 
+from backend.consent import writes
 from backend.consent.writes import forget_slates
 from backend.deps import Core
 from backend.engagement.schemas import EventIn
-from backend.models.impressions import KEPT_DAYS
-from backend.personalization import impressions
+from backend.models.impressions import KEPT_AN_HOUR, KEPT_DAYS
+from backend.personalization import impressions, service
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
@@ -70,6 +71,40 @@ class TestKept:
     ) -> None:
         assert feed(watcher) == feed(watcher)
         assert len(kept(clean_db)) == 1
+
+    def test_of_one_person_so_many_an_hour_are_kept_and_more_are_served(
+        self, watcher: Client, client: Client, clean_db: DatabaseUrls, clock: Clock, bob: LocalAccount
+    ) -> None:
+        feed(watcher, limit=6)
+        copies = f"""INSERT INTO app.impression SELECT (jsonb_populate_record(i,
+            jsonb_build_object('slate_id', gen_random_uuid()))).* FROM app.impression i,
+            generate_series(1, {KEPT_AN_HOUR - 2})"""
+        engine = create_engine(clean_db.admin)
+        with engine.begin() as connection:
+            connection.execute(text(copies))
+        engine.dispose()
+        clock.forward(minutes=59)
+        last = feed(watcher, limit=6)
+        assert last["slate_id"] is not None
+        assert len(kept(clean_db)) == KEPT_AN_HOUR
+        more = [feed(watcher, limit=size) for size in (6, 7, 8)]
+        assert all(each["slate_id"] is None and each["personal"] for each in more)
+        assert {item["propensity"] for item in more[0]["items"] if item["reason"] != "fresh"} == {1}
+        assert len(kept(clean_db)) == KEPT_AN_HOUR
+        other = client.as_(bob)
+        allow(other, "behaviour", "content_taste")
+        assert feed(other)["slate_id"] is not None, "each person has an hour of their own"
+        clock.forward(minutes=1)
+        assert feed(watcher)["slate_id"] is not None, "the first hour is over"
+
+    def test_the_statement_that_keeps_holds_the_bound_by_itself(
+        self, watcher: Client, clean_db: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Requests that were read at the same moment all see room."""
+        monkeypatch.setattr(service.Allowed, "kept", lambda self, program: True)
+        monkeypatch.setattr(writes, "KEEP_SLATE", writes.KEEP_SLATE.replace(f"OFFSET {KEPT_AN_HOUR - 1}", "OFFSET 1"))
+        assert all(feed(watcher, limit=size)["slate_id"] for size in (5, 6, 7, 8))
+        assert len(kept(clean_db)) == 2
 
     def test_two_persons_share_no_draws(self, watcher: Client, client: Client, bob: LocalAccount) -> None:
         other = client.as_(bob)
