@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CHAIN_ID = 31337
 DUMP_INTERVAL_S = 5
 SETTLED_S = 1.0
+HISTORY = 64
 FLAGS = (
     *("--chain-id", str(CHAIN_ID)),
     *("--hardfork", "cancun"),
     *("--base-fee", "0"),
     *("--slots-in-an-epoch", "1"),  # finalized = head - 2
     "--preserve-historical-states",  # without it anvil_reorg fails after a restart
-    *("--prune-history", "64"),  # without it every dump writes the state of every block
 )
 
 
@@ -99,13 +99,15 @@ class Anvil:
     """A chain on `port` of the loopback. With `state` it is kept in that file, written every 5 s and at the end.
 
     Killed without a signal it comes back at its last dump: the head has gone backwards, and followers take that as a
-    reorganisation. `load` is a state file that is read and never written.
+    reorganisation. `load` is a state file that is read and never written. `history` is how many blocks' states it can
+    still be asked about; every dump writes them all.
     """
 
     port: int
     state: Path | None = None
     load: Path | None = None
     port_variable: str | None = None
+    history: int = HISTORY
 
     @property
     def url(self) -> str:
@@ -132,6 +134,7 @@ class Anvil:
 
     def _command(self) -> Command:
         command: list[str | Path] = [binary(), "--host", HOST, "--port", str(self.port), *FLAGS]
+        command += ["--prune-history", str(self.history)]
         if self.state:
             command += ["--state", self.state, "--state-interval", str(DUMP_INTERVAL_S)]
             command += ["--timestamp", str(self._born())]
@@ -147,11 +150,11 @@ class Anvil:
             ready=self.answers,
             url=self.url,
             prepare=self._prepare,
-            settle=self._set_clock,
+            settle=self.set_clock,
             grace_s=20,  # it writes its state
         )
 
-    def _set_clock(self) -> None:
+    def set_clock(self) -> None:
         """Set the chain's clock to ours, or to the head's time where that is ahead of it.
 
         A restarted anvil would mine blocks older than their parents, or (given a genesis time) as old as its genesis.

@@ -6,16 +6,19 @@ module_db_urls    the same, one for each module
 new_database      makes more of them: `new_database() -> DatabaseUrls`
 redis_url         an empty Redis (`unix://...`), emptied before each test
 anvil             a fresh chain for each test: `.url`
-deployed          a chain with the contracts deployed for each test: `.rpc_url`, `.manifest`, `.snapshot`
-module_deployed   the same, one for each module
+emptied_anvil     one chain for all tests, with nothing on it at the start of each
+deployed          a chain with the contracts deployed, the same at the start of each test: `.rpc_url`, `.manifest`
+module_deployed   one of its own for each module
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +29,7 @@ from redis import Redis as RedisClient
 from indexer.deployment import load
 from indexer.settings import IndexerSettings
 from indexer.sync import Sync
-from stack import deployment
+from stack import deployment, rpc
 from stack.anvil import Anvil
 from stack.migrate import migrate_all
 from stack.postgres import THROW_AWAY, DatabaseUrls, Postgres, clone, drop, ensure_database
@@ -40,10 +43,32 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("troupe")
 
 
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
+"""Free there at least, so that two test processes never fill it."""
+
+
+def memory() -> Path | None:
+    """A file system in memory with room for databases and tests' folders, or None.
+
+    A migrated database is 1,300 files: copying them takes 0.1 s in memory and on a busy disk 2 s. A test that empties
+    tables makes files, too, and each person's key is synced. What a test shows of a killed process is the same there.
+    """
+    if not os.access(MEMORY, os.W_OK) or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return None
+    return MEMORY if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES else None
+
+
+def pytest_configure() -> None:
+    """The place of `tmp_path`; who names one on the command line (`--basetemp`) has that one."""
+    if found := memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(found))
+
+
 @pytest.fixture(scope="session")
 def short_dir() -> Iterator[Path]:
-    """A temporary folder whose path leaves room for a unix socket's name."""
-    path = Path(tempfile.mkdtemp(prefix="tt-"))
+    """A temporary folder whose path leaves room for a unix socket's name; in memory where there is room."""
+    path = Path(tempfile.mkdtemp(prefix="tt-", dir=memory()))
     yield path
     shutil.rmtree(path)
 
@@ -98,11 +123,50 @@ def redis_url(redis_server: Redis) -> str:
     return redis_server.url
 
 
+ALL_TESTS = 20_000
+"""Blocks: with fewer, those of the tests before would push out the states of the first blocks."""
+
+
+@pytest.fixture(scope="session")
+def kept_anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
+    chain = Anvil(free_port(), history=ALL_TESTS)
+    with running(chain.service(), tmp_path_factory.mktemp("kept-anvil") / "anvil.log"):
+        yield chain
+
+
+@pytest.fixture
+def emptied_anvil(kept_anvil: Anvil) -> Iterator[Anvil]:
+    """One chain for all tests, with nothing but its genesis at the start of each."""
+    with taken_back(kept_anvil):
+        yield kept_anvil
+
+
 @pytest.fixture
 def anvil(tmp_path: Path) -> Iterator[Anvil]:
     chain = Anvil(free_port())
     with running(chain.service(), tmp_path / "anvil.log"):
         yield chain
+
+
+@contextmanager
+def taken_back(chain: Anvil) -> Iterator[None]:
+    """A chain whose blocks, state, pool and clock are what they were when the block of `with` has run.
+
+    Fees, impersonated accounts and the like stay: who sets them, or ends the node, takes a chain of its own (`anvil`).
+    """
+
+    def ask(method: str, *params: object) -> object:
+        return rpc.call(chain.url, method, *params)
+
+    before = ask("evm_snapshot")
+    yield
+    ask("evm_setAutomine", False)
+    ask("evm_setIntervalMining", 0)
+    ask("anvil_dropAllTransactions")
+    assert ask("evm_revert", before), f"{chain.url} can't be taken back"
+    ask("anvil_autoImpersonateAccount", False)
+    ask("evm_setAutomine", True)
+    chain.set_clock()
 
 
 @dataclass(frozen=True)
@@ -122,18 +186,27 @@ class Deployed:
         Sync(settings, load(self.manifest)).run(until_caught_up=True)
 
 
-def _deployed(folder: Path) -> Iterator[Deployed]:
+def _deployed(folder: Path, **options: int) -> Iterator[Deployed]:
     snapshot = deployment.snapshot()
     manifest = folder / "deployment.json"
     shutil.copyfile(snapshot.manifest, manifest)
-    chain = Anvil(free_port(), load=snapshot.state)
+    chain = Anvil(free_port(), load=snapshot.state, **options)
     with running(chain.service(), folder / "anvil-deployed.log"):
         yield Deployed(chain.url, manifest, chain)
 
 
+@pytest.fixture(scope="session")
+def kept_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    yield from _deployed(tmp_path_factory.mktemp("kept-chain"), history=ALL_TESTS)
+
+
 @pytest.fixture
-def deployed(tmp_path: Path) -> Iterator[Deployed]:
-    yield from _deployed(tmp_path)
+def deployed(kept_chain: Deployed, tmp_path: Path) -> Iterator[Deployed]:
+    """One chain for all tests, as it was deployed at the start of each: what a test did is taken back."""
+    manifest = tmp_path / "deployment.json"
+    shutil.copyfile(kept_chain.manifest, manifest)
+    with taken_back(kept_chain.chain):
+        yield Deployed(kept_chain.rpc_url, manifest, kept_chain.chain)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from indexer.__main__ import app
 from indexer.errors import IndexerError
 from indexer.sync import Sync
 from stack import rpc
-from stack.anvil import CHAIN_ID, FLAGS, Anvil, binary
+from stack.anvil import CHAIN_ID, FLAGS, HISTORY, Anvil, binary
 from stack.postgres import DatabaseUrls
 from stack.processes import Service, free_port, running
 from tests.indexer.support import Emitter, Rows, difference, mirror, reference, settings
@@ -155,8 +155,8 @@ def without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirro
 
 
 @pytest.fixture
-def emitter(anvil: Anvil) -> Emitter:
-    return Emitter(anvil.url)
+def emitter(emptied_anvil: Anvil) -> Emitter:
+    return Emitter(emptied_anvil.url)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def other_anvil(log: Path, *, chain_id: int = CHAIN_ID, options: tuple[str, ...]
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     flags = [str(chain_id) if part == str(CHAIN_ID) else part for part in FLAGS]
-    command = [binary(), "--port", str(port), *flags, *options]
+    command: list[str | Path] = [binary(), "--port", str(port), *flags, "--prune-history", str(HISTORY), *options]
 
     def answers() -> bool:
         return bool(rpc.call(url, "eth_chainId") == hex(chain_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -51,45 +52,62 @@ def core(settings: Settings, clock: Clock) -> Core:
     return Core(settings, clock)
 
 
-def answer(session: Session, person: uuid.UUID, purpose: str, granted: bool = True, *, voice: bool = True) -> None:
-    """An answer to the first notice, of a person who has no account: a pseudonym is all that the feed knows, and
+def answers(
+    session: Session, people: Iterable[uuid.UUID], *purposes: str, granted: bool = True, voice: bool = True
+) -> None:
+    """Answers to the first notice, of people who have no account: a pseudonym is all that the feed knows, and
     whether it is one of a wallet."""
+    people = list(people)
     if voice:
-        session.execute(insert(PersonVoice).values(person_id=person).on_conflict_do_nothing())
-    session.add(
-        ConsentReceipt(
-            record_id=uuid.uuid4(),
-            person_id=person,
-            purpose=purpose,
-            granted=granted,
-            notice_version=NOTICES[Purpose(purpose)].version,
-            notice_digest=b"",
-            at=datetime.now(UTC),
-            salt=SEALED,
-            document=SEALED,
-            commitment=bytes(32),
-        )
+        voices = [{"person_id": person} for person in people]
+        session.execute(insert(PersonVoice).on_conflict_do_nothing(), voices)
+    receipts = [
+        {
+            "record_id": uuid.uuid4(),
+            "person_id": person,
+            "purpose": purpose,
+            "granted": granted,
+            "notice_version": NOTICES[Purpose(purpose)].version,
+            "notice_digest": b"",
+            "at": datetime.now(UTC),
+            "salt": SEALED,
+            "document": SEALED,
+            "commitment": bytes(32),
+        }
+        for person in people
+        for purpose in purposes
+    ]
+    session.execute(insert(ConsentReceipt), receipts)
+
+
+def answer(session: Session, person: uuid.UUID, purpose: str, granted: bool = True, *, voice: bool = True) -> None:
+    answers(session, [person], purpose, granted=granted, voice=voice)
+
+
+def likes(session: Session, works_of: dict[uuid.UUID, Iterable[int]]) -> None:
+    """Each person likes some works now."""
+    session.execute(
+        text(
+            "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
+            " duration_ms, completion_bps, epoch, digest)"
+            " VALUES (:person, :id, :work, 'like', now(), now(), 0, 0, 1, '')"
+        ),
+        [{"person": person, "id": uuid.uuid4(), "work": work} for person, works in works_of.items() for work in works],
     )
 
 
 @pytest.fixture
 def trained(core: Core, mirror: Mirror) -> ModelSnapshot:
     """A model of 40 people of two tastes, works 1 to 5 and 6 to 10, who all allow what it needs."""
+    people = {
+        uuid.UUID(int=1000 + person): [
+            work for work in range(1, 11) if (work <= 5) == (person % 2 == 0) and work % 5 != person % 5
+        ]
+        for person in range(40)
+    }
     with core.database.session() as session, entered(session):
-        for person in range(40):
-            account = uuid.UUID(int=1000 + person)
-            for purpose in ("behaviour", "content_taste"):
-                answer(session, account, purpose)
-            for work in range(1, 11):
-                if (work <= 5) == (person % 2 == 0) and work % 5 != person % 5:
-                    session.execute(
-                        text(
-                            "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at,"
-                            " duration_ms, completion_bps, epoch, digest)"
-                            " VALUES (:person, :id, :work, 'like', now(), now(), 0, 0, 1, '')"
-                        ),
-                        {"person": account, "id": uuid.uuid4(), "work": work},
-                    )
+        answers(session, people, "behaviour", "content_taste")
+        likes(session, people)
     with core.database.session() as session:
         made = training.train(session, models=core.settings.data_dir / "models", now=core.clock())
     assert made is not None
