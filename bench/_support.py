@@ -27,10 +27,13 @@ def figure(  # noqa: PLR0917 - a figure's parts in the order in which it is read
     ratio: float | None = None,
     *,
     digits: int = 3,
-) -> None:
-    """Print one figure as a line of JSON; `reference` is what `ratio` is against."""
+    at_most: float | None = None,
+) -> bool:
+    """Print one figure as a line of JSON; `reference` is what `ratio` is against. Whether its limit holds."""
     line = {"bench": bench, "metric": metric, "value": round(value, digits), "unit": unit, "reference": reference}
-    print(json.dumps(line | {"ratio": None if ratio is None else round(ratio, 3)}), flush=True)
+    line |= {"ratio": None if ratio is None else round(ratio, 3)}
+    print(json.dumps(line if at_most is None else line | {"at_most": at_most}), flush=True)
+    return at_most is None or value <= at_most
 
 
 @contextmanager

@@ -31,6 +31,10 @@ from backend.models.engagement import NOBODY
 from backend.models.marks import Gated
 
 ENTER: Final = f"SET LOCAL ROLE {GATE}"
+ENTER_ASYNC: Final = (
+    f"SELECT set_config('role', '{GATE}', true), set_config('synchronous_commit', 'off', true)"  # both as SET LOCAL
+)
+"""For what is sent together: the role, and no disk before the answer."""
 LEAVE: Final = "RESET ROLE"
 SERVICE: Final = "service"
 """What the log calls a use that the service itself needs, and that is not asked for."""
@@ -141,18 +145,24 @@ async def read_async(
     *reads: tuple[Read | Check, Mapping[str, Any]],
     now: datetime,
     person: uuid.UUID | None = None,
+    before: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> list[list[DictRow]]:
     """Run reads in one round trip and in one transaction; the rows of each.
+
+    `before` are statements of the backend's own role, sent along; their rows come first. Of a connection that commits
+    each statement (db.at_once) the transaction is what was sent together, and the role ends with it.
 
     The log of uses needs no disk before the answer leaves: a crash of the server may lose its last half second.
     """
     cursors = []
     async with connection.pipeline():
-        await connection.execute(f"{ENTER}")
-        await connection.execute("SET LOCAL synchronous_commit = off")
+        for statement, parameters in before:
+            cursors.append(await connection.execute(statement.encode(), parameters))
+        await connection.execute(ENTER_ASYNC)
         for what, parameters in reads:
             cursors.append(await connection.execute(what.statement, _parameters(what, now, person, parameters)))
-        await connection.execute(LEAVE)
+        if not connection.autocommit:
+            await connection.execute(LEAVE)
     return [await cursor.fetchall() for cursor in cursors]
 
 

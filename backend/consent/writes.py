@@ -12,9 +12,10 @@ from psycopg.rows import DictRow
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from backend.consent.gate import ENTER, LEAVE, allows_sql, entered, not_frozen_sql
+from backend.consent.gate import ENTER, ENTER_ASYNC, LEAVE, allows_sql, entered, not_frozen_sql
 from backend.consent.purposes import Purpose
 from backend.consent.reads import enough_slates_sql
+from backend.db import at_once
 from backend.models.engagement import PersonVoice
 from backend.models.personalization import FeedSettings
 from backend.models.rewards import RewardViewer
@@ -104,14 +105,13 @@ ON CONFLICT (person_id, slate_id) DO NOTHING
 async def keep_slate(connection: AsyncConnection[DictRow], parameters: Mapping[str, Any]) -> None:
     """Keep what was shown, in one round trip; nothing where consent does not hold in this very statement (V11).
 
-    The same slate again changes nothing. It needs no disk: of what is lost in a crash nobody was promised anything.
+    What is sent together is one transaction, and the role ends with it. The same slate again changes nothing. It needs
+    no disk: of what is lost in a crash nobody was promised anything.
     """
-    async with connection.pipeline():
+    async with at_once(connection), connection.pipeline():
         await connection.execute(_PRESENT, parameters)
-        await connection.execute(f"{ENTER}")
-        await connection.execute("SET LOCAL synchronous_commit = off")
+        await connection.execute(ENTER_ASYNC)
         await connection.execute(KEEP_SLATE, parameters)
-        await connection.execute(LEAVE)
 
 
 def forget_slates(session: Session, *, before: datetime, limit: int = 5_000) -> int:

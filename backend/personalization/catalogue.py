@@ -82,11 +82,15 @@ class Label(NamedTuple):
     @property
     def kind_name(self) -> KindName | None:
         """None for a number that this platform has no word for."""
-        return kind_name(self.kind) if self.kind in set(Kind) else None
+        return _KINDS.get(self.kind)
 
     @property
     def ai_label_name(self) -> LabelName | None:
-        return label_name(self.ai_label) if self.ai_label in set(AiLabel) else None
+        return _AI_LABELS.get(self.ai_label)
+
+
+_KINDS: Final = {int(kind): kind_name(kind) for kind in Kind}
+_AI_LABELS: Final = {int(label): label_name(label) for label in AiLabel}
 
 
 @dataclass(frozen=True)

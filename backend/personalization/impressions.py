@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import struct
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -114,16 +114,21 @@ def row(
         "person": viewed.person,
         "slate": viewed.slate_id,
         "now": now,
-        "works": list(work_ids),
-        "whys": [place.why for place in places],
-        "propensities": [place.propensity for place in places],
-        "choices": [place.choices for place in places],
-        "usual": [place.usual for place in places],
+        "works": _array(work_ids),
+        "whys": _array(place.why for place in places),
+        "propensities": _array(place.propensity for place in places),
+        "choices": _array(place.choices for place in places),
+        "usual": _array(place.usual for place in places),
         "configuration": configuration,
         "model_version": model_version,
         "arms": orjson.dumps(dict(viewed.arms)).decode(),
         "packaging": orjson.dumps([dict(one) for one in packaging]).decode(),
     }
+
+
+def _array(values: Iterable[object]) -> str:
+    """Plain words or numbers as PostgreSQL writes an array: psycopg would look at each value's type."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 async def keep(pool: AsyncPool, parameters: Mapping[str, Any]) -> None:

@@ -16,7 +16,10 @@ import numpy as np
 from fastapi import Request
 
 from backend.accounts.service import Somebody
+from backend.consent import reads
+from backend.consent.gate import read_async
 from backend.consent.persons import person_of_async
+from backend.db import at_once
 from backend.deps import Core
 from backend.personalization import experiments, impressions, packaging, service, showing, variants, wellbeing
 from backend.personalization.catalogue import Catalogue, Window
@@ -168,8 +171,8 @@ def _drawn(core: Core, person: uuid.UUID | None, now: datetime) -> experiments.A
 
 
 async def read(request: Request, core: Core, somebody: Somebody | None, now: datetime, asked: Asked) -> Reading:
-    """Read what may be read about somebody, in one transaction."""
-    async with core.database.async_pool.connection() as connection:
+    """Read what may be read about somebody: what they allow and what they did in one statement's moment each."""
+    async with core.database.async_pool.connection() as connection, at_once(connection):
         catalogue = await window(request, core).catalogue(connection, now=now, tick=time.monotonic())
         person, found, history = None, service.STRANGER, service.NOTHING
         why_not: str | None = NOBODY
@@ -236,11 +239,18 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
 
 async def look_again(core: Core, found: Reading, shown: Sequence[Shown]) -> tuple[Allowed, frozenset[int]]:
     """What the person allows at this very moment, and which of the works may not be shown to them any more."""
-    async with core.database.async_pool.connection() as connection:
-        allowed = await service.allowed(connection, person=found.person, now=found.now)
-        ids, stated = [item.work_id for item in shown], allowed.controls.stated(found.now)
-        gone = await showing.gone_async(connection, ids, stated=stated, now=found.now, surface="feed")
-    return allowed, gone
+    ids = [item.work_id for item in shown]
+    async with core.database.async_pool.connection() as connection, at_once(connection):
+        if found.person is None:
+            return service.STRANGER, await showing.gone_async(
+                connection, ids, stated=NOTHING_STATED, now=found.now, surface="feed"
+            )
+        active, limits, (status,) = await read_async(
+            connection, (reads.FEED_STATUS, {}), person=found.person, now=found.now, before=showing.still(ids)
+        )
+    allowed = Allowed.of(status)
+    stated = allowed.controls.stated(found.now)
+    return allowed, showing.gone(ids, active, limits, stated=stated, now=found.now, surface="feed")
 
 
 async def read_and_choose(

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 
 from backend.db import AsyncPool
-from backend.deps import AsyncDb, CoreDep, Now
+from backend.deps import Core
 from backend.edge.scoped import OptionalFeedReader
 from backend.personalization import impressions, service
 from backend.personalization.catalogue import Catalogue
@@ -25,10 +25,7 @@ NO_CHOICE: Final[Mapping[int, Package]] = {}
 @router.get("/feed")
 async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     request: Request,
-    core: CoreDep,
-    db: AsyncDb,
     person: OptionalFeedReader,
-    now: Now,
     after: BackgroundTasks,
     limit: Annotated[int, Query(ge=1, le=100)] = SIZE,
     novelty: Annotated[float | None, Query(ge=0, le=1, description="For this slate, instead of your slider.")] = None,
@@ -46,9 +43,10 @@ async def get_feed(  # noqa: PLR0917 - FastAPI calls it by name
     loaded again is the same slate.
     """
     asked = Asked(limit, novelty, energy, anyway)
-    found, shown = await read_and_choose(request, core, person, now, asked)
+    core: Core = request.app.state.core  # by dependencies of their own core, clock and pool would be found much slower
+    found, shown = await read_and_choose(request, core, person, core.clock(), asked)
     packages = found.packages(shown)
-    keep(found, shown, packages, db, after)
+    keep(found, shown, packages, core.database.async_pool, after)
     return feed_of(found, shown, packages)
 
 

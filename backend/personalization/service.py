@@ -234,12 +234,14 @@ def tired(catalogue: Catalogue, history: History, now: datetime) -> NDArray[np.f
     """How often each work was shown to the person lately and not taken, halved every `shown_s`; None: never."""
     if not history.slates:
         return None
-    taken = {int(row["work_id"]) for row in history.rows}
-    shown = np.zeros(len(catalogue.work_ids))
-    for row in history.slates:
-        part = 2.0 ** -(max((now - row["at"]).total_seconds(), 0.0) / catalogue.configuration.decays.shown_s)
-        at = [catalogue.place[work] for work in row["works"] if work in catalogue.place and work not in taken]
-        shown[at] += part
+    shown, half_life_s = np.zeros(len(catalogue.work_ids)), catalogue.configuration.decays.shown_s
+    age = np.array([max((now - row["at"]).total_seconds(), 0.0) for row in history.slates])
+    works = np.array([work for row in history.slates for work in row["works"]], dtype=np.int64)
+    at = catalogue.work_ids.searchsorted(works).clip(max=max(len(shown) - 1, 0))
+    there = catalogue.work_ids[at] == works if len(shown) else np.zeros(len(works), dtype=np.bool_)
+    part = np.repeat(2.0 ** -(age / half_life_s), [len(row["works"]) for row in history.slates])
+    np.add.at(shown, at[there], part[there])
+    shown[catalogue.positions({int(row["work_id"]) for row in history.rows})] = 0.0
     return shown
 
 
@@ -252,6 +254,8 @@ def session(catalogue: Catalogue, history: History, now: datetime) -> list[int]:
             break
         last = min(last, row["at"])
         found |= {catalogue.place[work]: None for work in row["works"] if work in catalogue.place}
+        if len(found) >= SESSION_AT_MOST:
+            break
     return list(found)[:SESSION_AT_MOST]
 
 
@@ -358,12 +362,13 @@ def choose(
     places, parts = ranked.places, ranked.terms
     items = np.array([place.work for place in places], dtype=np.int64)
     fall = explain.parts(catalogue.facts, catalogue.moments, done, items, catalogue.weights)
+    nothing = np.zeros(len(items))
+    summands = zip(
+        *((getattr(catalogue.weights, name) * parts.get(name, nothing)).tolist() for name in TERMS), strict=True
+    )
     shown = []
-    for column, (place, rows) in enumerate(zip(places, explain.named(fall), strict=True)):
-        weighted = {
-            name: float(getattr(catalogue.weights, name) * parts[name][column]) if name in parts else 0.0
-            for name in TERMS
-        }
+    for column, (place, rows, values) in enumerate(zip(places, explain.named(fall), summands, strict=True)):
+        weighted = dict(zip(TERMS, values, strict=True))
         named = [
             (int(catalogue.work_ids[done.works[row]]), float(fall[row, column])) for row in rows if done.values[row] > 0
         ]

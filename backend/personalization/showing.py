@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from psycopg import AsyncConnection
@@ -91,11 +91,31 @@ async def gone_async(
     that are newer than the catalogue.
     """
     async with connection.pipeline():
-        active, rows = [await connection.execute(each, {"ids": list(ids)}) for each in (ACTIVE, LIMITS)]
+        active, rows = [await connection.execute(*each) for each in still(ids)]
     inherited = await (await connection.execute(TERRITORIES, {"ids": list(unread)})).fetchall() if unread else ()
-    creators = {row["work_id"]: row["creator"] for row in await active.fetchall()}
+    found = await active.fetchall(), await rows.fetchall(), inherited
+    return gone(ids, *found, stated=stated, now=now, surface=surface)
+
+
+def still(ids: Sequence[int]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The statements whose rows `gone` takes."""
+    return [(each, {"ids": list(ids)}) for each in (ACTIVE, LIMITS)]
+
+
+def gone(
+    ids: Sequence[int],
+    active: Sequence[DictRow],
+    rows: Sequence[DictRow],
+    inherited: Sequence[DictRow] = (),
+    *,
+    stated: Stated,
+    now: datetime,
+    surface: Surface,
+) -> frozenset[int]:
+    """Which of these works may not be shown, by the rows of `still`, and of TERRITORIES where that is asked. Pure."""
+    creators = {row["work_id"]: row["creator"] for row in active}
     work_ids = np.array(sorted(creators), dtype=np.int64)
-    limits = limits_of(await rows.fetchall(), inherited)
+    limits = limits_of(rows, inherited)
     rules = build(work_ids, limits, [creators[work_id] for work_id in work_ids.tolist()])
     there = work_ids[eligible(rules, stated, now.timestamp(), surface=surface)]
     return frozenset(ids) - frozenset(there.tolist())

@@ -48,7 +48,8 @@ class Policy:
     """The numbers of a slate; those a person can turn are `novelty`, `energy` and `unlike`."""
 
     novelty: float = 0.15
-    similar: float = 1.0
+    similar: float = 2.5
+    """Chosen by what whole slates were worth before the cut (bench/ranking/slates.py)."""
     quality: float = 0.25
     fatigue: float = 0.3
     energy: float = 0.0

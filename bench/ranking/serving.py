@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from backend.personalization import explain, scoring, slate
+from backend.personalization import candidates, explain, scoring, slate
 from backend.personalization.content import unit_rows
 from backend.personalization.explain import Moments
 from backend.personalization.scoring import Facts, Norm, Weights
@@ -89,7 +89,8 @@ def _serving(out: Report, works: int, rounds: int, *, limits: bool) -> None:
         explain.named(explain.parts(facts, moments, then, items, weights))
 
     found = timed(whole, rounds)
-    beside, name = "ranking alone", f"slate of 20 with reasons, {works:,} works"
+    served = "" if works <= candidates.EXACT else ", all scored (served: by candidates)"
+    beside, name = "ranking alone", f"slate of 20 with reasons, {works:,} works{served}"
     ratio = found.p50 / rank.p50
     out.figure(f"{name}, p50", found.p50, "ms", beside=beside, ratio=ratio, noise=found.noise, at_most=limit(2.0))
     out.figure(f"{name}, p99", found.p99, "ms", beside=beside, ratio=found.p99 / rank.p99, at_most=limit(8.0))

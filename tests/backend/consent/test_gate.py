@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from backend.consent.gate import Read, entered
 from backend.consent.persons import everybody, make_person, person_of
 from backend.consent.purposes import NOTICES, Notice, Purpose
 from backend.consent.writes import give_voice, set_feed
+from backend.db import at_once
 from backend.deps import Core
 from backend.models.accounts import Account
 from backend.models.consent import DataUse
@@ -235,6 +237,7 @@ def test_v11_an_answer_without_the_check_would_have_been_seen(ground: Ground) ->
 _OTHER_PROCESS = """
 import sys, uuid, datetime
 from backend.settings import load_settings
+from backend.db import at_once
 from backend.deps import Core
 from backend.consent import gate, reads
 from backend.consent.persons import person_of
@@ -511,16 +514,28 @@ def test_while_frozen_what_a_person_does_is_nobodys(
         assert {row.person_id for row in session.scalars(select(EngagementEvent))} == {NOBODY}
 
 
-def test_the_async_gate_reads_in_one_transaction_and_leaves_the_role(ground: Ground) -> None:
+@pytest.mark.parametrize("each_by_itself", [False, True])
+def test_the_async_gate_reads_in_one_transaction_and_leaves_the_role(ground: Ground, *, each_by_itself: bool) -> None:
     account = ground.somebody(Purpose.BEHAVIOUR, Purpose.CONTENT_TASTE)
     person = ground.person(account)
 
     async def ask() -> tuple[list[list[dict[str, Any]]], str]:
         await ground.core.database.open()
-        async with ground.core.database.async_pool.connection() as connection:
-            rows = await gate.read_async(
-                connection, (reads.FEED_STATUS, {}), (reads.FEED_HISTORY, {}), person=person, now=NOW
+        async with ground.core.database.async_pool.connection() as connection, AsyncExitStack() as stack:
+            if each_by_itself:
+                await stack.enter_async_context(at_once(connection))
+            whose = "SELECT current_user AS role"
+            before, *rows = await gate.read_async(
+                connection,
+                (reads.FEED_STATUS, {}),
+                (reads.FEED_HISTORY, {}),
+                person=person,
+                now=NOW,
+                before=[(whose, {})],
             )
+            assert before == [{"role": "troupe_backend"}]
+            if each_by_itself:
+                assert await (await connection.execute(whose)).fetchall() == before
             role = await (await connection.execute("SELECT current_user AS role")).fetchone()
         await ground.core.database.async_pool.close()
         assert role

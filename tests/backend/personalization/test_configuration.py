@@ -129,7 +129,7 @@ class TestServed:
         known = signed_in.post("/v1/personalization/configurations", json=asked)
         assert known.status_code == 200, known.text
         digest = known.json()["digest"]
-        assert known.json()["differs"] == ["policy.similar: 1 becomes 0", "weights.trend: 1 becomes -1"]
+        assert known.json()["differs"] == ["policy.similar: 2.5 becomes 0", "weights.trend: 1 becomes -1"]
         assert known.json()["action"] == {
             "contract": "WorkRegistry",
             "function": "signal",
