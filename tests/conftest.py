@@ -60,7 +60,10 @@ def memory() -> Path | None:
 
 
 def pytest_configure() -> None:
-    """The place of `tmp_path`; who names one on the command line (`--basetemp`) has that one."""
+    """The place of `tmp_path`, unless the command line names one (`--basetemp`); no terminal's width, so that a console
+    made by an import has none of its own and each test says its own."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     if found := memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(found))
 

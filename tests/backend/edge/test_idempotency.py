@@ -321,7 +321,7 @@ def api(port: int) -> Service:
     """The API with the probes, as a process of its own."""
     command = [sys.executable, "-m", "uvicorn", "--factory", f"{__name__}:served", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
-    return Service("api", command, ready=lambda: answers_http(f"{url}/health"), url=url)
+    return Service("api", command, ready=lambda: answers_http(f"{url}/health"), url=url, ready_timeout_s=120)
 
 
 @pytest.mark.slow
