@@ -32,7 +32,8 @@ def test_a_hundred_thousand_events_are_exported_in_the_memory_of_three_pages(
 ) -> None:
     me = lively(client, mirror, alice)
     copied = (
-        "INSERT INTO app.engagement_event SELECT person_id, gen_random_uuid(), work_id, kind, at, received_at,"
+        "INSERT INTO app.engagement_event (person_id, event_id, work_id, kind, at, received_at, duration_ms,"
+        " completion_bps, epoch, digest) SELECT person_id, gen_random_uuid(), work_id, kind, at, received_at,"
         " duration_ms, completion_bps, epoch, digest FROM app.engagement_event, generate_series(1, %s)"
     )
     with psycopg.connect(clean_db.conninfo()) as connection:
