@@ -64,7 +64,10 @@ NOTICES: dict[Purpose, Notice] = {  # what is shown today; its digest is frozen 
         "We compare your taste with that of others who allow the same, without showing anybody what you watched.",
     ),
     Purpose.LOCATION_TIME: Notice(
-        1, "Use place and hour", "We use your coarse place and the time of day to choose what fits the moment."
+        2,
+        "Use place, device and hour",
+        "With what you do we keep the territory that you stated and the kind of device, and use them and the time of "
+        "day to choose what fits the moment.",
     ),
     Purpose.RESEARCH: Notice(
         1,

@@ -64,6 +64,9 @@ FROM (SELECT) AS always LEFT JOIN app.feed_settings s ON s.person_id = %(person)
 """)
 """What decides which works may be shown to a person at all; it looks at nothing that they did, like or allow."""
 
+_PLACED = allows_sql(Purpose.LOCATION_TIME, "allowed.person_id")
+"""Device and place leave the log where that is allowed, too."""
+
 FEED_HISTORY = Read(
     reader="feed.history",
     what=f"Your newest {HISTORY_LIMIT} events were read to choose your feed.",
@@ -73,13 +76,14 @@ FEED_HISTORY = Read(
     sql=f"""
         SELECT e.work_id, e.kind, e.duration_ms, e.completion_bps, e.received_at,
                e.received_at > COALESCE(s.today_forgotten_at, '-infinity') AS lately,
-               NULL::float8 AS value, NULL AS issuer
+               NULL::float8 AS value, NULL AS issuer,
+               CASE WHEN {_PLACED} THEN e.device END AS device, CASE WHEN {_PLACED} THEN e.place END AS place
         FROM allowed LEFT JOIN app.feed_settings s ON s.person_id = allowed.person_id CROSS JOIN LATERAL (
             SELECT * FROM app.engagement_event e WHERE e.person_id = allowed.person_id AND {_REMEMBERED}
             ORDER BY e.received_at DESC LIMIT {HISTORY_LIMIT}
         ) e
         UNION ALL
-        SELECT e.work_id, '{BROUGHT}', 0, 0, e.at, false, e.value, e.issuer
+        SELECT e.work_id, '{BROUGHT}', 0, 0, e.at, false, e.value, e.issuer, NULL, NULL
         FROM allowed JOIN (SELECT *, imported_at AS received_at FROM app.feed_prior) e USING (person_id)
         WHERE {_REMEMBERED}
         ORDER BY received_at DESC""",

@@ -32,18 +32,23 @@ WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, o
 ), who AS MATERIALIZED (
     SELECT CASE WHEN EXISTS (SELECT FROM present) AND {_PERSON} IS NOT NULL
                  AND {allows_sql(Purpose.BEHAVIOUR, _PERSON)} AND {not_frozen_sql(_PERSON)}
-           THEN {_PERSON} ELSE %(nobody)s::uuid END AS person_id
+           THEN {_PERSON} ELSE %(nobody)s::uuid END AS person_id,
+           {allows_sql(Purpose.LOCATION_TIME, _PERSON)} AS placed,
+           (SELECT f.territory FROM app.feed_settings f WHERE f.person_id = {_PERSON}) AS place
 ), sent AS MATERIALIZED (
     SELECT DISTINCT ON (event_id) event_id, work_id, kind, at, duration_ms, completion_bps,
            CASE WHEN who.person_id <> %(nobody)s::uuid THEN slate_id END AS slate_id,
+           CASE WHEN who.person_id <> %(nobody)s::uuid AND who.placed THEN device END AS device,
+           CASE WHEN who.person_id <> %(nobody)s::uuid AND who.placed THEN who.place END AS place,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_id ELSE event_id END AS kept_id,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN nameless_digest ELSE named_digest END AS digest
     FROM who, unnest(%(ids)s::uuid[], %(works)s::bigint[], %(kinds)s::text[], %(ats)s::timestamptz[],
                      %(durations)s::int[], %(completions)s::int[], %(digests)s::bytea[],
-                     %(nameless_ids)s::uuid[], %(nameless_digests)s::bytea[], %(slates)s::uuid[])
+                     %(nameless_ids)s::uuid[], %(nameless_digests)s::bytea[], %(slates)s::uuid[],
+                     %(devices)s::text[])
          WITH ORDINALITY AS e(event_id, work_id, kind, at, duration_ms, completion_bps, named_digest,
-                              nameless_id, nameless_digest, slate_id, place)
-    ORDER BY event_id, place
+                              nameless_id, nameless_digest, slate_id, device, nth)
+    ORDER BY event_id, nth
 ), opened AS MATERIALIZED (  -- an epoch that has been fixed takes nothing more, whatever the chain's clock says
     SELECT greatest(%(epoch)s, (SELECT coalesce(max(f.epoch), 0) + 1 FROM app.reward_epoch f)) AS epoch
 ), known AS (
@@ -51,11 +56,12 @@ WITH present AS MATERIALIZED (  -- until this commits nobody ends the account, o
     WHERE EXISTS (SELECT FROM chain.work_registry_work_registered w WHERE w.work_id = sent.work_id)
 ), added AS (
     INSERT INTO app.engagement_event
-        (person_id, event_id, work_id, kind, at, received_at, duration_ms, completion_bps, epoch, slate_id, digest)
+        (person_id, event_id, work_id, kind, at, received_at, duration_ms, completion_bps, epoch, slate_id, digest,
+         device, place)
     SELECT who.person_id, kept_id, work_id, kind,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', at) ELSE at END,
            CASE WHEN who.person_id = %(nobody)s::uuid THEN date_trunc('hour', %(now)s::timestamptz) ELSE %(now)s END,
-           duration_ms, completion_bps, opened.epoch, slate_id, digest
+           duration_ms, completion_bps, opened.epoch, slate_id, digest, known.device, known.place
     FROM known, who, opened
     ON CONFLICT (person_id, event_id) DO NOTHING
     RETURNING event_id AS kept_id

@@ -18,6 +18,9 @@ DURATION_LIMIT_MS = 24 * 3_600_000
 TIMED = frozenset({EventKind.WATCH, EventKind.SKIP, EventKind.DWELL})
 
 
+Device = Literal["phone", "tablet", "computer", "tv", "console", "other"]
+
+
 class EventIn(Schema):
     """One signal. `id` is the client's own: sending it again changes nothing."""
 
@@ -34,6 +37,12 @@ class EventIn(Schema):
         None,
         description="The `slate_id` of the feed that it came of. It counts for that slate where it was yours and holds "
         "the work, and is not kept when nobody's name is.",
+    )
+
+    device: Device | None = Field(
+        None,
+        description="On what kind of device. It is kept where you allow the purpose `location_time`, together with the "
+        "territory that you stated, so that your feed notices when either changes.",
     )
 
     @field_validator("at")
@@ -53,7 +62,8 @@ class EventIn(Schema):
     @property
     def digest(self) -> bytes:
         """sha256 of what was said, in a fixed order and width, so that a repeat is told from another event."""
-        return self._digest(self.at, b"" if self.slate_id is None else b"|slate|" + self.slate_id.bytes)
+        slate = b"" if self.slate_id is None else b"|slate|" + self.slate_id.bytes
+        return self._digest(self.at, slate + (b"" if self.device is None else b"|device|" + self.device.encode()))
 
     @property
     def nameless_id(self) -> uuid.UUID:

@@ -47,6 +47,7 @@ async def accept(
         "digests": [event.digest for event in events],
         "nameless_ids": [event.nameless_id for event in events],
         "slates": [event.slate_id for event in events],
+        "devices": [event.device for event in events],
         "nameless_digests": [event.nameless_digest for event in events],
         "now": now,
         "epoch": epoch,

@@ -33,6 +33,7 @@ class EngagementEvent(Base):
     __table_args__ = (
         CheckConstraint("completion_bps BETWEEN 0 AND 10000", name="completion_is_bps"),
         CheckConstraint("duration_ms >= 0", name="duration_is_positive"),
+        CheckConstraint("device IN ('phone', 'tablet', 'computer', 'tv', 'console', 'other')", name="device_is_coarse"),
         Index("ix_engagement_event_person", "person_id", text("received_at DESC")),
         Index("ix_engagement_event_epoch", "epoch", "work_id"),
         Index("ix_engagement_event_received", "received_at"),
@@ -42,7 +43,13 @@ class EngagementEvent(Base):
             "slate_id",
             postgresql_where=text("slate_id IS NOT NULL"),
         ),
-        marked(Gated("what you played, finished, skipped, liked and hid", "until you erase it")),
+        marked(
+            Gated(
+                "what you played, finished, skipped, liked and hid; where you allow that, on what kind of device and in"
+                " which territory of those that you stated",
+                "until you erase it",
+            )
+        ),
     )
 
     person_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -61,5 +68,9 @@ class EngagementEvent(Base):
     slate_id: Mapped[uuid.UUID | None]
     """The slate that it came of, as the client says; None for others, and in the rows of NOBODY. It counts where that
     slate was shown to the same person and holds the work."""
+    device: Mapped[str | None]
+    """What kind of device the client says; None without the person's consent to `location_time`."""
+    place: Mapped[str | None]
+    """The territory that the person had stated (ISO 3166 alpha-2); None without the same consent."""
     digest: Mapped[bytes]
     """sha256 of the event as sent (NOBODY's to the hour): tells a repeat from another event under the same id."""

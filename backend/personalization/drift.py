@@ -10,8 +10,8 @@ passes h; then the stream begins anew. After an alarm the feed explores more for
 asked whether today's mood shall be forgotten.
 
 Nothing is watched that the person did not allow: taste needs the consents of the personal feed, device, place and hour
-the one for location and time of day too. The engagement log knows no device and no place: `Watched` takes them where a
-client says them; today the feed watches taste and hour.
+the one for location and time of day too. The device is the kind that the client said with an event, the place is the
+territory that the person had stated then, the hour is that of the time zone they set, else UTC's.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Kind = Literal["taste", "hour", "place", "device"]
 
+SAID: Final[tuple[Kind, ...]] = ("device", "place")
+"""What events carry."""
 EXPLORED_S: Final = 48 * 3_600.0
 """So long after an alarm the feed explores more."""
 EXPLORE: Final = 0.15

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -266,22 +266,29 @@ def drifted(catalogue: Catalogue, allowed: Allowed, history: History, now: datet
     signals = catalogue.configuration.signals
     at: list[float] = []
     works: list[int] = []
-    sittings: list[tuple[float, int]] = []
-    last = 0.0
+    seen: dict[drift.Kind, list[tuple[float, str | int]]] = {"hour": [], "device": [], "place": []}
+    zone = allowed.controls.limits.zone
+    began, last = 0.0, 0.0
     for row in reversed(history.rows):
         when = row["received_at"].timestamp()
-        if not sittings or when - last > catalogue.configuration.decays.session_gap_s:
-            sittings.append((when, drift.daypart(when)))
+        if when - last > catalogue.configuration.decays.session_gap_s:
+            began = when
+            offset = row["received_at"].astimezone(zone).utcoffset() or timedelta()
+            seen["hour"].append((when, drift.daypart(when, offset.total_seconds())))
+        for kind in drift.SAID:
+            said = row.get(kind)
+            if said is not None and (not seen[kind] or seen[kind][-1][0] < began):  # one a sitting
+                seen[kind].append((when, said))
         last = when
         place = catalogue.place.get(int(row["work_id"]))
-        kind = EventKind(row["kind"])
-        if place is not None and signal(kind, row["duration_ms"], row["completion_bps"], signals) > 0:
+        event = EventKind(row["kind"])
+        if place is not None and signal(event, row["duration_ms"], row["completion_bps"], signals) > 0:
             at.append(when)
             works.append(place)
     watched = Watched(
         at=np.array(at),
         content=catalogue.shelf.content[works].astype(np.float64),
-        categories={"hour": sittings} if allowed.location_time else {},
+        categories=dict(seen) if allowed.location_time else {},
     )
     return drift.latest(watched, now)
 

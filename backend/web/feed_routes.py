@@ -221,7 +221,7 @@ async def feed_event(  # noqa: PLR0917 - FastAPI calls it by name
     slate_id: Annotated[uuid.UUID | None, Form()] = None,
 ) -> Response:
     """A like, a skip, or less like this; the next slate follows from it."""
-    sent = EventIn(id=uuid.uuid4(), kind=EventKind(kind), work_id=work, at=watcher.now, slate_id=slate_id)
+    sent = EventIn(id=uuid.uuid4(), kind=EventKind(kind), work_id=work, at=watcher.now, slate_id=slate_id, device=None)
     try:
         batch = BatchIn(events=[sent])
         await send_engagement(

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_d4824bf3"
+revision = "0001_a5187312"
 down_revision = None
 
 
@@ -116,7 +116,13 @@ def upgrade() -> None:
         sa.Column("completion_bps", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("slate_id", sa.Uuid(), nullable=True),
+        sa.Column("device", sa.Text(), nullable=True),
+        sa.Column("place", sa.Text(), nullable=True),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "device IN ('phone', 'tablet', 'computer', 'tv', 'console', 'other')",
+            name=op.f("ck_engagement_event_device_is_coarse"),
+        ),
         sa.CheckConstraint("completion_bps BETWEEN 0 AND 10000", name=op.f("ck_engagement_event_completion_is_bps")),
         sa.CheckConstraint("duration_ms >= 0", name=op.f("ck_engagement_event_duration_is_positive")),
         sa.PrimaryKeyConstraint("person_id", "event_id", name=op.f("pk_engagement_event")),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
@@ -31,6 +32,7 @@ from backend.personalization.scoring import Norm, Weights
 from backend.personalization.signals import CLIP
 from backend.settings import Settings
 from backend.vault.vault import SEALED
+from stack.postgres import DatabaseUrls
 from tests.backend.accounts.test_visitors import visit
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
@@ -481,3 +483,74 @@ class TestDrift:
         assert feed(signed_in)["drift"] is None
         assert signed_in.get("/v1/me/taste").json()["drift"] is None
         assert "at other hours" not in signed_in.get("/taste").text
+
+    @pytest.mark.parametrize(
+        ("kind", "usual", "other", "words"),
+        [
+            ("device", "phone", "tv", "You use another device than before"),
+            ("place", "DE", "FR", "You are in another place than before"),
+        ],
+        ids=["device", "place"],
+    )
+    def test_another_device_or_place_is_noticed_where_that_is_allowed(  # noqa: PLR0917 - fixtures by name
+        self,
+        client: Client,
+        mirror: Mirror,
+        clock: Clock,
+        alice: LocalAccount,
+        kind: str,
+        usual: str,
+        other: str,
+        words: str,
+    ) -> None:
+        """Forty sittings with one, five with another; what was said before it was allowed is not there."""
+        me = client.as_(alice)
+        allow(me, "behaviour", "content_taste")
+        for n in range(55):
+            if n == 10:
+                allow(me, "location_time")
+            said = other if n < 10 or n >= 50 else usual
+            if kind == "place" and n in (0, 10, 50):
+                assert me.patch("/v1/me/personalization", json={"territory": said}).status_code == 200
+            do(me, clock, "play", 1, **({"device": said} if kind == "device" else {}))
+            clock.forward(hours=1)
+        found = feed(me)["drift"]
+        assert found is not None
+        assert found.startswith(words)
+        assert found in me.get("/taste").text
+        allow(me, "location_time", granted=False)
+        assert feed(me)["drift"] is None
+
+    def test_v11_device_and_place_are_kept_where_that_is_allowed_alone(
+        self, client: Client, mirror: Mirror, clock: Clock, clean_db: DatabaseUrls, alice: LocalAccount
+    ) -> None:
+        me = client.as_(alice)
+        me.patch("/v1/me/personalization", json={"territory": "DE"})
+        do(me, clock, "play", 1, device="phone")
+        allow(me, "behaviour")
+        do(me, clock, "play", 2, device="phone")
+        allow(me, "location_time")
+        do(me, clock, "play", 3, device="phone")
+        do(me, clock, "play", 4)
+        allow(me, "behaviour", granted=False)
+        do(me, clock, "play", 5, device="phone")
+        with psycopg.connect(clean_db.conninfo()) as connection:
+            query = "SELECT work_id, device, place FROM app.engagement_event ORDER BY work_id"
+            rows = connection.execute(query).fetchall()
+        assert rows == [(1, None, None), (2, None, None), (3, "phone", "DE"), (4, None, "DE"), (5, None, None)]
+        event = {"id": str(uuid.uuid4()), "kind": "play", "work_id": 1, "at": clock().isoformat(), "device": "Pixel 9"}
+        assert me.post("/v1/engagement", json={"events": [event]}).status_code == 422
+
+    def test_what_was_liked_before_the_season_counts_a_quarter_once(
+        self, client: Client, trained: ModelSnapshot, clock: Clock, alice: LocalAccount
+    ) -> None:
+        weights = []
+        clock.now = datetime(2026, 11, 30, 23, tzinfo=UTC)
+        allow(client.as_(alice), "behaviour", "content_taste")
+        do(client.as_(alice), clock, "like", 7)
+        for hours in (0.5, 1, 24):
+            clock.forward(hours=hours)
+            [work] = client.as_(alice).get("/v1/me/taste").json()["works"]
+            weights.append(work["long"])
+        assert weights[1] / weights[0] == pytest.approx(0.25, rel=0.01)
+        assert weights[2] / weights[1] == pytest.approx(2 ** (-1 / 60), rel=0.01)
