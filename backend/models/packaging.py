@@ -28,7 +28,7 @@ class PackagingVariant(Base):
             OfAccount(
                 "other titles, pictures and previews that you offer of your works",
                 "until you take them off",
-                ("personalization.variants",),
+                ("personalization.pictures", "personalization.variants"),
             )
         ),
     )

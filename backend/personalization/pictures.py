@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import BinaryIO, Final
 
 import structlog
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,7 +18,6 @@ from backend.content.pictures import TYPE, CardPicture, card_picture
 from backend.content.store import ContentError, ContentStore
 from backend.content.uploads import TooLarge
 from backend.errors import AppError, Conflict
-from backend.models.accounts import Account
 from backend.models.content import Content
 from backend.models.packaging import PackagingPicture
 
@@ -28,6 +27,7 @@ AT_MOST: Final = 100
 """Pictures of an account that are kept at once."""
 UNUSED: Final = timedelta(days=1)
 """So long a picture is kept that no variant shows."""
+_LOCK: Final = 0x70696374
 
 
 def bring(
@@ -45,7 +45,7 @@ def bring(
         raise AppError(
             415, "media_type_refused", "This type of file is not taken", f"The file is refused: {error}."
         ) from error
-    session.execute(select(Account.id).where(Account.id == account_id).with_for_update())  # one after the other
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK, account_id.int % 2**31)))  # one after the other
     _let_go_unused(session, store, account_id, now)
     kept = session.scalars(select(PackagingPicture.cid).where(PackagingPicture.account_id == account_id)).all()
     cid = content.cid_of([made.data])
@@ -70,7 +70,6 @@ SELECT p.cid FROM app.packaging_picture p JOIN app.content c ON c.cid = p.cid
 WHERE p.account_id = :account AND p.cid = ANY(:cids)
   AND NOT EXISTS (SELECT FROM app.packaging_picture o WHERE o.cid = p.cid AND o.account_id <> p.account_id)
   AND NOT EXISTS (SELECT FROM app.packaging_variant v WHERE v.thumbnail_cid = p.cid AND v.account_id <> p.account_id)
-  AND NOT EXISTS (SELECT FROM app.draft d WHERE p.cid = ANY(d.cids))
   AND NOT EXISTS (SELECT FROM app.work_text t WHERE t.media_cid = p.cid)
 ORDER BY p.cid
 """)
