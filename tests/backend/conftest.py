@@ -116,17 +116,25 @@ def backend_database(new_database: Callable[[], DatabaseUrls]) -> DatabaseUrls:
     return new_database()
 
 
+@pytest.fixture(scope="session")
+def broom(backend_database: DatabaseUrls) -> Iterator[psycopg.Connection]:
+    """One connection that empties the tables: a new one reads the catalogue anew, which takes longer than emptying."""
+    with psycopg.connect(
+        backend_database.conninfo(), autocommit=True, options="-c lock_timeout=5000", application_name="broom"
+    ) as made:
+        yield made
+
+
 @pytest.fixture
-def clean_db(backend_database: DatabaseUrls) -> DatabaseUrls:
-    """One migrated database for all tests of the backend, emptied before each: a second faster than a copy for each."""
-    with psycopg.connect(backend_database.conninfo(), options="-c lock_timeout=5000") as connection:
-        filled = connection.execute(
-            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname IN ('app', 'chain') AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0"
-            " AND c.relname NOT IN ('alembic_version', 'fingerprint')"
-        ).fetchall()
-        if filled:
-            connection.execute(f"TRUNCATE {', '.join(name for (name,) in filled)} RESTART IDENTITY CASCADE")  # type: ignore[arg-type]
+def clean_db(backend_database: DatabaseUrls, broom: psycopg.Connection) -> DatabaseUrls:
+    """One migrated database for all tests of the backend, emptied before each: faster than a copy for each."""
+    filled = broom.execute(
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname IN ('app', 'chain') AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0"
+        " AND c.relname NOT IN ('alembic_version', 'fingerprint')"
+    ).fetchall()
+    if filled:
+        broom.execute(f"TRUNCATE {', '.join(name for (name,) in filled)} RESTART IDENTITY CASCADE")  # type: ignore[arg-type]
     return backend_database
 
 
