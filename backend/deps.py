@@ -95,6 +95,11 @@ class Core:
         return ChainInfo.load(self.settings.deployment)
 
     @cached_property
+    def seen(self) -> sign_in.Seen:
+        """Which accounts signed in through this process lately."""
+        return sign_in.Seen()
+
+    @cached_property
     def sessions(self) -> SessionMemory:
         """Whose tokens are whose, for a few seconds."""
         return SessionMemory()

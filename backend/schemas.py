@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from eth_utils.address import is_checksum_formatted_address, to_checksum_address
+from eth_utils.address import is_checksum_formatted_address
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
+from backend.addresses import eip55
+
 UINT256_MAX = 2**256 - 1
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 class Schema(BaseModel):
@@ -19,18 +23,17 @@ class Schema(BaseModel):
 
 def parse_address(value: str) -> str:
     """An address in EIP-55. Mixed case must be the right checksum; one case alone is taken. Raises ValueError."""
-    body = value[2:]
-    if len(value) != 42 or value[:2] != "0x" or not all(c in "0123456789abcdefABCDEF" for c in body):
+    if not _ADDRESS.fullmatch(value):
         raise ValueError("an address is 0x and 40 hexadecimal digits")
-    checked = to_checksum_address("0x" + body.lower())
-    if is_checksum_formatted_address(value) and value != checked:
+    checked = eip55(value.lower())
+    if value != checked and is_checksum_formatted_address(value):
         raise ValueError("the address has a wrong checksum (EIP-55): copy it again")
     return checked
 
 
 def _address(value: Any) -> Any:
     if isinstance(value, bytes) and len(value) == 20:
-        return to_checksum_address(value)
+        return eip55(value)
     if not isinstance(value, str):
         raise ValueError("an address is a string of 0x and 40 hexadecimal digits")
     return parse_address(value)

@@ -7,8 +7,11 @@ A stack of its own is started on free ports. Every round asks, one after the oth
 async route that answers from memory) and GET /v1/auth/session (a sync route that asks the database); the ratio is the
 median of the rounds' own ratios, so that a machine that is busy for a while moves both.
 
-A sign-in (POST /v1/auth/verify, of an account that is there) is compared with one recovery of a public key and one
-committed insert, measured between. Both are timed where the bytes leave and come in.
+A sign-in (POST /v1/auth/verify, of an account that is there and signed in here before, with a User-Agent, which is
+sealed) is compared with a bare handler on the same kind of server that does one recovery of a public key and one
+committed insert, with the same code, driver and durability; both are timed where the bytes leave and come in. The
+same two things without any server are printed beside it (`recovery_and_insert_alone_p50`): what HTTP itself takes is
+in the sign-in and not in that.
 
 An export of a tenth of the events, then of all of them, is asked for, made by the worker, downloaded: rows a second,
 and how far the resident memory of the worker and of the API rises above what it was, sampled all the while.
@@ -43,6 +46,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from backend.accounts.siwe import recover
 from backend.db import conninfo
@@ -52,10 +56,15 @@ from stack.supervisor import Ports, Settings, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 BARE_BODY = "TROUPE_BENCH_BODY"
+BARE_DATABASE = "TROUPE_BENCH_DATABASE"
+LEAST: Final = "INSERT INTO bench_session (token) VALUES (%s)"
 QUOTAS = {f"{name}.{caller}": "1000000/60" for name in ("read", "sign_in") for caller in ("address", "person")}
 """What is measured is the work of a request, not its refusal."""
 LEAST_READ: Final = 0.45
 MOST_SIGN_IN: Final = 2.0
+WARM: Final = 10
+"""Sign-ins before the first that counts: one makes the account and its key, a few more and statements are prepared."""
+AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 MOST_EXPORT_MIB: Final = 16.0
 PATIENCE_S: Final = 300.0
 JSON: Final = {"Content-Type": "application/json"}
@@ -81,10 +90,36 @@ def bare() -> FastAPI:
     def get_bare_sync() -> dict[str, object]:
         return body
 
+    connected: list[psycopg.AsyncConnection[Any]] = []
+
+    @app.post("/least")
+    async def post_least(sent: Signed) -> dict[str, str]:
+        if not connected:
+            connected.append(await psycopg.AsyncConnection.connect(os.environ[BARE_DATABASE], autocommit=True))
+        address = recover(sent.message, bytes.fromhex(sent.signature[2:]))
+        async with connected[0].transaction():
+            await connected[0].execute(LEAST, (sent.signature,))
+        return {"address": address}
+
     return app
 
 
+class Signed(BaseModel):
+    """What the bare handler takes of a sign-in."""
+
+    message: str
+    signature: str
+
+
 figure = partial(_support.figure, "api")
+
+
+@contextmanager
+def bare_server(environment: dict[str, str], *, log: Path) -> Iterator[int]:
+    """The bare handlers, served as the API is; yields their port."""
+    options = ["--no-access-log"]
+    with _support.bare_server("bench.api:bare", environment, path="/bare", log=log, options=options) as url:
+        yield httpx.URL(url).port or 0
 
 
 class Connection(asyncio.Protocol):
@@ -136,9 +171,10 @@ async def drive(port: int, path: str, headers: dict[str, str], *, connections: i
 class Caller:
     """One kept connection. An answer takes from the first byte of its request to the last of its own."""
 
-    def __init__(self, settings: Settings, token: str | None = None) -> None:
-        self._connection = http.client.HTTPConnection(HOST, settings.ports.api, timeout=PATIENCE_S)
-        self._headers = JSON if token is None else JSON | {"Authorization": f"Bearer {token}"}
+    def __init__(self, port: int, token: str | None = None, *, agent: str | None = None) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE_S)
+        self._headers = JSON | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._headers |= {"User-Agent": agent} if agent else {}
 
     def ask(self, method: str, path: str, **body: object) -> tuple[dict[str, Any], float]:
         """The answer, and the seconds that it took. Raises SystemExit for a refusal."""
@@ -174,25 +210,34 @@ def least(connection: psycopg.Connection[object], message: str, signature: str) 
     began = time.perf_counter()
     recover(message, bytes.fromhex(signature[2:]))
     with connection.transaction():
-        connection.execute("INSERT INTO bench_session (token) VALUES (%s)", (signature,))
+        connection.execute(LEAST, (signature,))
     return time.perf_counter() - began
 
 
-def measure_sign_in(settings: Settings, person: LocalAccount, count: int) -> tuple[str, float]:
+def measure_sign_in(settings: Settings, person: LocalAccount, folder: Path, count: int) -> tuple[str, float]:
     """Compare a sign-in with its floor, in turns; returns a token and the ratio."""
-    ours, floor = [], []
-    caller = Caller(settings)
-    sign_in(caller, person)  # the first makes the account and its key
-    with psycopg.connect(conninfo(settings.database.admin), autocommit=True) as connection:
-        connection.execute("CREATE TABLE bench_session (id bigserial PRIMARY KEY, token text UNIQUE)")
-        for _ in range(count):
+    ours, floor, alone = [], [], []
+    database = conninfo(settings.database.admin)
+    bare_settings = {BARE_BODY: "{}", BARE_DATABASE: database}
+    with (
+        psycopg.connect(database, autocommit=True) as connection,
+        bare_server(bare_settings, log=folder / "least.log") as port,
+    ):
+        connection.execute("CREATE TABLE bench_session (id bigserial PRIMARY KEY, token text)")
+        caller, bare_caller = Caller(settings.ports.api, agent=AGENT), Caller(port, agent=AGENT)
+        for number in range(count + WARM):
             token, taken, message, signature = sign_in(caller, person)
-            ours.append(taken * 1000)
-            floor.append(least(connection, message, signature) * 1000)
-    reference = statistics.median(floor)
+            _, bare_taken = bare_caller.ask("POST", "/least", message=message, signature=signature)
+            alone_taken = least(connection, message, signature)
+            if number >= WARM:
+                ours.append(taken * 1000)
+                floor.append(bare_taken * 1000)
+                alone.append(alone_taken * 1000)
+    found, reference = statistics.median(ours), statistics.median(floor)
+    figure("recovery_and_insert_alone_p50", statistics.median(alone), "ms")
     figure("recovery_and_insert_p50", reference, "ms")
-    found = statistics.median(ours)
     figure("sign_in_verify_p50", found, "ms", "recovery_and_insert_p50", found / reference)
+    figure("sign_in_verify_p50", found, "ms", "recovery_and_insert_alone_p50", found / statistics.median(alone))
     return token, found / reference
 
 
@@ -216,14 +261,8 @@ def measure_reads(settings: Settings, token: str, folder: Path, options: argpars
             )
         return found[1:]  # the first one warms up
 
-    with _support.bare_server(
-        "bench.api:bare",
-        {BARE_BODY: json.dumps(body)},
-        path="/bare",
-        log=folder / "bare.log",
-        options=["--no-access-log"],
-    ) as url:
-        found = asyncio.run(rounds(httpx.URL(url).port))
+    with bare_server({BARE_BODY: json.dumps(body)}, log=folder / "bare.log") as port:
+        found = asyncio.run(rounds(port))
     ratios = {name: statistics.median(each[name] / each["bare"] for each in found) for name in asked}
     for name in asked:
         rate = statistics.median(each[name] for each in found)
@@ -280,14 +319,14 @@ def export(caller: Caller) -> tuple[float, float, int]:
 
 def measure_export(settings: Settings, token: str, events: int) -> float:
     """Export a tenth of the events, then all of them; returns how many MiB more the latter takes."""
-    Caller(settings, token).ask("PUT", "/v1/consents/behaviour", granted=True)
+    Caller(settings.ports.api, token).ask("PUT", "/v1/consents/behaviour", granted=True)
     few = events // 10
     found: dict[int, float] = {}
     for total, more in ((few, few), (events, events - few)):
         with psycopg.connect(conninfo(settings.database.admin), autocommit=True) as connection:
             connection.execute(EVENTS, (more,))
         with risen(settings) as memory:
-            making, taking, rows = export(Caller(settings, token))
+            making, taking, rows = export(Caller(settings.ports.api, token))
         found[total] = memory[0]
         figure(f"export_made_{total}", rows / making, "rows/s")
         figure(f"export_sent_{total}", rows / taking, "rows/s")
@@ -308,7 +347,7 @@ def main() -> int:
         folder = Path(name)
         stack = Stack(folder / "state", Ports.free(), extra={"TROUPE_RATE_LIMITS": json.dumps(QUOTAS)})
         with stack:
-            token, sign_ins = measure_sign_in(stack.settings, Account.create(), options.sign_ins)
+            token, sign_ins = measure_sign_in(stack.settings, Account.create(), folder, options.sign_ins)
             read = measure_reads(stack.settings, token, folder, options)
             memory = measure_export(stack.settings, token, options.events)
     missed = [

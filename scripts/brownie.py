@@ -95,9 +95,12 @@ def main(argv: list[str]) -> int:
         rpc_url = os.environ.get("TROUPE_RPC_URL", "http://127.0.0.1:8545")
         if urlsplit(rpc_url).scheme not in ("http", "https"):
             sys.exit(f"TROUPE_RPC_URL is {rpc_url!r}: give an http or https address")
+        chain_id = os.environ.get("TROUPE_CHAIN_ID") or "31337"
+        if not (chain_id.isascii() and chain_id.isdigit()):
+            sys.exit(f"TROUPE_CHAIN_ID is {chain_id!r}: give the number of the chain, such as 31337")
         (home / ".brownie").mkdir()
         (home / ".brownie" / "network-config.yaml").write_text(
-            NETWORKS.format(port=free_port(), rpc_url=rpc_url, chain_id=os.environ.get("TROUPE_CHAIN_ID", "31337"))
+            NETWORKS.format(port=free_port(), rpc_url=rpc_url, chain_id=chain_id)
         )
         command = [str(python.parent / "brownie"), *argv]
         return ended(subprocess.Popen(command, cwd=ROOT, env=environment(home)))

@@ -59,4 +59,7 @@ def roles_of(session: Session, settings: Settings, address: bytes) -> list[Role]
 def require(session: Session, settings: Settings, address: bytes, role: Role) -> None:
     """Raise Forbidden unless an account has a role."""
     if role not in roles_of(session, settings, address):
-        raise Forbidden(f"Only a {role} may do this.", code="role_required", title="Not your role", role=role.value)
+        article = "an" if role == Role.OPERATOR else "a"
+        raise Forbidden(
+            f"Only {article} {role} may do this.", code="role_required", title="Not your role", role=role.value
+        )

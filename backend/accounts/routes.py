@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from datetime import datetime
-from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Request, Response, status
+from fastapi import APIRouter, Request, Response, status
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
@@ -104,9 +104,7 @@ def create_nonce(session: DbSession, settings: SettingsDep, now: Now, body: Nonc
 
 
 @router.post("/auth/verify", response_model=SignIn)
-async def verify_sign_in(
-    request: Request, body: SignInRequest, user_agent: Annotated[str | None, Header(include_in_schema=False)] = None
-) -> Response:
+async def verify_sign_in(request: Request, body: SignInRequest) -> Response:
     """Sign in with a signed EIP-4361 message. Sets an HttpOnly cookie, and answers the token for programs.
 
     The message is refused unless every field is right: domain, URI, version, chain id, a nonce of ours that was not
@@ -116,14 +114,16 @@ async def verify_sign_in(
     core: Core = request.app.state.core
     now, expected = core.clock(), _expected(core.settings)
     message = sign_in.judged(body.message, expected=expected, now=now)
-    proof = await sign_in.proven(body.message, body.signature, address=message.address, node=core.node)
-    by = sign_in.SignIn(message, proof, now, core.settings.session_ttl_s, user_agent)
+    by = sign_in.SignIn(message, now, core.settings.session_ttl_s, request.headers.get("user-agent"))
+    opened: sign_in.Opened | None = None
     brought: visitors.Brought | None = None
-    opened = None if body.bring_along else await sign_in.open_known(core.database.async_pool, core.vault, by)
+    if not body.bring_along:
+        pool = core.database.async_pool
+        opened = await sign_in.open_known(pool, core.vault, core.seen, by, text=body.message, signature=body.signature)
     if opened is None:
-        first, brought = await to_thread.run_sync(_open_first, request, core, by, body.bring_along)
+        first, brought = await to_thread.run_sync(_open_otherwise, request, core, by, body)
         opened = first
-    made = SignIn(
+    made = SignIn.model_construct(  # nothing of it is anybody else's word
         token=opened.token,
         expires_at=opened.expires_at,
         address=message.address,
@@ -137,13 +137,15 @@ async def verify_sign_in(
     return answer
 
 
-def _open_first(
-    request: Request, core: Core, by: sign_in.SignIn, bring_along: bool
+def _open_otherwise(
+    request: Request, core: Core, by: sign_in.SignIn, body: SignInRequest
 ) -> tuple[sign_in.Opened, visitors.Brought | None]:
-    """Open a session with all that it may need to make or to move, in one transaction."""
+    """Open a session of a wallet, or with what it needs to make or to move, in one transaction. Raises Unauthorized."""
+    proof = sign_in.prove(body.message, body.signature, address=by.message.address, node=core.node)
+    by = dataclasses.replace(by, wallet_proof=proof)
     with core.database.session() as session:
         opened, account = sign_in.open_first(session, core.vault, by)
-        visitor = _present_visitor(request, core, session) if bring_along else None
+        visitor = _present_visitor(request, core, session) if body.bring_along else None
         if visitor is None:
             return opened, None
         name = consents.controller(core.settings)

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
-from anyio import to_thread
+from psycopg import AsyncConnection
 from psycopg.errors import ForeignKeyViolation
+from psycopg.rows import DictRow
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from backend.accounts import siwe, wallets
 from backend.accounts.service import account_of, new_session, open_session
 from backend.accounts.siwe import Expected, Message
-from backend.consent.persons import require_not_erasing, under_erasure
+from backend.consent.persons import require_not_erasing
 from backend.db import AsyncPool, at_once
 from backend.errors import Unauthorized
 from backend.models.accounts import Account, AuthSession, SignInNonce
 from backend.node import Node
-from backend.vault.vault import Vault
+from backend.vault.vault import Erased, Vault
 
 NONCE_TTL = timedelta(minutes=5)
 STATEMENT = "Sign in to Troupe."
@@ -118,19 +119,18 @@ def confirm(node: Node, current: AuthSession) -> None:
         )
 
 
+def signed_by_key(text: str, signature: bytes, *, address: str) -> bool:
+    """Whether an address's own key signed a text."""
+    with suppress(Unauthorized):
+        return siwe.recover(text, signature) == address
+    return False
+
+
 def judged(text: str, *, expected: Expected, now: datetime) -> Message:
     """The message of a text, right in every field that can be judged by itself. Raises Invalid, Unauthorized."""
     message = siwe.parse(text)
     siwe.check(message, expected=expected, now=now)
     return message
-
-
-async def proven(text: str, signature: bytes, *, address: str, node: Node) -> tuple[bytes, bytes] | None:
-    """As `prove`, for async routes. A recovery is faster than a hop to a thread; a wallet is asked from a thread."""
-    with suppress(Unauthorized):
-        if siwe.recover(text, signature) == address:
-            return None
-    return await to_thread.run_sync(lambda: prove(text, signature, address=address, node=node))
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,11 @@ class SignIn:
     everything else takes it, and no connection to the database is held while a wallet is asked."""
 
     message: Message
-    wallet_proof: tuple[bytes, bytes] | None
     now: datetime
     ttl_s: int
     user_agent: str | None
+    wallet_proof: tuple[bytes, bytes] | None = None
+    """What a contract wallet signed; None of a key."""
 
     @property
     def address(self) -> bytes:
@@ -176,37 +177,76 @@ def open_first(session: Session, vault: Vault, by: SignIn) -> tuple[Opened, Acco
 
 ERASING: Final = "EXISTS (SELECT FROM app.erasure e WHERE e.account_id = a.id)"
 """An erasure's row outlives the account, so that a present account with one is being erased."""
-KNOWN: Final = f"SELECT a.id, {ERASING} AS erasing FROM app.account a WHERE a.address = %s"
-OPEN: Final = """
-WITH used AS (DELETE FROM app.sign_in_nonce WHERE nonce = %(nonce)s AND expires_at > %(created_at)s RETURNING nonce)
-INSERT INTO app.auth_session
-    (id, account_id, token_hash, created_at, expires_at, user_agent, wallet_hash, wallet_signature)
-SELECT %(id)s, %(account_id)s, %(token_hash)s, %(created_at)s, %(expires_at)s, %(user_agent)s::bytea,
-    %(wallet_hash)s::bytea, %(wallet_signature)s::bytea
-FROM used
+KNOWN: Final = "SELECT id FROM app.account WHERE address = %s"
+OPEN: Final = f"""
+WITH used AS (
+    DELETE FROM app.sign_in_nonce n USING app.account a
+    WHERE n.nonce = %(nonce)s AND n.expires_at > %(created_at)s
+        AND a.id = %(account_id)s AND a.address = %(address)s AND NOT {ERASING}
+    RETURNING a.id
+)
+INSERT INTO app.auth_session (id, account_id, token_hash, created_at, expires_at, user_agent)
+SELECT %(id)s, used.id, %(token_hash)s, %(created_at)s, %(expires_at)s, %(user_agent)s::bytea FROM used
 """
-"""Using up the nonce is the condition of the session, in one statement and one commit."""
+"""Using up the nonce, for an account that is there and stays, is the condition of the session: one statement, one
+commit."""
 
 
-async def open_known(pool: AsyncPool, vault: Vault, by: SignIn) -> Opened | None:
-    """Use up the nonce and open a session of an account that is there; None when there is none: then nothing was done.
+class Seen:
+    """Which account an address has, of those that signed in through this process lately; used from its event loop.
 
-    Of any number of attempts with one nonce at once one succeeds. Raises Unauthorized, Erased, and Conflict while an
-    erasure of the account is under way.
+    Only a guess: the statement that opens the session looks whether it still holds.
     """
+
+    LIMIT: Final = 10_000
+
+    def __init__(self) -> None:
+        self._accounts: dict[bytes, uuid.UUID] = {}
+
+    def get(self, address: bytes) -> uuid.UUID | None:
+        """The account that the address had last."""
+        return self._accounts.get(address)
+
+    def note(self, address: bytes, account_id: uuid.UUID) -> None:
+        """Remember; the oldest goes when there are too many."""
+        if len(self._accounts) >= self.LIMIT:
+            self._accounts.pop(next(iter(self._accounts)))
+        self._accounts[address] = account_id
+
+    def forget(self, address: bytes) -> None:
+        """What was remembered does not hold any more."""
+        self._accounts.pop(address, None)
+
+
+async def open_known(
+    pool: AsyncPool, vault: Vault, seen: Seen, by: SignIn, *, text: str, signature: bytes
+) -> Opened | None:
+    """Use up the nonce and open a session of an account that is there, if its key signed the text; else None, and
+    nothing was done: `open_first` does it otherwise, or says why not.
+
+    Of any number of attempts with one nonce at once one succeeds. Raises Erased.
+    """
+    if not signed_by_key(text, signature, address=by.message.address):
+        return None
     async with pool.connection() as connection, at_once(connection):
+        if (guess := seen.get(by.address)) is not None:
+            with suppress(Erased):
+                if (opened := await _open(connection, vault, guess, by)) is not None:
+                    return opened
+            seen.forget(by.address)
         known = await (await connection.execute(KNOWN, (by.address,))).fetchone()
         if known is None:
             return None
-        if known["erasing"]:
-            raise under_erasure()
-        token, row = new_session(
-            known["id"], now=by.now, ttl_s=by.lasts_s, device=(vault, by.user_agent), wallet_proof=by.wallet_proof
-        )
-        try:
-            opened = await connection.execute(OPEN, {**row, "nonce": by.message.nonce})
-        except ForeignKeyViolation:  # the account was erased in between
-            return None
-    if opened.rowcount == 0:
-        nonce_refused()
-    return Opened(token, row["id"], row["expires_at"])
+        if (opened := await _open(connection, vault, known["id"], by)) is not None:
+            seen.note(by.address, known["id"])
+        return opened
+
+
+async def _open(connection: AsyncConnection[DictRow], vault: Vault, account_id: uuid.UUID, by: SignIn) -> Opened | None:
+    """Open a session of an account; None, and nothing was done, where the account or the nonce is not (any more)."""
+    token, row = new_session(account_id, now=by.now, ttl_s=by.lasts_s, device=(vault, by.user_agent))
+    try:
+        done = await connection.execute(OPEN, {**row, "nonce": by.message.nonce, "address": by.address})
+    except ForeignKeyViolation:  # the account was erased in between
+        return None
+    return Opened(token, row["id"], row["expires_at"]) if done.rowcount else None

@@ -13,10 +13,10 @@ from typing import NoReturn
 
 from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
-from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
+from backend.addresses import eip55
 from backend.errors import Invalid, Unauthorized
 
 VERSION = "1"
@@ -61,6 +61,7 @@ _HEADER = re.compile(
     rf"(?:(?P<scheme>{_SCHEME})://)?(?P<domain>{_AUTHORITY}) wants you to sign in with your Ethereum account:"
 )
 _ADDRESS = re.compile(r"0x[0-9A-Fa-f]{40}")
+_CONTROL = re.compile(r"[^\n -~]")
 _STATEMENT = re.compile(rf"[{_UNRESERVED}{_SUB_DELIMS}:/?#\[\]@ ]+")
 _RESOURCE = re.compile(rf"- ({_URI})")
 
@@ -168,8 +169,8 @@ def parse(text: str) -> Message:
         malformed("message", f"it is longer than {LENGTH_LIMIT} characters")
     if not text.isascii():
         malformed("message", "it holds characters outside ASCII (a domain is written in its xn-- form)")
-    if odd := next((c for c in text if c != "\n" and not " " <= c <= "~"), None):
-        malformed("message", f"it holds the control character {odd!r}; lines end with a line feed alone")
+    if odd := _CONTROL.search(text):
+        malformed("message", f"it holds the control character {odd[0]!r}; lines end with a line feed alone")
     lines = _Lines(text)
     header = _HEADER.fullmatch(lines.take("domain", "the domain"))
     if header is None:
@@ -177,7 +178,7 @@ def parse(text: str) -> Message:
     address = lines.take("address", "the address")
     if not _ADDRESS.fullmatch(address):
         malformed("address", "the second line must be the address, 0x and 40 hexadecimal digits")
-    if to_checksum_address(address.lower()) != address:
+    if eip55(address.lower()) != address:
         malformed("address", "the address must have its EIP-55 checksum")
     lines.take_empty("address", "after the address")
     statement = lines.peek() or None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -55,6 +56,7 @@ def address_of(scope: Scope, settings: Settings) -> str:
     return caller_address(client[0] if client else None, listed, settings.trusted_proxies)
 
 
+@lru_cache(maxsize=4096)
 def network(text: str) -> str:
     """The network of an address as proxies write it: with a port, in brackets, IPv4 within IPv6; or `unknown`."""
     bare = text.strip()

@@ -5,24 +5,32 @@ longer than all else that a cached read does. So routes are kept flat (`add_flat
 their paths stands before them. What it does not know, the routes behind it answer as ever: 404, 405, files.
 
 A security scheme of FastAPI is a dependency that is solved anew for each request; ours only say in OpenAPI who may
-call a route, so a `LeanRoute` shows them and does not run them.
+call a route, so a `LeanRoute` shows them and does not run them. What is left of a route that is asked all the time is
+often just its request, who asks, and a JSON body, and its answer is a Response: such a one runs straight, without the
+stacks, the caches and the spare answer that FastAPI makes for each request of any route.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Request, Response, params
+from fastapi._body_limit import wrap_app_with_body_limit
+from fastapi._compat import ModelField, Undefined
 from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import request_body_to_args
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from fastapi.telemetry._api import _route_selected
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.edge.quotas import SAFE_METHODS
 
@@ -45,8 +53,98 @@ def calls(dependant: Dependant) -> Iterator[Any]:
         yield from calls(each)
 
 
+def is_straight(route: APIRoute, dependant: Dependant) -> bool:
+    """Whether a route takes nothing but its request, what async functions of the request say, and one JSON body, and
+    answers with a Response."""
+    answer = inspect.signature(route.endpoint, eval_str=True).return_annotation
+    bodies = [field.field_info for field in dependant.body_params]
+    model = len(bodies) == 1 and type(bodies[0]) is params.Body and not route._embed_body_fields
+    run = list(calls(dependant))
+    return (
+        inspect.isclass(answer)
+        and issubclass(answer, Response)
+        and (model or not bodies)
+        and _only_asks_the_request(dependant)
+        and not any(each.body_params for each in dependant.dependencies)
+        and len(run) == len(set(run))  # what is there twice, FastAPI runs once
+    )
+
+
+def _only_asks_the_request(dependant: Dependant) -> bool:
+    taken = (dependant.path_params, dependant.query_params, dependant.header_params, dependant.cookie_params)
+    more = (dependant.websocket_param_name, dependant.http_connection_param_name, dependant.response_param_name)
+    return (
+        inspect.iscoroutinefunction(dependant.call)
+        and not any(taken)
+        and not any(more)
+        and dependant.concurrency is None
+        and all(map(_only_asks_the_request, dependant.dependencies))
+    )
+
+
+async def _values(dependant: Dependant, request: Request, background: BackgroundTasks) -> dict[str, Any]:
+    """What a straight route, or what it depends on, is called with, but for the body."""
+    values: dict[str, Any] = {}
+    for each in dependant.dependencies:
+        assert each.call is not None
+        found = await each.call(**await _values(each, request, background))
+        if each.name is not None:
+            values[each.name] = found
+    if dependant.request_param_name:
+        values[dependant.request_param_name] = request
+    if dependant.background_tasks_param_name:
+        values[dependant.background_tasks_param_name] = background
+    if dependant.security_scopes_param_name:
+        scopes = [*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ())]
+        values[dependant.security_scopes_param_name] = SecurityScopes(list(dict.fromkeys(scopes)))
+    return values
+
+
+async def _body(field: ModelField, request: Request) -> dict[str, Any]:
+    """The JSON body as the route's model, by the name that the route gives to it. Raises RequestValidationError."""
+    raw: Any = await request.body()
+    try:
+        given = json.loads(raw) if raw else Undefined
+    except ValueError as error:
+        raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": str(error)}]) from error
+    values, errors = await request_body_to_args(body_fields=[field], received_body=given, embed_body_fields=False)
+    if errors:
+        raise RequestValidationError(errors, body=given)
+    return values
+
+
 class LeanRoute(APIRoute):
-    """Runs without the security schemes that it shows in OpenAPI."""
+    """Runs without the security schemes that it shows in OpenAPI; straight, where it can."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        lean = without_schemes(self.dependant)
+        self.straight = is_straight(self, lean)
+        if self.straight:
+            self.app = self._straight(lean, otherwise=self.app, max_body_size=options.get("max_body_size"))
+
+    def _straight(self, dependant: Dependant, *, otherwise: ASGIApp, max_body_size: int | None) -> ASGIApp:
+        """The application of this route alone. What it raises is answered where every route's is."""
+        field = next(iter(dependant.body_params), None)
+        call: Any = dependant.call
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            request, background = Request(scope, receive, send), BackgroundTasks()
+            body = {} if field is None else await _body(field, request)
+            answer: Response = await call(**await _values(dependant, request, background), **body)
+            if background.tasks and answer.background is None:
+                answer.background = background
+            await answer(scope, receive, send)
+
+        if field is None:
+            return app
+        guarded = wrap_app_with_body_limit(app, max_body_size)
+
+        async def of_json(scope: Scope, receive: Receive, send: Send) -> None:
+            kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+            await (guarded if kinds == [b"application/json"] else otherwise)(scope, receive, send)
+
+        return of_json
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler, of fewer dependencies."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-import orjson
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, Body, Request, Response
@@ -151,7 +151,7 @@ def import_taste(
     takes the place of what you brought along before; sliders that you have not set yet are set as it says.
     """
     try:
-        document = portable.parse(orjson.dumps(body))
+        document = portable.parse(json.dumps(body, ensure_ascii=False).encode())  # of integers of any size
         return bring_along(session, core, me.id, document, now)
     except DocumentError as error:
         raise Invalid(f"{error} Nothing was changed.", code=error.code, title="This document is not taken") from None

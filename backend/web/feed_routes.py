@@ -16,7 +16,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
 from backend.accounts.service import SignedIn, Somebody
-from backend.consent import service as consents
 from backend.consent import taste_writes
 from backend.consent.persons import make_person
 from backend.consent.purposes import NOTICES, Purpose
@@ -35,7 +34,7 @@ from backend.personalization.taste_routes import WorkId, reset, taste_of, what_i
 from backend.personalization.taste_schemas import ResetIn
 from backend.schemas import AddressStr
 from backend.web import feed_page
-from backend.web.privacy_routes import Reader, ReaderDep, require_our_page, set_cookie, welcome
+from backend.web.privacy_routes import Reader, ReaderDep, record_answer, require_our_page, set_cookie
 from backend.web.routes import Visitor
 from indexer.models import view
 
@@ -56,6 +55,7 @@ SAID: Final = {
     "on": "Your feed is personal again.",
     "paused": "Your feed is paused.",
     "hide": "You hid the creator of {name}.",
+    "full": f"You hide {taste_writes.HIDDEN_AT_MOST:,} creators already: show one of them again first.",
     "shown": "That creator is shown again.",
     "limits": "Your limits are kept.",
     "all": "Everything you did until now is forgotten.",
@@ -247,7 +247,8 @@ def feed_hide(reader: ReaderDep, work: Annotated[int, Form(ge=1, lt=2**63)], sho
         creator = reader.session.scalar(select(listed.c.creator).where(listed.c.work_id == work))
         if creator is not None:
             person = make_person(reader.session, reader.core.vault, reader.account_id)
-            taste_writes.hide_creator(reader.session, person=person, creator=creator, now=reader.now)
+            if not taste_writes.hide_creator(reader.session, person=person, creator=creator, now=reader.now):
+                return _back("/feed", said="full", before=shown)
     return _back("/feed", said="hide", work=work, before=shown)
 
 
@@ -330,17 +331,7 @@ def feed_limits(
 def feed_consent(reader: ReaderDep, purpose: Purpose, granted: Annotated[bool, Form()]) -> Response:
     """Allow or withdraw what a personal feed needs. Who has no session yet becomes a visitor with this answer."""
     require_our_page(reader)
-    cookie = welcome(reader) if reader.current is None else None
-    assert reader.current is not None
-    consents.record(
-        reader.session,
-        reader.core.vault,
-        account_id=reader.current.account_id,
-        purpose=purpose,
-        granted=granted,
-        at=reader.now,
-        by=consents.controller(reader.core.settings),
-    )
+    cookie = record_answer(reader, purpose, granted)
     answer = _back("/feed", said="consent")
     if cookie is not None:
         set_cookie(reader, answer, cookie)

@@ -175,7 +175,20 @@ def privacy_page(reader: ReaderDep, cursor: Annotated[str | None, Query(max_leng
 def answer_consent(reader: ReaderDep, purpose: Purpose, granted: Annotated[bool, Form()]) -> Response:
     """Allow or withdraw one purpose. Who has no session yet becomes a visitor with this answer."""
     require_our_page(reader)
-    cookie = welcome(reader) if reader.current is None else None
+    cookie = record_answer(reader, purpose, granted)
+    answer: Response = reader.back(f"#{purpose.value}")
+    if reader.partial:
+        consents = _consents(reader)
+        allowed = sum(each["granted"] for each in consents)
+        answer = reader.show("_consents.html", consents=consents, allowed=allowed, frozen=_frozen(reader), swap=True)
+    if cookie is not None:
+        set_cookie(reader, answer, cookie)
+    return answer
+
+
+def record_answer(reader: Reader, purpose: Purpose, granted: bool) -> str | None:
+    """Keep an answer to a purpose; the token of the visitor that who had no session has become, if so."""
+    token = welcome(reader) if reader.current is None else None
     assert reader.current is not None
     service.record(
         reader.session,
@@ -186,14 +199,7 @@ def answer_consent(reader: ReaderDep, purpose: Purpose, granted: Annotated[bool,
         at=reader.now,
         by=service.controller(reader.core.settings),
     )
-    answer: Response = reader.back(f"#{purpose.value}")
-    if reader.partial:
-        consents = _consents(reader)
-        allowed = sum(each["granted"] for each in consents)
-        answer = reader.show("_consents.html", consents=consents, allowed=allowed, frozen=_frozen(reader), swap=True)
-    if cookie is not None:
-        set_cookie(reader, answer, cookie)
-    return answer
+    return token
 
 
 def welcome(reader: Reader) -> str:

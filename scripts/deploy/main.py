@@ -71,8 +71,8 @@ class Run:
     @classmethod
     def prepared(cls, environment: dict[str, str]) -> Run:
         """From the environment. Raises Refused, PlanError, KeyRefused, JournalError or SendError."""
-        chain_id = web3.eth.chain_id
-        expected = int(environment.get("TROUPE_CHAIN_ID", chain_id))
+        chain_id = manifest.chain_of(web3)
+        expected = manifest.stated_chain(environment, chain_id)
         if chain_id != expected:
             raise Refused(
                 f"the node is on chain {chain_id}, TROUPE_CHAIN_ID says {expected}: point TROUPE_RPC_URL elsewhere"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,41 @@ def path(environment: dict[str, str], chain_id: int) -> Path:
     if chain_id == DEVELOPMENT_CHAIN:
         return DEVELOPMENT_MANIFEST
     return ROOT / "indexer" / "deployments" / f"{chain_id}.json"
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A manifest that was written. Ends the program with a sentence where there is none or it cannot be used."""
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise SystemExit(f"there is no manifest at {file}: set TROUPE_DEPLOYMENT, or deploy first") from None
+    except OSError as error:
+        raise SystemExit(f"the manifest {file} cannot be read ({error.strerror}): set TROUPE_DEPLOYMENT") from None
+    except (ValueError, RecursionError):
+        raise SystemExit(f"{file} is not JSON: bring back the manifest that the deployment wrote") from None
+    wanted = ("chainId", "startBlock", "contracts", "parameters")
+    if not isinstance(found, dict) or (missing := [name for name in wanted if name not in found]):
+        what = "no object" if not isinstance(found, dict) else f"without {', '.join(missing)}"
+        raise SystemExit(f"{file} is {what}: bring back the manifest that the deployment wrote")
+    return found
+
+
+def stated_chain(environment: Mapping[str, str], chain_id: int) -> int:
+    """TROUPE_CHAIN_ID, or the node's. Ends the program with a sentence where it is no number."""
+    given = environment.get("TROUPE_CHAIN_ID") or str(chain_id)
+    if not (given.isascii() and given.isdigit() and len(given) <= 78):
+        raise SystemExit(f"TROUPE_CHAIN_ID is {given!r}: give the number of the chain, such as 31337")
+    return int(given)
+
+
+def chain_of(web3: Any) -> int:
+    """The chain id of the node. Ends the program with a sentence where no node answers."""
+    try:
+        return int(web3.eth.chain_id)
+    except Exception as error:  # whatever the client's transport raises: there is no node to speak to
+        raise SystemExit(
+            f"the node does not answer ({type(error).__name__}): start it, or set TROUPE_RPC_URL to one that runs"
+        ) from None
 
 
 def code_hash(web3: Any, address: str) -> str:

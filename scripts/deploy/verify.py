@@ -8,7 +8,6 @@ is listed apart, with its block.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -303,11 +302,15 @@ def role_table(reader: Reader) -> str:
 
 def main() -> None:
     """Compare the chain at TROUPE_RPC_URL with the manifest at TROUPE_DEPLOYMENT; exit 1 with every drift."""
-    chain_id = web3.eth.chain_id
+    chain_id = manifests.chain_of(web3)
     path = manifests.path(dict(os.environ), chain_id)
-    if not path.exists():
-        sys.exit(f"there is no manifest at {path}: set TROUPE_DEPLOYMENT, or deploy first")
-    manifest = json.loads(path.read_text())
+    manifest = manifests.read(path)
+    for what, stated in (
+        (path, manifest["chainId"]),
+        ("TROUPE_CHAIN_ID", manifests.stated_chain(os.environ, chain_id)),
+    ):
+        if stated != chain_id:
+            sys.exit(f"the node is on chain {chain_id}, {what} says {stated}: point TROUPE_RPC_URL elsewhere")
     loaded = project.get_loaded_projects()[0]
 
     def bind(name: str, address: str, abi: list[Any]) -> Any:

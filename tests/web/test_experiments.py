@@ -205,4 +205,4 @@ def test_operators_see_the_split_first_and_then_what_may_be_said(
 def test_nobody_else_does(open_page: Open, site: str, bob: LocalAccount) -> None:
     expect(open_page("/operator/experiments").locator("main")).to_contain_text("Sign in as an operator")
     page = open_page("/operator/experiments", **signed_in(site, bob))
-    expect(page.locator("main")).to_contain_text("Only a operator may do this")
+    expect(page.locator("main")).to_contain_text("Only an operator may do this")

@@ -456,6 +456,32 @@ def test_an_account_that_is_erased_while_its_owner_signs_in_is_made_anew(
     assert client.get("/v1/me", headers={"Authorization": f"Bearer {first['token']}"}).status_code == 401
 
 
+def test_an_account_that_a_process_remembers_and_that_has_gone_is_made_anew(
+    client: Client, alice: LocalAccount, clean_db: DatabaseUrls
+) -> None:
+    for _ in range(3):  # by the third time it is remembered
+        sign_in(client, alice)
+    with psycopg.connect(clean_db.conninfo()) as elsewhere:
+        elsewhere.execute("DELETE FROM app.account")
+    again = sign_in(client, alice)
+    client.cookies.clear()
+    me = client.get("/v1/me", headers={"Authorization": f"Bearer {again['token']}"})
+    assert me.json()["address"] == alice.address
+
+
+def test_an_address_that_has_passed_to_another_account_signs_in_to_that_one(
+    client: Client, alice: LocalAccount, clean_db: DatabaseUrls
+) -> None:
+    for _ in range(3):
+        sign_in(client, alice)
+    with psycopg.connect(clean_db.conninfo()) as elsewhere:
+        elsewhere.execute("UPDATE app.account SET address = NULL")
+    again = sign_in(client, alice)
+    client.cookies.clear()
+    me = client.get("/v1/me", headers={"Authorization": f"Bearer {again['token']}"}).json()
+    assert (me["address"], me["visitor"]) == (alice.address, False)
+
+
 def test_a_sign_in_of_a_known_account_is_one_statement_and_a_refused_one_leaves_the_nonce(
     client: Client, alice: LocalAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,11 +490,13 @@ def test_a_sign_in_of_a_known_account_is_one_statement_and_a_refused_one_leaves_
     def slow_way(*_: object) -> None:
         raise AssertionError("the sync way was gone")
 
-    monkeypatch.setattr(ways, "open_first", slow_way)
-    text = _begin(client, alice)
-    wrong = client.post("/v1/auth/verify", json={"message": text, "signature": "0x" + "11" * 65})
-    assert wrong.status_code == 401
-    signed = {"message": text, "signature": signature(alice, text)}
-    assert client.post("/v1/auth/verify", json=signed).status_code == 200
+    with monkeypatch.context() as patched:
+        patched.setattr(ways, "open_first", slow_way)
+        text = _begin(client, alice)
+        wrong = client.post("/v1/auth/verify", json={"message": text, "signature": "0x" + "11" * 65})
+        assert wrong.status_code == 401
+        signed = {"message": text, "signature": signature(alice, text)}
+        assert client.post("/v1/auth/verify", json=signed).status_code == 200
+        sign_in(client, alice)  # and whom the process remembers
     spent = client.post("/v1/auth/verify", json=signed)
     assert (spent.status_code, spent.json()["code"]) == (401, "sign_in_nonce")

@@ -6,9 +6,10 @@ import re
 from typing import Annotated
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request, Security
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, Response, Security
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPBearer
+from fastapi.security import HTTPBearer, SecurityScopes
+from pydantic import BaseModel
 from starlette.routing import Match
 from starlette.testclient import TestClient
 from starlette.types import Scope
@@ -166,3 +167,73 @@ def test_security_schemes_are_shown_and_not_run() -> None:
     (route,) = (each for each in whole.routes if isinstance(each, APIRoute))
     assert route.dependant.dependencies[0].dependencies, "the description is whole"
     assert not without_schemes(route.dependant).dependencies[0].dependencies
+
+
+class Song(BaseModel):
+    title: str
+    bars: int = 4
+
+
+async def _who(request: Request, scopes: SecurityScopes, background: BackgroundTasks) -> str:
+    background.add_task(request.app.state.after.append, "told")
+    return f"{request.headers.get('x-who', 'nobody')} {scopes.scopes}"
+
+
+async def _sing(request: Request, song: Song, who: Annotated[str, Security(_who, scopes=["sing"])]) -> Response:
+    return Response(f"{who}: {song.title} {song.bars}")
+
+
+STRANGE_BODIES = [
+    (b'{"title":"A"}', "application/json"),
+    (b'{"title":"A","bars":2}', "application/json; charset=utf-8"),
+    (b'{"title":"A"}', "application/vnd.song+json"),
+    (b'{"title":1}', "application/json"),
+    (b"[]", "application/json"),
+    (b"null", "application/json"),
+    (b"{", "application/json"),
+    (b"", "application/json"),
+    (b'{"title":"A"}', "text/plain"),
+    (b'{"title":"A"}', None),
+    (b"x" * 2000, "application/json"),
+]
+
+
+@pytest.mark.parametrize(("body", "kind"), STRANGE_BODIES)
+def test_a_straight_route_answers_as_fastapi_does(body: bytes, kind: str | None) -> None:
+    answers = []
+    for straight in (True, False):
+        app, router = FastAPI(), APIRouter()
+        app.state.after = []
+        router.add_api_route("/sing", _sing, methods=["POST"])
+        if straight:
+            add_flat(app.router, router, max_body_size=1000)
+            assert app.router.routes[-1].straight  # type: ignore[attr-defined]
+        else:
+            app.include_router(router, max_body_size=1000)
+        headers = {"x-who": "alice"} | ({"content-type": kind} if kind else {})
+        answer = TestClient(app).post("/sing", content=body, headers=headers)
+        said = answer.json()["detail"] if answer.status_code == 422 else answer.text
+        told = [(each["type"], each["loc"][0]) for each in said] if isinstance(said, list) else said
+        answers.append((answer.status_code, told, app.state.after))
+    assert answers[0] == answers[1]
+
+
+async def _takes(number: int) -> Response:
+    return Response(str(number))
+
+
+async def _plain(request: Request) -> dict[str, str]:
+    return {}
+
+
+def _sync(request: Request) -> Response:
+    return Response()
+
+
+@pytest.mark.parametrize("endpoint", [_takes, _plain, _sync])
+def test_what_needs_more_of_fastapi_does_not_run_straight(endpoint: object) -> None:
+    router = APIRouter()
+    router.add_api_route("/it", endpoint)  # type: ignore[arg-type]
+    whole = APIRouter()
+    add_flat(whole, router, max_body_size=1000)
+    assert not whole.routes[0].straight  # type: ignore[attr-defined]

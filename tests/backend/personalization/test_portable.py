@@ -210,6 +210,7 @@ class TestOverHttp:
             ({"format": "troupe-taste/9"}, "taste_document_invalid"),
             ({"likings": "many"}, "taste_document_invalid"),
             ({"more": 1}, "taste_document_invalid"),
+            ({"more": -(10**31)}, "taste_document_invalid"),  # of more than 64 bits; found by `make fuzz`
         ],
     )
     def test_v15_what_is_wrong_is_refused_and_changes_nothing(
