@@ -93,3 +93,14 @@ def test_hiding_a_creator_hides_who_is_the_creator_now(me: Client, mirror: Mirro
     assert 'id="card-1"' not in me.get("/feed").text
     me.post("/feed/show", data={"creator": author})
     assert 'id="card-1"' in me.get("/feed").text
+
+
+@pytest.mark.feature("X5", via="page")
+def test_hiding_one_creator_too_many_says_what_to_do(
+    me: Client, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taste_writes, "HIDDEN_AT_MOST", 0)
+    told = me.post("/feed/hide", data={"work": "1"}, follow_redirects=True).text
+    assert "creators already: show one of them again first." in told
+    assert "You hid the creator" not in told
+    assert 'id="card-1"' in told
