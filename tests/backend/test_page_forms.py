@@ -8,6 +8,7 @@ import pytest
 from eth_account.signers.local import LocalAccount
 from fastapi.routing import APIRoute
 
+from backend.consent import taste_writes
 from tests.backend.conftest import Client, allow
 from tests.factories import Mirror
 
