@@ -46,7 +46,7 @@ def chips(understood: Sequence[tuple[Term, str | None]], lexicon: Lexicon, work:
     """The conditions of a wish, each with its note and with the address of the wish without it."""
     return [
         {
-            "said": wish.said(term, lexicon),
+            "said": wish.said(term, lexicon).replace('"', ""),  # quotes are for reading it again
             "note": note,
             "wanted": term.wanted,
             "without": _without(term, (other for other, _ in understood), lexicon, work),

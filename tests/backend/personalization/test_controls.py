@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from eth_account.signers.local import LocalAccount
 
@@ -14,9 +15,10 @@ from backend.personalization.reading import Asked
 from backend.personalization.signals import EventKind
 from backend.personalization.slate import Policy
 from backend.personalization.wellbeing import Did, Standing
+from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client, Clock, allow
 from tests.backend.consent import owndata
-from tests.factories import Mirror
+from tests.factories import Mirror, hash32
 
 PATH = "/v1/me/personalization"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -49,6 +51,29 @@ class TestSettings:
         assert not found["personal"]
         assert found["limits"] == {"session_minutes": None, "autoplay_at_most": None, "night": None, "time_zone": None}
         assert {found[name] for name in ("novelty", "energy", "paused_until", "birth_year", "territory")} == {None}
+
+    def test_the_energy_slider_moves_the_slate(self, me: Client, client: Client, clean_db: DatabaseUrls) -> None:
+        """Odd works are calm, even ones lively; all else of them is the same."""
+        with psycopg.connect(clean_db.conninfo()) as connection:
+            for work in range(1, 11):
+                row = [work, hash32("content", work), hash32("cid", work), ["calm" if work % 2 else "metal"]]
+                connection.execute(
+                    "INSERT INTO app.work_text (work_id, content_hash, cid_digest, kept, seen_block, kind, title, tags,"
+                    " ai_tools) VALUES (%s, %s, %s, true, 1, 1, 'A work', %s, '{}')",
+                    row,
+                )
+
+        def odd(**asked: float) -> list[bool]:
+            items = me.get("/v1/feed", params={"limit": 4, **asked}).json()["items"]
+            return [item["work_id"] % 2 == 1 for item in items]
+
+        me.patch(PATH, json={"energy": -1})
+        calm = odd()
+        me.patch(PATH, json={"energy": 1})
+        lively = odd()
+        assert sum(calm) >= 3, "one place in ten is drawn by chance"
+        assert sum(lively) <= 1
+        assert odd(energy=-1) != odd(energy=1), "what the request asks goes before what was set"
 
     def test_put_sets_all_and_patch_a_part(self, me: Client) -> None:
         whole = {
