@@ -21,6 +21,7 @@ from tests.backend.conftest import (  # noqa: F401  fixtures
     alice,
     backend_database,
     bob,
+    broom,
     chain_of_the_app,
     clean_db,
     clock,
