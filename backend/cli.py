@@ -22,7 +22,7 @@ from rich.table import Table
 
 from backend import tasks_cli
 from backend.personalization import cli as models_cli
-from backend.personalization import taste_cli
+from backend.personalization.person import taste_cli
 from backend.remedies import StateOption, as_asked
 from backend.vault import cli as keys_cli
 

@@ -52,7 +52,7 @@ def check_keys(settings: Settings) -> None:
 
 def check_experiments(settings: Settings) -> None:
     """Raises PreflightError unless the experiments that are to run can be read."""
-    from backend.personalization import experiments  # noqa: PLC0415 - numpy and scipy, for those who serve
+    from backend.personalization.evaluation import experiments  # noqa: PLC0415 - numpy and scipy, for those who serve
 
     try:
         experiments.load(settings.experiments_file)

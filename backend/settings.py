@@ -18,7 +18,7 @@ from backend.edge.quotas import parse_quotas
 
 DEVELOPMENT_CHAIN_ID = 31337
 PREFIX = "TROUPE_"
-BUILT_IN_EXPERIMENTS = Path(__file__).with_name("personalization") / "experiments.toml"
+BUILT_IN_EXPERIMENTS = Path(__file__).parent / "personalization" / "evaluation" / "experiments.toml"
 
 
 def celery_broker(redis_url: str) -> str:

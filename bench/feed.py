@@ -1,6 +1,6 @@
 """The feed's speed beside a bare FastAPI handler: percentiles and requests a second.
 
-    python -m bench.feed [--works 200] [--people 20] [--requests 400] [--rounds 3] [--seconds 20]
+    python -m bench.feed [--works 200] [--people 60] [--requests 400] [--rounds 3] [--seconds 20]
 
 A stack of its own is started on free ports and filled as the demo fills it: the works are registered on chain, the
 people sign in, allow what a personal feed needs, and watch and like as the slice of MovieTweetings says. Then every
@@ -249,7 +249,7 @@ def measure(stage: Stage, settings: Settings, people: list[Person], folder: Path
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--works", type=int, default=200)
-    parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--requests", type=int, default=400, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=20, help="of the open loop")

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from backend.db import conninfo
 from backend.migrations.upgrade import head as needed_revision
-from backend.personalization import portable
+from backend.personalization.person import portable
 from backend.settings import taste_key_beside
 from backend.vault.inspection import Inspection, inspect, orphans
 from backend.vault.master_key import VaultError

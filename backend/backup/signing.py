@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from backend.backup.archive import BackupError
 from backend.files import write_durably
-from backend.personalization import portable
+from backend.personalization.person import portable
 from backend.vault import master_key
 from backend.vault.master_key import MasterKey
 

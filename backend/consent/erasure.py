@@ -34,7 +34,8 @@ from backend.models.base import Base
 from backend.models.content import Content
 from backend.models.own_data import Erasure
 from backend.models.shop import SignedOrder
-from backend.personalization import pictures, versions
+from backend.personalization.models import versions
+from backend.personalization.packaging import pictures
 from backend.vault.vault import Vault
 from backend.works.drafts import DraftFiles
 from backend.works.publication import gone, unshared

@@ -14,9 +14,9 @@ from backend.consent import erasure, export
 from backend.content.service import open_store
 from backend.deps import Core
 from backend.edge.ratelimit import Principal, bucket_keys
+from backend.personalization.models.training import retrain
+from backend.personalization.packaging.variants import learn_anew
 from backend.personalization.tasks import LONGEST_S
-from backend.personalization.training import retrain
-from backend.personalization.variants import learn_anew
 from backend.worker import celery, core, task_session
 from backend.works.drafts import DraftFiles
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-from backend.personalization.signals import EventKind
+from backend.personalization.ranking.signals import EventKind
 from backend.schemas import Schema
 
 BATCH_LIMIT = 500

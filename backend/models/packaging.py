@@ -28,7 +28,7 @@ class PackagingVariant(Base):
             OfAccount(
                 "other titles, pictures and previews that you offer of your works",
                 "until you take them off",
-                ("personalization.pictures", "personalization.variants"),
+                ("personalization.packaging.pictures", "personalization.packaging.variants"),
             )
         ),
     )
@@ -56,7 +56,7 @@ class PackagingPicture(Base):
             OfAccount(
                 "pictures that you brought for the cards of your works",
                 "until no variant of yours shows them and a day has passed",
-                ("personalization.pictures",),
+                ("personalization.packaging.pictures",),
             )
         ),
     )

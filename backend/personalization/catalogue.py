@@ -21,26 +21,18 @@ from psycopg_pool import PoolTimeout
 from backend.consent import reads
 from backend.consent.gate import read_async
 from backend.db import AsyncPool
-from backend.personalization import (
-    candidates,
-    community,
-    constraints,
-    energy,
-    knowledge,
-    scoring,
-    showing,
-    slate,
-    snapshots,
-    versions,
-)
-from backend.personalization.aversion import fold
-from backend.personalization.candidates import Index
 from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, Source, parse
-from backend.personalization.constraints import Limit, Rules
-from backend.personalization.explain import Moments
-from backend.personalization.scoring import Facts, Weights
-from backend.personalization.signals import DEFAULT, EventKind, Signals, clip, signal
-from backend.personalization.snapshots import Model
+from backend.personalization.models import knowledge, snapshots, versions
+from backend.personalization.models.snapshots import Model
+from backend.personalization.ranking import candidates, community, energy, scoring, slate
+from backend.personalization.ranking.aversion import fold
+from backend.personalization.ranking.candidates import Index
+from backend.personalization.ranking.explain import Moments
+from backend.personalization.ranking.scoring import Facts, Weights
+from backend.personalization.ranking.signals import DEFAULT, EventKind, Signals, clip, signal
+from backend.personalization.showing import constraints
+from backend.personalization.showing import limits as showing
+from backend.personalization.showing.constraints import Limit, Rules
 from backend.works.rules import AiLabel, Kind
 from backend.works.schemas import KindName, LabelName, kind_name, label_name
 

@@ -16,7 +16,7 @@ from backend.remedies import StateOption, as_asked
 
 if TYPE_CHECKING:
     from backend.models.personalization import ModelSnapshot
-    from backend.personalization.versions import State
+    from backend.personalization.models.versions import State
 
 app = typer.Typer(name="models", help="The models that choose what people see.", invoke_without_command=True)
 out = Console(highlight=False)
@@ -42,7 +42,7 @@ def models(
         return
     import json
 
-    from backend.personalization import progress, versions
+    from backend.personalization.models import progress, versions
 
     with installation(state) as place:
         with place.database.session() as session:
@@ -111,7 +111,7 @@ def rollback(
     state: StateOption = None,
 ) -> None:
     """Let an older model serve. All processes follow within two seconds; it stays until `./troupe models release`."""
-    from backend.personalization import versions
+    from backend.personalization.models import versions
 
     with installation(state) as place:
         try:
@@ -125,7 +125,7 @@ def rollback(
 @app.command()
 def release(state: StateOption = None) -> None:
     """Let the newest accepted model serve again."""
-    from backend.personalization import versions
+    from backend.personalization.models import versions
 
     with installation(state) as place, place.database.session() as session:
         serves = versions.release(session)
@@ -147,7 +147,7 @@ def train(
     """Train a model now, judge it, and let it serve if it is not worse than what there is. Ends with 1 when refused."""
     from contextlib import nullcontext
 
-    from backend.personalization import cluster, linear, progress, training
+    from backend.personalization.models import cluster, linear, progress, training
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with installation(state) as place, Progress(*columns, console=err, transient=True) as shown:

@@ -17,10 +17,10 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import orjson
 
-from backend.personalization.scoring import Weights
-from backend.personalization.signals import CLIP, Signals
-from backend.personalization.slate import Policy
-from backend.personalization.taste import Decays
+from backend.personalization.ranking.scoring import Weights
+from backend.personalization.ranking.signals import CLIP, Signals
+from backend.personalization.ranking.slate import Policy
+from backend.personalization.ranking.taste import Decays
 
 FORMAT: Final = "troupe-personalization/1"
 PARTS: Final = {"policy": Policy, "weights": Weights, "signals": Signals, "decays": Decays}

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from backend.errors import Invalid, NotFound
 from backend.models.personalization import PersonalizationConfiguration
-from backend.personalization import snapshots, versions
 from backend.personalization.catalogue import VOTED, in_force, voted_for
 from backend.personalization.configuration import (
     BUILT_IN,
@@ -21,6 +20,7 @@ from backend.personalization.configuration import (
     changed,
     numbers,
 )
+from backend.personalization.models import snapshots, versions
 from backend.personalization.policy_schemas import ConfigurationIn
 
 KNOWN_AT_MOST: Final = 1_000

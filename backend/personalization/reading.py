@@ -21,16 +21,21 @@ from backend.consent.gate import read_async
 from backend.consent.persons import person_of_async
 from backend.db import at_once
 from backend.deps import Core
-from backend.personalization import experiments, impressions, packaging, service, showing, variants, wellbeing
+from backend.personalization import service
 from backend.personalization.catalogue import Catalogue, Window
-from backend.personalization.constraints import NOTHING_STATED, Stated
-from backend.personalization.controls import DEFAULTS, Controls
-from backend.personalization.drift import EXPLORE, STEADY, Drift
-from backend.personalization.impressions import Viewing
+from backend.personalization.evaluation import experiments
+from backend.personalization.packaging import bandit as packaging
+from backend.personalization.packaging import impressions, variants
+from backend.personalization.packaging.impressions import Viewing
+from backend.personalization.packaging.variants import Choice, Package
+from backend.personalization.person import wellbeing
+from backend.personalization.person.controls import DEFAULTS, Controls
+from backend.personalization.person.wellbeing import Standing
+from backend.personalization.ranking.drift import EXPLORE, STEADY, Drift
+from backend.personalization.ranking.slate import Policy
 from backend.personalization.service import Allowed, History, Shown
-from backend.personalization.slate import Policy
-from backend.personalization.variants import Choice, Package
-from backend.personalization.wellbeing import Standing
+from backend.personalization.showing import limits as showing
+from backend.personalization.showing.constraints import NOTHING_STATED, Stated
 
 SIZE: Final = 20
 """Of a slate, where nobody asks for another."""

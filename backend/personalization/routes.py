@@ -10,13 +10,14 @@ from fastapi import APIRouter, BackgroundTasks, Query, Request
 from backend.db import AsyncPool
 from backend.deps import Core
 from backend.edge.scoped import OptionalFeedReader
-from backend.personalization import impressions, service
+from backend.personalization import service
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.control_schemas import Reached, Wellbeing
+from backend.personalization.packaging import impressions
+from backend.personalization.packaging.variants import Package
+from backend.personalization.person.control_schemas import Reached, Wellbeing
+from backend.personalization.person.wellbeing import Standing
 from backend.personalization.reading import SIZE, Asked, Reading, read_and_choose
 from backend.personalization.schemas import Because, Feed, FeedItem, Packaging, Terms
-from backend.personalization.variants import Package
-from backend.personalization.wellbeing import Standing
 
 router = APIRouter(prefix="/v1", tags=["feed"])
 NO_CHOICE: Final[Mapping[int, Package]] = {}

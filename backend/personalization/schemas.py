@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from backend.personalization.control_schemas import Wellbeing
+from backend.personalization.person.control_schemas import Wellbeing
 from backend.schemas import Schema
 from backend.works.schemas import KindName, LabelName
 

@@ -15,16 +15,17 @@ from psycopg.rows import DictRow
 
 from backend.consent import reads
 from backend.consent.gate import read_async
-from backend.personalization import aversion, candidates, drift, explain, wellbeing
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.constraints import NOTHING_STATED, Stated, eligible
-from backend.personalization.controls import DEFAULTS, Controls
-from backend.personalization.drift import Drift, Watched
-from backend.personalization.scoring import TERMS, Past
-from backend.personalization.signals import FINISHED_BPS, EventKind, signal
-from backend.personalization.slate import Place, Policy, Viewer
-from backend.personalization.taste import Taste
-from backend.personalization.wellbeing import Did, Standing
+from backend.personalization.person import wellbeing
+from backend.personalization.person.controls import DEFAULTS, Controls
+from backend.personalization.person.wellbeing import Did, Standing
+from backend.personalization.ranking import aversion, candidates, drift, explain
+from backend.personalization.ranking.drift import Drift, Watched
+from backend.personalization.ranking.scoring import TERMS, Past
+from backend.personalization.ranking.signals import FINISHED_BPS, EventKind, signal
+from backend.personalization.ranking.slate import Place, Policy, Viewer
+from backend.personalization.ranking.taste import Taste
+from backend.personalization.showing.constraints import NOTHING_STATED, Stated, eligible
 
 Reason = Literal["taste", "trend", "new", "unlike", "fresh"]
 

@@ -8,7 +8,8 @@ import structlog
 
 from backend.consent.writes import forget_slates
 from backend.models.impressions import KEPT_DAYS
-from backend.personalization import progress, training, variants
+from backend.personalization.models import progress, training
+from backend.personalization.packaging import variants
 from backend.worker import celery, core, task_session
 
 log = structlog.get_logger()

@@ -17,7 +17,7 @@ from sqlalchemy import RowMapping, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from backend.models.search import SearchSpace
-from backend.personalization.content import Described
+from backend.personalization.ranking.content import Described
 from backend.search import space as spaces
 from backend.search.space import Space
 from backend.search.words import folded

@@ -15,9 +15,9 @@ from backend.deps import Core, CoreDep, Now
 from backend.edge.scoped import OptionalFeedReader
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit
 from backend.personalization import reading
-from backend.personalization import showing as limits
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.constraints import Stated, eligible
+from backend.personalization.showing import limits
+from backend.personalization.showing.constraints import Stated, eligible
 from backend.search import service, showing
 from backend.search.filters import Filters
 from backend.search.schemas import MAX_QUERY, KindName, SearchOut

@@ -24,7 +24,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from backend.files import sync
-from backend.personalization.content import DIMENSIONS, TAG_WEIGHT, Described, unit_rows
+from backend.personalization.ranking.content import DIMENSIONS, TAG_WEIGHT, Described, unit_rows
 from backend.search.words import EMPTY, stem, words
 
 FORMAT: Final = "troupe-space/1"

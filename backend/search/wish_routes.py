@@ -14,10 +14,11 @@ from backend import mirror
 from backend.deps import Core, CoreDep, Now
 from backend.edge.scoped import OptionalFeedReader
 from backend.mirror import Head
-from backend.personalization import reading, scoring
-from backend.personalization.constraints import eligible
+from backend.personalization import reading
+from backend.personalization.ranking import scoring
 from backend.personalization.reading import Asked, Reading
 from backend.personalization.service import past
+from backend.personalization.showing.constraints import eligible
 from backend.schemas import AsOf, Schema
 from backend.search import lexicon, wish, wishes
 from backend.search.model import Interpreter, LocalModel

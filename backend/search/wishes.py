@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session
 
-from backend.personalization.content import unit_rows
+from backend.personalization.ranking.content import unit_rows
 from backend.search import service
 from backend.search.filters import CONDITIONS, Filters
 from backend.search.fusion import fused

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from backend.consent.reads import LEAST_PEOPLE
 from backend.personalization.evaluation.experiment import Verdict
-from backend.personalization.experiments import Experiment, Result
+from backend.personalization.evaluation.experiments import Experiment, Result
 
 LOOKS: Final = 28
 """So many days are looked back on."""

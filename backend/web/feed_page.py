@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from backend.personalization.person.taste_schemas import TasteOut, WhatIf, WhyHere
 from backend.personalization.schemas import Feed, FeedItem
-from backend.personalization.taste_schemas import TasteOut, WhatIf, WhyOut
 from backend.works.catalogue import content_url
 
 LABELS: Final = {
@@ -122,7 +122,7 @@ def slate(feed: Feed, before: Sequence[int], liked: Collection[int] = ()) -> dic
     }
 
 
-def why(found: WhyOut) -> dict[str, Any]:
+def why(found: WhyHere) -> dict[str, Any]:
     """The account of one item: its terms and past works as bars on one scale."""
     parts = [each for each in found.parts if abs(each.part) >= 0.005]
     largest = max((abs(each.part) for each in found.terms), default=0.0)

@@ -26,12 +26,12 @@ from backend.engagement.routes import send_engagement
 from backend.engagement.schemas import BatchIn, EventIn
 from backend.errors import AppError, Invalid, NotFound, Unauthorized
 from backend.payouts.reading import address
-from backend.personalization import portable, portable_routes
+from backend.personalization.person import portable, portable_routes
+from backend.personalization.person.taste_routes import WorkId, reset, taste_of, what_if, why
+from backend.personalization.person.taste_schemas import ResetIn
+from backend.personalization.ranking.signals import EventKind
 from backend.personalization.reading import Asked, Reading, read, read_and_choose
 from backend.personalization.routes import feed_of, keep
-from backend.personalization.signals import EventKind
-from backend.personalization.taste_routes import WorkId, reset, taste_of, what_if, why
-from backend.personalization.taste_schemas import ResetIn
 from backend.schemas import AddressStr
 from backend.web import feed_page
 from backend.web.privacy_routes import Reader, ReaderDep, record_answer, require_our_page, set_cookie

@@ -9,7 +9,7 @@ from backend.accounts import roles
 from backend.accounts.roles import Role
 from backend.errors import AppError, Unauthorized
 from backend.payouts.reading import address
-from backend.personalization import experiments
+from backend.personalization.evaluation import experiments
 from backend.web import experiments_page
 from backend.web.privacy_routes import ReaderDep
 from backend.web.routes import Visitor

@@ -15,7 +15,7 @@ from backend.errors import Problem
 from backend.intents import call_intent
 from backend.mirror import ChainHead
 from backend.pagination import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor, page
-from backend.personalization.showing import know_territory
+from backend.personalization.showing.limits import know_territory
 from backend.works import catalogue, service
 from backend.works.licences import TEMPLATES, Terms, terms_document
 from backend.works.schemas import LicenceIntent, LicenceOut, LicencePage, LicenceTemplate, TermsIn

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization import candidates, explain, scoring, slate
-from backend.personalization.candidates import Index, Person
-from backend.personalization.explain import Moments
-from backend.personalization.scoring import Facts, Past, Weights
-from backend.personalization.taste import Taste
+from backend.personalization.ranking import candidates, explain, scoring, slate
+from backend.personalization.ranking.candidates import Index, Person
+from backend.personalization.ranking.explain import Moments
+from backend.personalization.ranking.scoring import Facts, Past, Weights
+from backend.personalization.ranking.taste import Taste
 from bench.ranking.frame import Report, Sizes, Times
 from bench.ranking.serving import HISTORY, NOW, facts_of
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from backend.personalization import candidates, explain, scoring, slate
-from backend.personalization.content import unit_rows
-from backend.personalization.explain import Moments
-from backend.personalization.scoring import Facts, Norm, Weights
-from backend.personalization.taste import Taste
+from backend.personalization.ranking import candidates, explain, scoring, slate
+from backend.personalization.ranking.content import unit_rows
+from backend.personalization.ranking.explain import Moments
+from backend.personalization.ranking.scoring import Facts, Norm, Weights
+from backend.personalization.ranking.taste import Taste
 from bench.ranking.frame import Report, Sizes, timed
 
 TOP = 128

@@ -14,12 +14,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.personalization import scoring, slate
 from backend.personalization.evaluation import metrics, offline, report, splits
 from backend.personalization.evaluation.datasets import Dataset, movietweetings
 from backend.personalization.evaluation.splits import Split
-from backend.personalization.scoring import Past, Weights
-from backend.personalization.slate import Policy, Shelf, Viewer
+from backend.personalization.ranking import scoring, slate
+from backend.personalization.ranking.scoring import Past, Weights
+from backend.personalization.ranking.slate import Policy, Shelf, Viewer
 from bench.ranking.frame import Report, Sizes
 from bench.ranking.quality import DATA
 

@@ -52,9 +52,9 @@ def measured(works: int) -> dict[str, Any]:
 
 def main() -> None:
     # in the process that is measured
-    from backend.personalization.content import Described  # noqa: PLC0415
-    from backend.personalization.scoring import Weights  # noqa: PLC0415
-    from backend.personalization.training import Pairs, Shelf, Work, fit  # noqa: PLC0415
+    from backend.personalization.models.training import Pairs, Shelf, Work, fit  # noqa: PLC0415
+    from backend.personalization.ranking.content import Described  # noqa: PLC0415
+    from backend.personalization.ranking.scoring import Weights  # noqa: PLC0415
 
     works = int(sys.argv[1])
     rng = np.random.default_rng(1)

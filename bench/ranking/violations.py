@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from backend.personalization import slate
-from backend.personalization.constraints import AGES, STATES, Limit, Positions, Rules, Stated, build, eligible
-from backend.personalization.content import unit_rows
+from backend.personalization.ranking import slate
+from backend.personalization.ranking.content import unit_rows
+from backend.personalization.showing.constraints import AGES, STATES, Limit, Positions, Rules, Stated, build, eligible
 from bench.ranking.frame import Report, Sizes
 
 PLACES: Final = ("DE", "FR", "JP", "US")

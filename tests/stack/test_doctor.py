@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from backend.cli import app
 from backend.models.accounts import Account
-from backend.personalization import portable
+from backend.personalization.person import portable
 from backend.settings import taste_key_beside
 from backend.vault import master_key
 from backend.vault.vault import Vault, place

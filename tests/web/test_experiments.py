@@ -21,7 +21,7 @@ from backend.consent.gate import entered
 from backend.db import Database
 from backend.personalization.evaluation import experiment
 from backend.personalization.evaluation.experiment import Sample, Sums
-from backend.personalization.experiments import METRICS, ArmResult, Comparison, Experiment, Result, parse
+from backend.personalization.evaluation.experiments import METRICS, ArmResult, Comparison, Experiment, Result, parse
 from backend.settings import Settings
 from backend.web import experiments_page
 from tests.backend.conftest import signature

@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from backend.consent.gate import entered
 from backend.deps import Core
-from backend.personalization import training
+from backend.personalization.models import training
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls
 from tests.backend.accounts.test_memory import wait_for

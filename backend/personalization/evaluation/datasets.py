@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.personalization import content
 from backend.personalization.evaluation import splits
 from backend.personalization.evaluation.offline import Works
 from backend.personalization.evaluation.splits import Log
+from backend.personalization.ranking import content
 
 POSITIVE_FROM: Final = 6
 """Of ten stars."""

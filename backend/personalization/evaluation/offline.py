@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization import linear, scoring, sequence
 from backend.personalization.evaluation import metrics
 from backend.personalization.evaluation.splits import Log, Split
-from backend.personalization.scoring import DAY_S, Facts, Past, Weights
+from backend.personalization.models import linear, sequence
+from backend.personalization.ranking import scoring
+from backend.personalization.ranking.scoring import DAY_S, Facts, Past, Weights
 
 K: Final = 10
 LIST: Final = 20

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from backend.installation import fail, installation
 from backend.jsontext import significant
-from backend.personalization import experiments as declared
+from backend.personalization.evaluation import experiments as declared
 from backend.personalization.evaluation import own_log as own
-from backend.personalization.experiment_routes import shown
-from backend.personalization.experiments import BadExperiments, Result
+from backend.personalization.evaluation.experiment_routes import shown
+from backend.personalization.evaluation.experiments import BadExperiments, Result
 
 out = Console(highlight=False)
 

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session
 from backend.consent import reads
 from backend.consent.gate import read
 from backend.personalization.evaluation.metrics import Difference
-from backend.personalization.slate import DEPTH
+from backend.personalization.ranking.slate import DEPTH
 
 POLICIES: Final = ("served", "greedy", "uniform", "popular")
 BASELINE: Final = "popular"

@@ -15,7 +15,7 @@ from backend.personalization.evaluation import metrics, offline, splits
 from backend.personalization.evaluation.datasets import Dataset
 from backend.personalization.evaluation.offline import Result
 from backend.personalization.evaluation.simulator import RETENTION, Outcome
-from backend.personalization.scoring import TERMS, Weights
+from backend.personalization.ranking.scoring import TERMS, Weights
 
 QUANTILE: Final = 0.8
 FOLDS: Final = 3

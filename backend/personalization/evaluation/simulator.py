@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization import linear, scoring, slate
-from backend.personalization.content import unit_rows
 from backend.personalization.evaluation import metrics, off_policy
 from backend.personalization.evaluation.off_policy import Rounds
-from backend.personalization.scoring import DAY_S, Facts, Past, Weights
-from backend.personalization.slate import Policy, Shelf, Viewer
+from backend.personalization.models import linear
+from backend.personalization.ranking import scoring, slate
+from backend.personalization.ranking.content import unit_rows
+from backend.personalization.ranking.scoring import DAY_S, Facts, Past, Weights
+from backend.personalization.ranking.slate import Policy, Shelf, Viewer
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]

@@ -29,7 +29,7 @@ from backend.migrations.upgrade import head
 from backend.models import registry
 from backend.models.accounts import Account
 from backend.models.base import uuid7
-from backend.personalization import portable
+from backend.personalization.person import portable
 from backend.settings import Settings
 from backend.vault.vault import Place, Vault
 from backend.works.drafts import PARTS, DraftFile, DraftFiles, Prepared, made

@@ -11,7 +11,7 @@ import pytest
 
 from backend.backup.service import Installation
 from backend.models.accounts import Account
-from backend.personalization import portable
+from backend.personalization.person import portable
 from backend.vault.vault import Place, Vault
 from tests.backend.backup.test_backup import filled, place  # noqa: F401  fixtures
 

@@ -24,7 +24,7 @@ from backend.errors import Conflict
 from backend.models import registry
 from backend.models.own_data import Erasure
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import training, versions
+from backend.personalization.models import training, versions
 from backend.personalization.tasks import LONGEST_S, train
 from backend.settings import Settings
 from stack.postgres import DatabaseUrls

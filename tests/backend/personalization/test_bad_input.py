@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.personalization import catalogue, community, energy, service
+from backend.personalization import catalogue, service
 from backend.personalization.configuration import BUILT_IN, changed
-from backend.personalization.constraints import Stated
-from backend.personalization.scoring import Weights
-from backend.personalization.signals import EventKind
-from backend.personalization.slate import Policy, Shelf, fill
-from backend.personalization.snapshots import Model
-from backend.personalization.training import Shelf as Learnt
-from backend.personalization.training import fit
+from backend.personalization.models.snapshots import Model
+from backend.personalization.models.training import Shelf as Learnt
+from backend.personalization.models.training import fit
+from backend.personalization.ranking import community, energy
+from backend.personalization.ranking.scoring import Weights
+from backend.personalization.ranking.signals import EventKind
+from backend.personalization.ranking.slate import Policy, Shelf, fill
+from backend.personalization.showing.constraints import Stated
 from tests.backend.personalization.test_choice import LESS, LIKE, NOW, chosen, event, pairs, shelf, works
 
 pytestmark = pytest.mark.feature("X3")

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from backend.personalization import candidates, scoring, slate
-from backend.personalization.candidates import Index, Part, Person
-from backend.personalization.content import unit_rows
-from backend.personalization.explain import Moments
-from backend.personalization.scoring import Facts, Norm, Past, Weights
-from backend.personalization.slate import Policy, Shelf, Viewer
+from backend.personalization.ranking import candidates, scoring, slate
+from backend.personalization.ranking.candidates import Index, Part, Person
+from backend.personalization.ranking.content import unit_rows
+from backend.personalization.ranking.explain import Moments
+from backend.personalization.ranking.scoring import Facts, Norm, Past, Weights
+from backend.personalization.ranking.slate import Policy, Shelf, Viewer
 
 WEIGHTS = Weights(trend=0.4, recent=0.3, liking=0.2, mainstream=-0.3, content=0.7, taste=1.0)
 

@@ -10,13 +10,13 @@ import pytest
 
 from backend.personalization import catalogue, service
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.content import Described
-from backend.personalization.linear import ItemItem, fit
-from backend.personalization.scoring import Weights
-from backend.personalization.signals import EventKind, signal
-from backend.personalization.snapshots import Model
-from backend.personalization.training import Pairs, Shelf, Work
-from backend.personalization.training import fit as learn
+from backend.personalization.models.linear import ItemItem, fit
+from backend.personalization.models.snapshots import Model
+from backend.personalization.models.training import Pairs, Shelf, Work
+from backend.personalization.models.training import fit as learn
+from backend.personalization.ranking.content import Described
+from backend.personalization.ranking.scoring import Weights
+from backend.personalization.ranking.signals import EventKind, signal
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

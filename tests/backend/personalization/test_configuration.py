@@ -21,8 +21,8 @@ from backend.personalization.configuration import (
     numbers,
     parse,
 )
-from backend.personalization.scoring import Weights
-from backend.personalization.signals import EventKind, Signals, signal
+from backend.personalization.ranking.scoring import Weights
+from backend.personalization.ranking.signals import EventKind, Signals, signal
 from tests.backend.conftest import Client, Clock, allow
 from tests.backend.personalization.test_feed import do, feed
 from tests.factories import Mirror

@@ -26,9 +26,11 @@ from backend.consent.persons import person_of
 from backend.deps import Core
 from backend.models.accounts import Account
 from backend.models.personalization import FeedHidden, FeedSettings
-from backend.personalization import constraints, service, showing
-from backend.personalization.constraints import ADULT, AGES, Limit, Rules, Stated, build, eligible, together
+from backend.personalization import service
 from backend.personalization.reading import Asked, Reading, look_again, read_and_choose
+from backend.personalization.showing import constraints
+from backend.personalization.showing import limits as showing
+from backend.personalization.showing.constraints import ADULT, AGES, Limit, Rules, Stated, build, eligible, together
 from bench.ranking.violations import violations
 from tests.backend.conftest import Client, Clock, allow
 from tests.backend.personalization.test_feed import do, feed

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from eth_account.signers.local import LocalAccount
 
-from backend.personalization import wellbeing
-from backend.personalization.controls import DEFAULTS, Controls, Limits
+from backend.personalization.person import wellbeing
+from backend.personalization.person.controls import DEFAULTS, Controls, Limits
+from backend.personalization.person.wellbeing import Did, Standing
+from backend.personalization.ranking.signals import EventKind
+from backend.personalization.ranking.slate import Policy
 from backend.personalization.reading import Asked
-from backend.personalization.signals import EventKind
-from backend.personalization.slate import Policy
-from backend.personalization.wellbeing import Did, Standing
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client, Clock, allow
 from tests.backend.consent import owndata

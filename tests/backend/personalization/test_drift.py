@@ -10,9 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.personalization import drift
-from backend.personalization.content import unit_rows
-from backend.personalization.drift import EXPLORED_S, LEARN, Kind, Watched, alarms, latest, season, surprises, turns
+from backend.personalization.ranking import drift
+from backend.personalization.ranking.content import unit_rows
+from backend.personalization.ranking.drift import (
+    EXPLORED_S,
+    LEARN,
+    Kind,
+    Watched,
+    alarms,
+    latest,
+    season,
+    surprises,
+    turns,
+)
 
 pytestmark = pytest.mark.feature("X8")
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from backend.jsontext import significant
-from backend.personalization import sequence
-from backend.personalization.content import Described, Words, embed, unit_rows
 from backend.personalization.evaluation import metrics, offline, report, splits
 from backend.personalization.evaluation.datasets import BadDataset, Dataset, movietweetings
 from backend.personalization.evaluation.offline import Works
 from backend.personalization.evaluation.splits import Log
-from backend.personalization.scoring import DAY_S, Weights
+from backend.personalization.models import sequence
+from backend.personalization.ranking.content import Described, Words, embed, unit_rows
+from backend.personalization.ranking.scoring import DAY_S, Weights
 
 DAY = 86_400.0
 

@@ -23,10 +23,10 @@ from backend.consent.gate import entered
 from backend.consent.purposes import NOTICES, Purpose
 from backend.db import Database
 from backend.models.consent import ConsentReceipt
-from backend.personalization import experiments
 from backend.personalization.configuration import BUILT_IN, changed
+from backend.personalization.evaluation import experiments
 from backend.personalization.evaluation.experiment import Sample, Sums, cuped, cuped_sums, sequential, sequential_sums
-from backend.personalization.experiments import BadExperiments, assigned, load, parse
+from backend.personalization.evaluation.experiments import BadExperiments, assigned, load, parse
 from backend.settings import Settings
 from backend.vault.vault import SEALED
 from stack.postgres import DatabaseUrls

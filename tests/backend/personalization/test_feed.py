@@ -26,10 +26,11 @@ from backend.models.accounts import Account
 from backend.models.consent import ConsentReceipt
 from backend.models.engagement import NOBODY, PersonVoice
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import catalogue, snapshots, training
-from backend.personalization.linear import fit
-from backend.personalization.scoring import Norm, Weights
-from backend.personalization.signals import CLIP
+from backend.personalization import catalogue
+from backend.personalization.models import snapshots, training
+from backend.personalization.models.linear import fit
+from backend.personalization.ranking.scoring import Norm, Weights
+from backend.personalization.ranking.signals import CLIP
 from backend.settings import Settings
 from backend.vault.vault import SEALED
 from stack.postgres import DatabaseUrls

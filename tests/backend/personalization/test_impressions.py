@@ -15,7 +15,8 @@ from backend.consent.writes import forget_slates
 from backend.deps import Core
 from backend.engagement.schemas import EventIn
 from backend.models.impressions import KEPT_AN_HOUR, KEPT_DAYS
-from backend.personalization import impressions, service
+from backend.personalization import service
+from backend.personalization.packaging import impressions
 from stack.postgres import DatabaseUrls
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror

@@ -26,11 +26,12 @@ from backend.cli import app as commands
 from backend.db import Database
 from backend.deps import Core
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import catalogue, judging, progress, snapshots, training, versions
-from backend.personalization.content import Described
-from backend.personalization.scoring import DAY_S, Norm, Weights
-from backend.personalization.snapshots import Model
-from backend.personalization.training import Pairs, Shelf, Work
+from backend.personalization import catalogue
+from backend.personalization.models import judging, progress, snapshots, training, versions
+from backend.personalization.models.snapshots import Model
+from backend.personalization.models.training import Pairs, Shelf, Work
+from backend.personalization.ranking.content import Described
+from backend.personalization.ranking.scoring import DAY_S, Norm, Weights
 from backend.settings import Settings
 from tests.backend.conftest import Client, Clock
 from tests.factories import Mirror

@@ -16,7 +16,7 @@ from backend.db import Database
 from backend.personalization.evaluation import off_policy, own_log
 from backend.personalization.evaluation.off_policy import Rounds
 from backend.personalization.evaluation.own_log import POLICIES, TooLittle, buckets_of, estimates, judge, verdict
-from backend.personalization.slate import DEPTH, Policy, fill
+from backend.personalization.ranking.slate import DEPTH, Policy, fill
 from stack.postgres import DatabaseUrls
 from tests.backend.personalization.test_experiments import EVENT, SLATE, consent
 from tests.backend.personalization.test_slate import PLAIN, SCORE, SHELF, shelf

@@ -8,8 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backend.personalization import packaging
-from backend.personalization.packaging import ARMS, FLOOR, Arm, context, draw, learn, may_show, misled, propensities
+from backend.personalization.packaging import bandit as packaging
+from backend.personalization.packaging.bandit import (
+    ARMS,
+    FLOOR,
+    Arm,
+    context,
+    draw,
+    learn,
+    may_show,
+    misled,
+    propensities,
+)
 
 pytestmark = pytest.mark.feature("X4")
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from backend.content.cid import CID
 from backend.content.service import open_store
 from backend.deps import Core
-from backend.personalization import pictures
+from backend.personalization.packaging import pictures
 from tests.backend.conftest import Client, Clock
 from tests.backend.consent.test_erasure import erase
 from tests.backend.content.test_pictures import photo

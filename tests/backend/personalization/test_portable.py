@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from backend.cli import app as cli
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import portable
-from backend.personalization.portable import DocumentError, Liking, Sliders, TagLiking, TasteDocument, Unsigned
+from backend.personalization.person import portable
+from backend.personalization.person.portable import DocumentError, Liking, Sliders, TagLiking, TasteDocument, Unsigned
 from backend.works.metadata import canonical_json
 from tests.backend.conftest import Client, Clock, allow
 from tests.backend.personalization.test_feed import core, do, feed, mirror, trained  # noqa: F401  fixtures

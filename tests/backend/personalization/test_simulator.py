@@ -13,7 +13,7 @@ from backend.cli import app
 from backend.jsontext import significant
 from backend.personalization.evaluation import report, simulator
 from backend.personalization.evaluation.simulator import NOTHING_DRAWN, Life, Log, Way, World, by, live, served
-from backend.personalization.slate import Policy
+from backend.personalization.ranking.slate import Policy
 
 SMALL = World(people=16, works=40, new_a_day=2, days=9)
 

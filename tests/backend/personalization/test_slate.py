@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.personalization import slate
-from backend.personalization.content import unit_rows
-from backend.personalization.slate import ALIKE, Policy, Shelf, Viewer, fill, turned
+from backend.personalization.ranking import slate
+from backend.personalization.ranking.content import unit_rows
+from backend.personalization.ranking.slate import ALIKE, Policy, Shelf, Viewer, fill, turned
 
 WORKS = 300
 PLAIN = Policy(novelty=0, similar=0, quality=0, fatigue=0, unlike=0, fresh=0, explore=0, similar_at_most=10**6)

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from backend.personalization import explain, scoring
-from backend.personalization.content import unit_rows
-from backend.personalization.explain import Moments
-from backend.personalization.scoring import DAY_S, Facts, Norm, Past, Weights
-from backend.personalization.taste import LONG_S, SHORT_S, Taste
+from backend.personalization.ranking import explain, scoring
+from backend.personalization.ranking.content import unit_rows
+from backend.personalization.ranking.explain import Moments
+from backend.personalization.ranking.scoring import DAY_S, Facts, Norm, Past, Weights
+from backend.personalization.ranking.taste import LONG_S, SHORT_S, Taste
 
 WORKS = 60
 NOW = 1.7e9

@@ -13,10 +13,11 @@ from sqlalchemy import text
 
 from backend.deps import Core
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import aversion, scoring, training
-from backend.personalization.signals import EventKind
-from backend.personalization.slate import Policy, Shelf, Viewer, totals
-from backend.personalization.taste import Decays
+from backend.personalization.models import training
+from backend.personalization.ranking import aversion, scoring
+from backend.personalization.ranking.signals import EventKind
+from backend.personalization.ranking.slate import Policy, Shelf, Viewer, totals
+from backend.personalization.ranking.taste import Decays
 from tests.backend.accounts.test_bringing_along import sign_in
 from tests.backend.accounts.test_visitors import visit
 from tests.backend.conftest import Client, Clock, allow

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.personalization import cluster, knowledge, linear, scoring, training
-from backend.personalization.content import Described
-from backend.personalization.scoring import Past, Weights
-from backend.personalization.training import Pairs, Shelf, Work
+from backend.personalization.models import cluster, knowledge, linear, training
+from backend.personalization.models.training import Pairs, Shelf, Work
+from backend.personalization.ranking import scoring
+from backend.personalization.ranking.content import Described
+from backend.personalization.ranking.scoring import Past, Weights
 
 ROOT = Path(__file__).resolve().parents[3]
 

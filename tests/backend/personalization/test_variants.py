@@ -16,8 +16,8 @@ from backend.consent.gate import entered
 from backend.deps import Core
 from backend.models.content import Content
 from backend.models.packaging import ORIGINAL, PackagingArm
-from backend.personalization import variants
-from backend.personalization.variants import WINDOW
+from backend.personalization.packaging import variants
+from backend.personalization.packaging.variants import WINDOW
 from tests.backend.accounts.test_visitors import visit
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror

@@ -15,8 +15,9 @@ from backend.deps import DbSession, Now
 from backend.edge.scoped import WorksAuthor, WorksReader
 from backend.errors import Problem
 from backend.models.packaging import PackagingArm
-from backend.personalization import packaging, pictures, variants
-from backend.personalization.variants import Offered, Standing
+from backend.personalization.packaging import bandit as packaging
+from backend.personalization.packaging import pictures, variants
+from backend.personalization.packaging.variants import Offered, Standing
 from backend.schemas import Schema
 from backend.works.catalogue import content_url
 from backend.works.routes import MULTIPART_OVERHEAD_BYTES, WorkId

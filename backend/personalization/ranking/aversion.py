@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.personalization.signals import EventKind
+from backend.personalization.ranking.signals import EventKind
 
 TagsOf = Mapping[int, Sequence[str]]
 """Work -> its tags, each once, folded as `fold` does."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from backend.files import sync
-from backend.personalization.linear import ItemItem
-from backend.personalization.scoring import Norm, Weights
+from backend.personalization.models.linear import ItemItem
+from backend.personalization.ranking.scoring import Norm, Weights
 
 FORMAT = "troupe-model/2"
 

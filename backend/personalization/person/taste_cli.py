@@ -31,7 +31,7 @@ def verify(
 
     Who signed it is known only with --key, for anybody can sign with a key of their own.
     """
-    from backend.personalization.portable import DocumentError, parse, verify
+    from backend.personalization.person.portable import DocumentError, parse, verify
 
     try:
         trusted = None if key is None else bytes.fromhex(key.removeprefix("0x"))

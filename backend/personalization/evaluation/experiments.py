@@ -25,7 +25,7 @@ from backend.consent.gate import read
 from backend.personalization.configuration import BUILT_IN, BadConfiguration, Configuration, changed
 from backend.personalization.evaluation import experiment
 from backend.personalization.evaluation.experiment import RATIO_ALARM, Sums, Verdict
-from backend.personalization.scoring import TERMS
+from backend.personalization.ranking.scoring import TERMS
 from backend.vault.vault import Vault
 
 METRICS: Final = ("satisfied", "early_skips", "complaints", "days")

@@ -25,10 +25,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.personalization import scoring, slate
-from backend.personalization.explain import Moments
-from backend.personalization.scoring import Facts, Past, Weights
-from backend.personalization.slate import LOWEST, Place, Policy, Shelf, Viewer
+from backend.personalization.ranking import scoring, slate
+from backend.personalization.ranking.explain import Moments
+from backend.personalization.ranking.scoring import Facts, Past, Weights
+from backend.personalization.ranking.slate import LOWEST, Place, Policy, Shelf, Viewer
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]

@@ -17,7 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization.scoring import PRIOR, Facts, Norm, Past, Weights, item_sums, mood, standardised, sums_of
+from backend.personalization.ranking.scoring import (
+    PRIOR,
+    Facts,
+    Norm,
+    Past,
+    Weights,
+    item_sums,
+    mood,
+    standardised,
+    sums_of,
+)
 
 NAMED_SHARE: Final = 0.15
 """A past work is named when it carries at least this part of what the person's past adds."""

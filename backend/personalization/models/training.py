@@ -25,16 +25,17 @@ from sqlalchemy.orm import Session
 from backend.consent import reads
 from backend.consent.gate import read
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import content, judging, linear, scoring, snapshots, versions
 from backend.personalization.catalogue import ACTIVE
-from backend.personalization.content import Described
 from backend.personalization.evaluation import offline, splits
 from backend.personalization.evaluation.splits import Log
-from backend.personalization.linear import Share, here
-from backend.personalization.progress import Said, quiet
-from backend.personalization.scoring import Norm, Weights
-from backend.personalization.signals import EventKind, signal
-from backend.personalization.snapshots import BrokenSnapshot, Model
+from backend.personalization.models import judging, linear, snapshots, versions
+from backend.personalization.models.linear import Share, here
+from backend.personalization.models.progress import Said, quiet
+from backend.personalization.models.snapshots import BrokenSnapshot, Model
+from backend.personalization.ranking import content, scoring
+from backend.personalization.ranking.content import Described
+from backend.personalization.ranking.scoring import Norm, Weights
+from backend.personalization.ranking.signals import EventKind, signal
 
 DESCRIBED: Final = f"""
 SELECT w.work_id::bigint AS work_id, w.created_at, w.kind, t.title, t.description, t.tags

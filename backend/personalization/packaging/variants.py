@@ -28,8 +28,8 @@ from backend.errors import Conflict, Forbidden, Invalid
 from backend.models.content import Content
 from backend.models.impressions import KEPT_DAYS
 from backend.models.packaging import ORIGINAL, PackagingArm, PackagingCursor, PackagingNew, PackagingVariant
-from backend.personalization import packaging
-from backend.personalization.packaging import Arm
+from backend.personalization.packaging import bandit as packaging
+from backend.personalization.packaging.bandit import Arm
 from indexer.models import view
 
 log = structlog.get_logger()

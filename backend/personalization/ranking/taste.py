@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization.scoring import DAY_S, Past
+from backend.personalization.ranking.scoring import DAY_S, Past
 
 LONG_S: Final = 60 * DAY_S
 SHORT_S: Final = 6 * 3_600.0

@@ -23,11 +23,20 @@ from backend.consent.taste_writes import Prior
 from backend.consent.writes import set_feed
 from backend.deps import AccountOrVisitor, Core, CoreDep, DbSession, Now, PersonOrVisitor
 from backend.errors import Conflict, Invalid, Unavailable
-from backend.personalization import portable, service, taste_view
-from backend.personalization.portable import MILLION, DocumentError, Liking, Sliders, TagLiking, TasteDocument, Unsigned
+from backend.personalization import service
+from backend.personalization.person import portable, taste_view
+from backend.personalization.person.portable import (
+    MILLION,
+    DocumentError,
+    Liking,
+    Sliders,
+    TagLiking,
+    TasteDocument,
+    Unsigned,
+)
+from backend.personalization.ranking.signals import clip
 from backend.personalization.reading import Asked, Reading, read
 from backend.personalization.service import Allowed
-from backend.personalization.signals import clip
 from backend.schemas import HexBytes, Schema, Time
 from indexer.models import view
 

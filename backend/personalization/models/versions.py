@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from backend.files import PARTIAL
 from backend.models.personalization import ModelSnapshot
-from backend.personalization import snapshots
-from backend.personalization.snapshots import BrokenSnapshot
+from backend.personalization.models import snapshots
+from backend.personalization.models.snapshots import BrokenSnapshot
 
 KEPT: Final = 3
 """So many accepted models stay on the disk, the serving one among them, to go back to."""

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from backend.personalization.linear import Share
+from backend.personalization.models.linear import Share
 
 PATIENCE_S: Final = 10
 AHEAD: Final = 2

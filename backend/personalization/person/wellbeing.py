@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
-from backend.personalization.controls import DAY_MINUTES, Limits
-from backend.personalization.signals import EventKind
-from backend.personalization.slate import Policy, turned
-from backend.personalization.taste import SESSION_GAP_S
+from backend.personalization.person.controls import DAY_MINUTES, Limits
+from backend.personalization.ranking.signals import EventKind
+from backend.personalization.ranking.slate import Policy, turned
+from backend.personalization.ranking.taste import SESSION_GAP_S
 
 REST: Final = 5
 """So many works are a short slate."""

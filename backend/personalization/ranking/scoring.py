@@ -24,7 +24,7 @@ import orjson
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization.linear import ItemItem
+from backend.personalization.models.linear import ItemItem
 
 DAY_S: Final = 86_400.0
 FAMILIAR_HALF_LIFE_S: Final = 30 * DAY_S

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from backend.personalization.linear import ItemItem
-from backend.personalization.taste import SESSION_GAP_S
+from backend.personalization.models.linear import ItemItem
+from backend.personalization.ranking.taste import SESSION_GAP_S
 
 REACH: Final = 5
 DAMPING: Final = 5.0

@@ -15,13 +15,10 @@ from backend.consent.persons import make_person
 from backend.deps import AccountOrVisitor, AsyncDb, CoreDep, DbSession, Now, PersonOrVisitor, VaultDep
 from backend.edge.scoped import OptionalFeedReader
 from backend.errors import NotFound
-from backend.personalization import service, taste_view
+from backend.personalization import service
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.reading import Asked, Reading, read
-from backend.personalization.routes import item_of
-from backend.personalization.schemas import Terms
-from backend.personalization.scoring import Past, mood
-from backend.personalization.taste_schemas import (
+from backend.personalization.person import taste_view
+from backend.personalization.person.taste_schemas import (
     Changed,
     Did,
     PartOut,
@@ -35,8 +32,12 @@ from backend.personalization.taste_schemas import (
     TraitsOut,
     Unwanted,
     WhatIf,
-    WhyOut,
+    WhyHere,
 )
+from backend.personalization.ranking.scoring import Past, mood
+from backend.personalization.reading import Asked, Reading, read
+from backend.personalization.routes import item_of
+from backend.personalization.schemas import Terms
 from backend.works.rules import Kind
 
 router = APIRouter(prefix="/v1", tags=["feed"])
@@ -205,7 +206,7 @@ async def get_feed_why(  # noqa: PLR0917 - FastAPI calls it by name
     now: Now,
     work_id: WorkId,
     slate_id: Annotated[uuid.UUID | None, Query(description="As your feed named it; for how it was then.")] = None,
-) -> WhyOut:
+) -> WhyHere:
     """Why am I seeing this: a work's score in your feed, term by term and past work by past work, and its place."""
     found = await read(request, core, person, now, Asked())
     recorded = None
@@ -240,7 +241,7 @@ async def _recorded(db: AsyncDb, found: Reading, slate_id: uuid.UUID, work_id: i
     )
 
 
-def why(found: Reading, work_id: int, recorded: Recorded | None = None) -> WhyOut:
+def why(found: Reading, work_id: int, recorded: Recorded | None = None) -> WhyHere:
     """The account of one work in a reading. Raises NotFound."""
     catalogue, past = found.catalogue, _past(found)
     if work_id not in catalogue.place:
@@ -250,7 +251,7 @@ def why(found: Reading, work_id: int, recorded: Recorded | None = None) -> WhyOu
     place = next((n for n, item in enumerate(shown, 1) if item.work_id == work_id), None)
     item = None if place is None else item_of(shown[place - 1], found.history, catalogue)
     averse = service.averse(catalogue, found.history, found.now)
-    return WhyOut(
+    return WhyHere(
         work_id=work_id,
         title=_title(catalogue, work_id),
         why=item.why if item else "It is not in your feed now.",

@@ -137,7 +137,7 @@ class Recorded(Schema):
     model_version: int | None
 
 
-class WhyOut(Schema):
+class WhyHere(Schema):
     """Everything about one work's place in your feed."""
 
     work_id: int

@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from backend.deps import CurrentModerator, DbSession, Now
 from backend.edge.scoped import WorksAuthor
 from backend.errors import Problem
-from backend.personalization import showing
-from backend.personalization.constraints import NOTHING_STATED, why_not
-from backend.personalization.showing_schemas import (
+from backend.personalization.showing import limits as showing
+from backend.personalization.showing.constraints import NOTHING_STATED, why_not
+from backend.personalization.showing.schemas import (
     DecisionIn,
     DecisionOut,
     ShowingIn,

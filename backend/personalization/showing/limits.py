@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from backend.errors import Forbidden
 from backend.models.showing import LicenceTerritory, ModerationDecision, WorkShowing
-from backend.personalization.constraints import Limit, Stated, Surface, build, eligible
-from backend.personalization.constraints import limits as limits_of
+from backend.personalization.showing.constraints import Limit, Stated, Surface, build, eligible
+from backend.personalization.showing.constraints import limits as limits_of
 from backend.works.catalogue import find_work
 from backend.works.rules import Status
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from backend.personalization.constraints import Stated
-from backend.personalization.slate import Policy, turned
+from backend.personalization.ranking.slate import Policy, turned
+from backend.personalization.showing.constraints import Stated
 
 DAY_MINUTES: Final = 24 * 60
 

@@ -16,7 +16,7 @@ from backend.deps import AccountOrVisitor, AsyncDb, DbSession, Now, PersonOrVisi
 from backend.errors import Invalid
 from backend.payouts.reading import address
 from backend.personalization import service
-from backend.personalization.control_schemas import (
+from backend.personalization.person.control_schemas import (
     LimitsIn,
     Night,
     PersonalizationIn,
@@ -25,7 +25,7 @@ from backend.personalization.control_schemas import (
     clock,
     columns,
 )
-from backend.personalization.controls import Limits
+from backend.personalization.person.controls import Limits
 from backend.personalization.service import Allowed
 from backend.schemas import AddressStr
 

@@ -16,13 +16,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.personalization import knowledge, scoring
 from backend.personalization.evaluation import metrics, offline, splits
 from backend.personalization.evaluation.offline import Judged, Result
 from backend.personalization.evaluation.splits import Log, Split
-from backend.personalization.progress import Said, quiet
-from backend.personalization.scoring import Weights
-from backend.personalization.snapshots import Model
+from backend.personalization.models import knowledge
+from backend.personalization.models.progress import Said, quiet
+from backend.personalization.models.snapshots import Model
+from backend.personalization.ranking import scoring
+from backend.personalization.ranking.scoring import Weights
 
 HELD_OUT: Final = 0.2
 LEAST_PEOPLE: Final = 30

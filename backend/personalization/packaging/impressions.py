@@ -26,7 +26,7 @@ from psycopg import Error
 from backend.consent.writes import keep_slate
 from backend.db import AsyncPool
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.slate import Place, Policy
+from backend.personalization.ranking.slate import Place, Policy
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from backend.consent.reads import LEAST_PEOPLE
 from backend.deps import CurrentOperator, DbSession, Now, SettingsDep
-from backend.personalization import experiments
+from backend.personalization.evaluation import experiments
 from backend.schemas import Schema
 
 router = APIRouter(prefix="/v1", tags=["feed"])

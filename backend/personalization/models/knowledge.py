@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.personalization import scoring
-from backend.personalization.scoring import Facts, Norm
-from backend.personalization.snapshots import Model
+from backend.personalization.models.snapshots import Model
+from backend.personalization.ranking import scoring
+from backend.personalization.ranking.scoring import Facts, Norm
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from backend.personalization import explain, scoring
 from backend.personalization.catalogue import Catalogue
-from backend.personalization.scoring import TERMS, Past
+from backend.personalization.ranking import explain, scoring
+from backend.personalization.ranking.scoring import TERMS, Past
 
 USUAL: Final = 0.5
 """Within so many spreads of other people a trait is as usual."""

@@ -1,0 +1,1 @@
+"""The item-item model: trained, judged, kept as versions, served from disk."""

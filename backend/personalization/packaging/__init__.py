@@ -1,0 +1,1 @@
+"""Under which title, picture and preview a work is shown, and what was shown to whom."""

@@ -1,0 +1,1 @@
+"""Who may be shown a work at all."""
