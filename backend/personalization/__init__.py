@@ -1,1 +1,1 @@
-"""What each person is shown, and why: `service` chooses, from what `reading` may read, by the numbers of `configuration`."""
+"""What each person is shown, and why: `service` chooses from what `reading` may read, by `configuration`."""

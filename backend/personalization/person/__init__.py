@@ -1,1 +1,1 @@
-"""What a person sees of it and says about it: their taste, switches, sliders, limits, and the document they carry away."""
+"""What a person sees of it and says about it: taste, switches, sliders, limits, the document they take away."""
