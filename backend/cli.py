@@ -170,7 +170,7 @@ def status(state: StateOption = None) -> None:
     with _said_in_words():
         found = processes(folder)
     if not found:
-        out.print(escape(f"no stack runs in {folder}: {as_asked('`./troupe dev` starts it')}"))
+        out.print(escape(f"no stack runs in {folder}: {as_asked('`./troupe dev` starts it')}"), soft_wrap=True)
         raise typer.Exit(1)
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading, justify in (("part", "left"), ("state", "left"), ("pid", "right"), ("up", "right"), ("MB", "right")):

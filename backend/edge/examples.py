@@ -59,6 +59,7 @@ _ORDER: Final[Json] = {
 }
 
 BODIES: Final[dict[str, Json]] = {
+    "add_picture": {"file": "the bytes of a PNG, JPEG or WebP"},
     "make_wish": {"text": "something calmer, under 20 minutes, not horror"},
     "create_nonce": {"address": PERSON},
     "verify_sign_in": {

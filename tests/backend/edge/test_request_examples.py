@@ -61,7 +61,7 @@ def send(client: Client, method: str, path: str, operation: Json) -> Response:
         example = content["example"]
         if kind == "multipart/form-data":
             options["files"] = {"file": ("act-one.txt", example["file"].encode(), "text/plain")}
-            options["data"] = {"metadata": json.dumps(example["metadata"])}
+            options["data"] = {name: json.dumps(part) for name, part in example.items() if name != "file"}
         else:
             options["json"] = example
     return client.request(method.upper(), path.format(**given["path"]), **options)
