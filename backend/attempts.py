@@ -1,11 +1,8 @@
 """Tasks that take their worker with them: counted in the database, because the queue alone would send them for ever.
 
 A task is noted when it begins and forgotten when it ends, well or badly. What is still noted when it begins again took
-its worker with it. After LIMIT such beginnings it is parked: acknowledged without being run, and kept for a person.
-
-    python -m backend.attempts list            what is parked
-    python -m backend.attempts retry TASK_ID   send it again, with all its attempts before it
-    python -m backend.attempts drop TASK_ID    forget it
+its worker with it. After LIMIT such beginnings it is parked: acknowledged without being run, and kept for a person,
+who looks at it with `./troupe tasks`.
 """
 
 from __future__ import annotations

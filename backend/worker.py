@@ -69,6 +69,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {  # what beat sends; a package adds its l
     "learn-packaging": {"task": "personalization.package", "schedule": 60.0, "options": {"expires": 60.0}},
     "learn-packaging-anew": {"task": "personalization.package_anew", "schedule": 86400.0},
     "forget-impressions": {"task": "personalization.forget_impressions", "schedule": 3600.0},
+    "forget-pictures": {"task": "personalization.forget_pictures", "schedule": 3600.0},
     "train-item-item": {"task": "personalization.train", "schedule": 15.0, "options": {"expires": 15.0}},
     "refresh-search": {"task": "search.refresh", "schedule": 5.0, "options": {"expires": 5.0}},
 }

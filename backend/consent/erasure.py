@@ -266,7 +266,9 @@ def _drop(means: Means, row: Erasure) -> None:
         found.steps = found.steps | {"files": files}
         _delete_account(session, row.account_id, files)
     means.drafts.forget(row.account_id)
-    problem = _remove_files(means.store, files)
+    with means.unit() as session:
+        back = set(session.scalars(select(Content.cid).where(Content.cid.in_(files))))  # somebody brought them since
+    problem = _remove_files(means.store, [file for file in files if file not in back])
     with means.unit() as session:
         sweep(session, means.exports, now=row.asked_at)
         found = session.get_one(Erasure, row.id, with_for_update=True)

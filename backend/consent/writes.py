@@ -182,6 +182,9 @@ def viewer_salt(person: uuid.UUID, epoch: int) -> Place:
     return place(RewardViewer.salt, f"{person}/{epoch}")
 
 
+_PLACED: Final = allows_sql(Purpose.LOCATION_TIME, "%(person)s::uuid")
+
+
 def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int:
     """Make what a visitor did a person's, and the feed's settings where the person has none; how many events.
 
@@ -202,13 +205,18 @@ def hand_over(session: Session, *, visitor: uuid.UUID, person: uuid.UUID) -> int
             both,
         )
         moved = run(
-            "UPDATE app.engagement_event e SET person_id = %(person)s WHERE e.person_id = %(visitor)s AND NOT EXISTS"
+            # where from and on what they did it stays with it only where the person allows that, too
+            "UPDATE app.engagement_event e SET person_id = %(person)s, device = CASE WHEN may.be THEN e.device END,"
+            f" place = CASE WHEN may.be THEN e.place END FROM (SELECT {_PLACED} AS be) may"
+            " WHERE e.person_id = %(visitor)s AND NOT EXISTS"
             " (SELECT FROM app.engagement_event o WHERE o.person_id = %(person)s AND o.event_id = e.event_id)",
             both,
         ).rowcount
         run(
-            # the visitor's arms of experiments were drawn for the visitor: a person is in those of their own alone
-            "UPDATE app.impression i SET person_id = %(person)s, arms = '{}' WHERE i.person_id = %(visitor)s"
+            # arms of experiments were drawn for the visitor: a person is in those of their own alone. Nor does the
+            # bandit learn from them: many visitors that one wallet brings along would count as one who is known
+            "UPDATE app.impression i SET person_id = %(person)s, arms = '{}', packaging = '[]'"
+            " WHERE i.person_id = %(visitor)s"
             " AND NOT EXISTS (SELECT FROM app.impression o WHERE o.person_id = %(person)s AND o.slate_id = i.slate_id)",
             both,
         )

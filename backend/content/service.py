@@ -50,11 +50,14 @@ def store_errors() -> Iterator[None]:
         ) from error
 
 
-def keep(session: Session, store: ContentStore, pieces: Iterable[bytes], media_type: str) -> Content:
+def keep(
+    session: Session, store: ContentStore, pieces: Iterable[bytes], media_type: str, *, card_only: bool = False
+) -> Content:
     """Add a file to the store, pin it, and note what it is. The same bytes again are the same content.
 
-    `media_type` is the caller's finding about all of the bytes, one of `media.ALLOWED`. The file stays in the store if
-    the transaction fails: it is named by its content, so a second try finds it there.
+    `media_type` is the caller's finding about all of the bytes, one of `media.ALLOWED`; `card_only`: nothing but cards
+    names it yet. The file stays in the store if the transaction fails: it is named by its content, so a second try
+    finds it there.
 
     Raises:
         Unavailable: the store has no room, or does not answer.
@@ -75,9 +78,17 @@ def keep(session: Session, store: ContentStore, pieces: Iterable[bytes], media_t
         "sha256": sha.digest(),
         "size_bytes": link.content_bytes,
         "media_type": media_type,
+        "card_only": card_only,
     }
-    session.execute(insert(Content).values(**content).on_conflict_do_nothing())
-    return session.get_one(Content, content["cid"])
+    adding = insert(Content).values(**content)
+    session.execute(
+        adding.on_conflict_do_nothing()
+        if card_only
+        else adding.on_conflict_do_update(
+            index_elements=["cid"], set_={"card_only": False}, where=Content.card_only.is_(True)
+        )
+    )
+    return session.get_one(Content, content["cid"], populate_existing=True)
 
 
 def let_go(store: ContentStore, cids: Iterable[str]) -> None:

@@ -54,7 +54,7 @@ CLASSES: Final = (
         by_address=True,
     ),
     RouteClass("relay", _WRITING, re.compile(r"/v1/(.+/)?relay"), _quotas(10, 20, 60), fail_closed=True),
-    RouteClass("upload", _WRITING, re.compile(r"/v1/works/(drafts|\d+/pictures)$"), _quotas(10, 30, 120)),
+    RouteClass("upload", _WRITING, re.compile(r"/v1/works/(drafts|[^/]+/pictures)$"), _quotas(10, 30, 120)),
     RouteClass("export", None, re.compile(r"/v1/(.+\.csv$|(me/)?exports?\b)"), _quotas(10, 20, 120)),
     RouteClass("live", _GET, re.compile(r"/v1/live$"), _quotas(30, 30, 120)),
     RouteClass("write", _WRITING, re.compile(r"/"), _quotas(120, 300, 1200)),

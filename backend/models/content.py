@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.models.base import Base, CreatedAt
@@ -26,3 +26,5 @@ class Content(Base):
     size_bytes: Mapped[int]
     media_type: Mapped[str]
     added_at: Mapped[CreatedAt]
+    card_only: Mapped[bool] = mapped_column(server_default=false())
+    """Whether it was brought as a picture of a card, and nothing else names it: then it goes with the last card."""

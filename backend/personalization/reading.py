@@ -203,7 +203,7 @@ async def read(request: Request, core: Core, somebody: Somebody | None, now: dat
         catalogue = replace(catalogue, configuration=mine.configuration(catalogue.configuration))
         if not mine.personal:
             why_not = experiments.HELD_OUT
-    drifted = STEADY if why_not is not None else service.drifted(catalogue, found, history, now)
+    drifted = STEADY if why_not is not None else service.drifted(catalogue, found, history, now, program=program)
     controls = asked.turned(controls)
     policy, size = controls.policy(catalogue.configuration.policy), asked.size
     if drifted.active and policy.explore:

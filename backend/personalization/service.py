@@ -260,8 +260,11 @@ def session(catalogue: Catalogue, history: History, now: datetime) -> list[int]:
     return list(found)[:SESSION_AT_MOST]
 
 
-def drifted(catalogue: Catalogue, allowed: Allowed, history: History, now: datetime) -> Drift:
-    """Whether the person changed suddenly, from what they allow to be looked at for it."""
+def drifted(catalogue: Catalogue, allowed: Allowed, history: History, now: datetime, *, program: bool = False) -> Drift:
+    """Whether the person changed suddenly, from what they allow to be looked at for it.
+
+    A program is told of taste alone: it may read that, and not where they are, on what, or when.
+    """
     if len(history.rows) <= drift.LEARN:
         return drift.STEADY
     signals = catalogue.configuration.signals
@@ -289,7 +292,7 @@ def drifted(catalogue: Catalogue, allowed: Allowed, history: History, now: datet
     watched = Watched(
         at=np.array(at),
         content=catalogue.shelf.content[works].astype(np.float64),
-        categories=dict(seen) if allowed.location_time else {},
+        categories=dict(seen) if allowed.location_time and not program else {},
     )
     return drift.latest(watched, now)
 

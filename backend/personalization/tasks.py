@@ -7,9 +7,10 @@ from datetime import timedelta
 import structlog
 
 from backend.consent.writes import forget_slates
+from backend.content.service import open_store
 from backend.models.impressions import KEPT_DAYS
 from backend.personalization.models import progress, training
-from backend.personalization.packaging import variants
+from backend.personalization.packaging import pictures, variants
 from backend.worker import celery, core, task_session
 
 log = structlog.get_logger()
@@ -60,6 +61,16 @@ def package_anew() -> None:
     """Learn it anew from what is kept and may be read now, so that what was withdrawn leaves it within a day."""
     with task_session() as session:
         variants.learn_anew(session, now=core().clock(), said=progress.logged(log, "packaging"))
+
+
+@celery.task(name="personalization.forget_pictures")  # type: ignore[untyped-decorator]
+def forget_pictures() -> None:
+    """Remove pictures of cards that no card has shown for a day."""
+    shared = core()
+    with task_session() as session:
+        count = pictures.sweep(session, open_store(shared.settings), now=shared.clock())
+    if count:
+        log.info("pictures_removed", files=count)
 
 
 @celery.task(name="personalization.forget_impressions")  # type: ignore[untyped-decorator]

@@ -130,6 +130,7 @@ def _keep(desk: Desk, work_id: int, said: AssetIn) -> Content:
         image = desk.shop.session.get(Content, said.image_cid)
         if image is None or not image.media_type.startswith("image/"):
             raise Invalid("The picture is not kept here, or is none; upload it first.", code="image_unknown")
+        image.card_only = False
     file = asset_file(
         work_id=work_id,
         name=said.name,

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from indexer.db import Uint256
 
-revision = "0001_a5187312"
+revision = "0001_d2a429b9"
 down_revision = None
 
 
@@ -77,6 +77,7 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("added_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("card_only", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("octet_length(sha256) = 32", name=op.f("ck_content_sha256_length")),
         sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_content_size_is_positive")),
         sa.PrimaryKeyConstraint("cid", name=op.f("pk_content")),

@@ -173,8 +173,9 @@ def add_picture(  # noqa: PLR0917 - FastAPI calls it by name
     It is kept as WebP, upright, 640 pixels at the longer edge at most, and without what a camera noted in it. It is
     public. What no variant of yours shows goes after a day; a hundred are kept at most.
     """
+    made = pictures.read(file.file)  # before anything is asked of the database: unpacking takes its time
     variants.require_owner(session, work_id, me.address)
-    cid, made = pictures.bring(session, store, file.file, account_id=me.id, now=now)
+    cid = pictures.bring(session, store, made, account_id=me.id, now=now)
     return PictureOut(
         thumbnail_cid=cid, url=content_url(cid), width=made.width, height=made.height, size_bytes=len(made.data)
     )

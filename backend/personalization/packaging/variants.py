@@ -29,6 +29,7 @@ from backend.models.content import Content
 from backend.models.impressions import KEPT_DAYS
 from backend.models.packaging import ORIGINAL, PackagingArm, PackagingCursor, PackagingNew, PackagingVariant
 from backend.personalization.packaging import bandit as packaging
+from backend.personalization.packaging import pictures
 from backend.personalization.packaging.bandit import Arm
 from indexer.models import view
 
@@ -100,7 +101,7 @@ def offer(
         raise Invalid("Two of the variants say the same; leave one out.", code="variant_twice")
     for each in wanted:
         if each.thumbnail_cid is not None:
-            _require_picture(session, each.thumbnail_cid)
+            _require_picture(session, each.thumbnail_cid, account_id=account_id, now=now)
     _note_new(session, work_id, [each.variant for each in wanted], now)
     session.execute(
         delete(PackagingVariant).where(
@@ -149,7 +150,7 @@ def _note_new(session: Session, work_id: int, wanted: Sequence[uuid.UUID], now: 
     session.flush()
 
 
-def _require_picture(session: Session, cid: str) -> None:
+def _require_picture(session: Session, cid: str, *, account_id: uuid.UUID, now: datetime) -> None:
     kept = session.get(Content, cid)
     found = None
     if kept is None:
@@ -163,6 +164,8 @@ def _require_picture(session: Session, cid: str) -> None:
             f"{cid} is no picture for a card: {found}. Bring one with POST /v1/works/{{work_id}}/pictures.",
             code="no_such_picture",
         )
+    if kept is not None and kept.card_only:
+        pictures.own(session, kept.cid, account_id=account_id, now=now)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +16,7 @@ from backend.accounts import visitors
 from backend.deps import Core
 from stack.postgres import DatabaseUrls
 from tests.backend.accounts.test_visitors import play, visit
-from tests.backend.conftest import Client, allow, signature
+from tests.backend.conftest import Client, Clock, allow, signature
 from tests.factories import Mirror
 
 pytestmark = pytest.mark.feature("C1", via="http")
@@ -120,6 +121,22 @@ def test_V11_events_do_not_come_along_against_the_persons_no(
     assert sign_in(visitor, alice)["brought_along"] == {"events": 0, "consents": []}
     assert owners(database) == [], "and are forgotten with the visitor"
     assert answers(person)["behaviour"] is False
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_V11_where_and_on_what_come_along_only_where_the_person_allows_that_too(
+    client: Client, clock: Clock, alice: LocalAccount, database: psycopg.Connection[Any], *, refused: bool
+) -> None:
+    person, visitor = client.as_(alice), visit(client)
+    if refused:
+        allow(person, "location_time", granted=False)
+    allow(visitor, "behaviour", "location_time")
+    assert visitor.patch("/v1/me/personalization", json={"territory": "DE"}).status_code == 200
+    event = {"id": str(uuid.uuid4()), "kind": "play", "work_id": 1, "at": clock().isoformat(), "device": "tv"}
+    assert visitor.post("/v1/engagement", json={"events": [event]}).json()["accepted"] == 1
+    assert sign_in(visitor, alice)["brought_along"]["events"] == 1
+    [row] = database.execute("SELECT device, place FROM app.engagement_event").fetchall()
+    assert row == ((None, None) if refused else ("tv", "DE"))
 
 
 def test_a_wallet_gives_a_voice_and_a_visit_none(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from backend.content.media import RefusedMedia
-from backend.content.pictures import EDGE, MAX_BYTES, MAX_PIXELS, card_picture
+from backend.content.pictures import EDGE, MAX_BYTES, MAX_PIXELS, MAX_SCANS, card_picture
 from backend.content.uploads import TooLarge
 from tests.backend.content.test_uploads import png
 
@@ -58,3 +58,49 @@ def test_what_unpacks_into_too_much_is_refused_before_it_does() -> None:
         card_picture(io.BytesIO(png(MAX_PIXELS, 2)))
     with pytest.raises(TooLarge, match="bytes"):
         card_picture(io.BytesIO(bytes(MAX_BYTES + 1)))
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_unpacked() -> None:
+    """A few dozen bytes make a decoder go over the whole picture again."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(out, "JPEG", progressive=True)
+    whole = out.getvalue()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    assert card_picture(io.BytesIO(whole[:-2] + scan * 20 + whole[-2:])).width == 64
+    with pytest.raises(RefusedMedia, match="scans"):
+        card_picture(io.BytesIO(whole[:-2] + scan * MAX_SCANS + whole[-2:]))
+
+
+def test_what_a_camera_noted_wrongly_is_passed_over() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noted = exif.tobytes()
+    for broken in (
+        noted[:-5] + b"\xff" * 5,
+        noted.replace(b"\x12\x01\x03\x00", b"\x12\x01\x02\x00"),
+        noted[:12],
+        b"Exif\0\0",
+    ):
+        out = io.BytesIO()
+        Image.new("RGB", (40, 30)).save(out, "JPEG", exif=broken)
+        made = card_picture(io.BytesIO(out.getvalue()))
+        assert sorted((made.width, made.height)) == [30, 40]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_every_way_of_holding_a_camera_comes_upright(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    out = io.BytesIO()
+    picture = Image.new("RGB", (40, 30))
+    picture.paste((255, 255, 255), (0, 0, 10, 30))
+    picture.paste((255, 0, 0), (0, 0, 40, 8))
+    picture.save(out, "PNG", exif=exif)
+    with (
+        Image.open(io.BytesIO(out.getvalue())) as found,
+        Image.open(io.BytesIO(card_picture(io.BytesIO(out.getvalue())).data)) as made,
+    ):
+        want = ImageOps.exif_transpose(found).convert("RGB")
+        assert made.size == want.size
+        apart = ImageChops.difference(made.convert("RGB"), want)
+        assert max(ImageStat.Stat(apart).mean) < 12

@@ -22,6 +22,7 @@ from backend.consent.gate import Read, entered, read
 from backend.consent.persons import person_of
 from backend.consent.purposes import NOTICES, Purpose
 from backend.deps import Core
+from backend.engagement.schemas import EventIn
 from backend.models.accounts import Account
 from backend.models.consent import ConsentReceipt
 from backend.models.engagement import NOBODY, PersonVoice
@@ -519,6 +520,10 @@ class TestDrift:
         assert found is not None
         assert found.startswith(words)
         assert found in me.get("/taste").text
+        allow(me, "agent")
+        made = me.post("/v1/keys", json={"name": "A reader", "scopes": ["feed:read"]}).json()
+        program = feed(client.bearing(made["token"]))
+        assert (program["personal"], program["drift"]) == (True, None), "a program reads taste, not where they are"
         allow(me, "location_time", granted=False)
         assert feed(me)["drift"] is None
 
@@ -539,7 +544,9 @@ class TestDrift:
             query = "SELECT work_id, device, place FROM app.engagement_event ORDER BY work_id"
             rows = connection.execute(query).fetchall()
         assert rows == [(1, None, None), (2, None, None), (3, "phone", "DE"), (4, None, "DE"), (5, None, None)]
-        event = {"id": str(uuid.uuid4()), "kind": "play", "work_id": 1, "at": clock().isoformat(), "device": "Pixel 9"}
+        event = {"id": str(uuid.uuid4()), "kind": "play", "work_id": 1, "at": clock().isoformat(), "device": "tv"}
+        assert EventIn(**event).digest == EventIn(**event | {"device": "phone"}).digest, "else it could be tried out"
+        event |= {"device": "Pixel 9"}
         assert me.post("/v1/engagement", json={"events": [event]}).status_code == 422
 
     def test_what_was_liked_before_the_season_counts_a_quarter_once(

@@ -40,6 +40,11 @@ def brought(owner: Client, data: bytes) -> dict[str, Any]:
     return found
 
 
+def swept(core: Core) -> int:
+    with core.database.session() as session:
+        return pictures.sweep(session, open_store(core.settings), now=core.clock())
+
+
 def test_an_owner_brings_a_picture_and_offers_it(client: Client, core: Core, bob: LocalAccount) -> None:
     owner = client.as_(bob)
     made = brought(owner, photo())
@@ -87,9 +92,9 @@ def test_what_no_variant_shows_goes_after_a_day_and_so_many_are_kept(
     body = {"variants": [{"thumbnail_cid": shown["thumbnail_cid"]}]}
     assert owner.put("/v1/works/1/packaging", json=body).status_code == 200
     assert bring(owner, photo(30, 20)).json()["code"] == "too_many_pictures"
+    assert swept(core) == 0
     clock.forward(days=1, minutes=1)
-    owner = client.as_(bob)
-    brought(owner, photo(30, 20))
+    assert swept(core) == 1
     assert client.get(idle["url"]).json()["code"] == "content_not_found"
     assert client.get(shown["url"]).status_code == 200
     assert not open_store(core.settings).is_pinned(CID.parse(idle["thumbnail_cid"]))
@@ -107,3 +112,36 @@ def test_V10_an_erasure_takes_the_pictures_that_nobody_else_shows(
     erase(client, owner)
     assert client.get(mine["url"]).json()["code"] == "content_not_found"
     assert client.get(shared["url"]).status_code == 200
+
+
+@pytest.mark.feature("C3", via="http")
+def test_V10_a_picture_goes_with_the_last_who_shows_it_whoever_brought_it(
+    client: Client, core: Core, alice: LocalAccount, bob: LocalAccount, mirror: Mirror
+) -> None:
+    mirror.work(2, owner=alice, block=1)
+    owner, other = client.as_(bob), client.as_(alice)
+    made = brought(owner, photo(30, 20))
+    body = {"variants": [{"thumbnail_cid": made["thumbnail_cid"]}]}
+    assert other.put("/v1/works/2/packaging", json=body).status_code == 200
+    erase(client, owner)
+    assert client.get(made["url"]).status_code == 200
+    assert other.put("/v1/works/2/packaging", json={"variants": []}).status_code == 200
+    erase(client, other)
+    assert client.get(made["url"]).json()["code"] == "content_not_found"
+
+
+def test_a_picture_that_an_item_names_stays(client: Client, core: Core, clock: Clock, bob: LocalAccount) -> None:
+    owner = client.as_(bob)
+    made, kept = brought(owner, photo(30, 20)), brought(owner, photo(31, 20))
+    item = {"name": "Poster", "max_supply": "5", "per_account_cap": 0, "rarity": 0, "soulbound": False}
+    asked = owner.post("/v1/works/1/items-intent", json=item | {"image_cid": made["thumbnail_cid"]})
+    assert asked.status_code == 200, asked.text
+    clock.forward(days=2)
+    assert swept(core) == 1
+    assert client.get(made["url"]).status_code == 200
+    assert client.get(kept["url"]).status_code == 404
+
+
+def test_an_upload_counts_as_one_however_the_work_is_written(client: Client, core: Core, bob: LocalAccount) -> None:
+    answer = client.as_(bob).post("/v1/works/+1/pictures", files={"file": ("cat.jpg", photo(9, 9), "image/jpeg")})
+    assert answer.headers["RateLimit-Policy"].startswith('"upload"')

@@ -18,6 +18,7 @@ from backend.models.content import Content
 from backend.models.packaging import ORIGINAL, PackagingArm
 from backend.personalization.packaging import variants
 from backend.personalization.packaging.variants import WINDOW
+from tests.backend.accounts.test_bringing_along import sign_in
 from tests.backend.accounts.test_visitors import visit
 from tests.backend.conftest import Client, Clock, allow
 from tests.factories import Mirror
@@ -171,6 +172,18 @@ class TestTried:
         assert (one["variant"], one["propensity"], one["arms"]) == (packaging["variant"], packaging["propensity"], 3)
         assert 1 <= len(one["context"]) <= 24
         assert feed(watcher)[1] == shown[1]
+
+    def test_v15_what_a_visitor_was_shown_is_brought_along_and_nothing_is_learned_from_it(
+        self, owner: Client, client: Client, core: Core, bob: LocalAccount
+    ) -> None:
+        """Attack: a wallet brings many visitors along, each of whom said that one title pleases."""
+        offer(owner)
+        visitor = visit(client)
+        allow(visitor, "behaviour", "content_taste")
+        assert feed(visitor)[1]["packaging"] is not None
+        sign_in(visitor, bob)
+        [row] = kept(core)
+        assert (row.packaging, row.arms) == ([], {})
 
     def test_v11_without_consent_a_work_is_shown_as_it_is(self, owner: Client, client: Client, watcher: Client) -> None:
         offer(owner)
