@@ -100,13 +100,17 @@ async def _values(dependant: Dependant, request: Request, background: Background
     return values
 
 
-async def _body(field: ModelField, request: Request) -> dict[str, Any]:
-    """The JSON body as the route's model, by the name that the route gives to it. Raises RequestValidationError."""
+async def _given(request: Request) -> Any:
+    """The JSON that was sent. Raises RequestValidationError."""
     raw: Any = await request.body()
     try:
-        given = json.loads(raw) if raw else Undefined
+        return json.loads(raw) if raw else Undefined
     except ValueError as error:
         raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": str(error)}]) from error
+
+
+async def _body(field: ModelField, given: Any) -> dict[str, Any]:
+    """It as the route's model, by the name that the route gives to it. Raises RequestValidationError."""
     values, errors = await request_body_to_args(body_fields=[field], received_body=given, embed_body_fields=False)
     if errors:
         raise RequestValidationError(errors, body=given)
@@ -130,8 +134,10 @@ class LeanRoute(APIRoute):
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             request, background = Request(scope, receive, send), BackgroundTasks()
-            body = {} if field is None else await _body(field, request)
-            answer: Response = await call(**await _values(dependant, request, background), **body)
+            given = None if field is None else await _given(request)
+            values = await _values(dependant, request, background)  # who may not ask is told so, whatever they sent
+            body = {} if field is None else await _body(field, given)
+            answer: Response = await call(**values, **body)
             if background.tasks and answer.background is None:
                 answer.background = background
             await answer(scope, receive, send)

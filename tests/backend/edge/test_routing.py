@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 
 import pytest
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, Response, Security
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import BaseModel
@@ -175,6 +175,8 @@ class Song(BaseModel):
 
 
 async def _who(request: Request, scopes: SecurityScopes, background: BackgroundTasks) -> str:
+    if request.headers.get("x-who") == "stranger":
+        raise HTTPException(401, "who are you?")
     background.add_task(request.app.state.after.append, "told")
     return f"{request.headers.get('x-who', 'nobody')} {scopes.scopes}"
 
@@ -198,8 +200,9 @@ STRANGE_BODIES = [
 ]
 
 
+@pytest.mark.parametrize("who", ["alice", "stranger"])
 @pytest.mark.parametrize(("body", "kind"), STRANGE_BODIES)
-def test_a_straight_route_answers_as_fastapi_does(body: bytes, kind: str | None) -> None:
+def test_a_straight_route_answers_as_fastapi_does(body: bytes, kind: str | None, who: str) -> None:
     answers = []
     for straight in (True, False):
         app, router = FastAPI(), APIRouter()
@@ -210,7 +213,7 @@ def test_a_straight_route_answers_as_fastapi_does(body: bytes, kind: str | None)
             assert app.router.routes[-1].straight  # type: ignore[attr-defined]
         else:
             app.include_router(router, max_body_size=1000)
-        headers = {"x-who": "alice"} | ({"content-type": kind} if kind else {})
+        headers = {"x-who": who} | ({"content-type": kind} if kind else {})
         answer = TestClient(app).post("/sing", content=body, headers=headers)
         said = answer.json()["detail"] if answer.status_code == 422 else answer.text
         told = [(each["type"], each["loc"][0]) for each in said] if isinstance(said, list) else said
