@@ -115,7 +115,10 @@ class TestCluster:
 
     @pytest.mark.slow
     def test_dask_is_not_imported_unless_asked_for(self) -> None:
-        look = "import sys; from backend.personalization import cluster, training; print('distributed' in sys.modules)"
+        look = (
+            "import sys; from backend.personalization.models import cluster, training;"
+            " print('distributed' in sys.modules)"
+        )
         assert subprocess.check_output([sys.executable, "-c", look], cwd=ROOT, text=True) == "False\n"
 
     @pytest.mark.slow
