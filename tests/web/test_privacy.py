@@ -81,7 +81,7 @@ def mirror(clean_db: DatabaseUrls) -> Iterator[Mirror]:
 
 def go_to(page: Page, identity: str) -> None:
     """Press Tab until the element has the focus; it must be seen then."""
-    for _ in range(60):
+    for _ in range(200):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id || document.activeElement.getAttribute('href')") == identity:
             expect(page.locator(":focus")).to_be_in_viewport()

@@ -87,6 +87,13 @@ def wallet(live: Live, alice: LocalAccount) -> Wallet:
     return Wallet(live, alice)
 
 
+def sign_in(page: Page) -> None:
+    """Until the page of who signed in is there with its scripts: a button is seen before it does something."""
+    page.get_by_role("button", name="Sign in with your wallet").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.wait_for_load_state()
+
+
 def opened(open_page: Callable[..., Page], wallet: Wallet, path: str, look: Look = LOOKS[0]) -> Page:
     page = open_page("/health", look, script=WALLET)
     page.expose_function("walletRequest", wallet.request)
@@ -101,7 +108,7 @@ def test_sign_in_withdraw_everything_and_watch_the_stages(
     open_page: Callable[..., Page], wallet: Wallet, live: Live, pictures: Path, look: Look
 ) -> None:
     page = opened(open_page, wallet, "/payouts", look)
-    page.get_by_role("button", name="Sign in with your wallet").click()
+    sign_in(page)
     expect(page.locator("h1")).to_contain_text("You can withdraw")
     expect(page.locator("h1")).to_contain_text("1.2675")  # 1.17 of the first, 0.0975 of the sequel, less 2.5%
     expect(page.locator("h1")).to_contain_text("302.25")
@@ -132,7 +139,7 @@ def test_sign_in_withdraw_everything_and_watch_the_stages(
 
 def test_declining_in_the_wallet_says_that_nothing_was_sent(open_page: Callable[..., Page], wallet: Wallet) -> None:
     page = opened(open_page, wallet, "/payouts")
-    page.get_by_role("button", name="Sign in with your wallet").click()
+    sign_in(page)
     wallet.declines = True
     page.get_by_role("button", name="Withdraw everything").click()
     expect(page.locator("#wallet-message")).to_have_text("You declined in the wallet. Nothing was sent.")
@@ -149,7 +156,7 @@ def test_a_server_that_is_away_for_a_while_is_asked_again(
     open_page: Callable[..., Page], wallet: Wallet, live: Live
 ) -> None:
     page = opened(open_page, wallet, "/payouts")
-    page.get_by_role("button", name="Sign in with your wallet").click()
+    sign_in(page)
     withdraw = page.get_by_role("button", name="Withdraw everything")
     asked: list[str] = []
 
@@ -171,7 +178,7 @@ def test_no_step_is_sent_after_one_that_the_chain_refused(
     open_page: Callable[..., Page], wallet: Wallet, live: Live
 ) -> None:
     page = opened(open_page, wallet, "/payouts")
-    page.get_by_role("button", name="Sign in with your wallet").click()
+    sign_in(page)
     wallet.gas = hex(30_000)  # the first step runs out of it
     page.get_by_role("button", name="Withdraw everything").click()
     expect(page.locator("#wallet-message")).to_contain_text("The chain refused this step.")
