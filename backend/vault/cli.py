@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from backend.remedies import StateOption, as_asked
+from backend.installation import fail
+from backend.remedies import StateOption
 
 app = typer.Typer(name="keys", help="The master key and the data keys that it wraps.", no_args_is_help=True)
 out = Console(highlight=False)
@@ -33,11 +34,6 @@ def _places(state: Path | None) -> tuple[Path, Path]:
     return settings.vault, settings.master_key
 
 
-def _fail(reason: object) -> typer.Exit:
-    err.print(f"[bold red]troupe:[/] {escape(as_asked(str(reason)))}", soft_wrap=True)
-    return typer.Exit(1)
-
-
 @app.command()
 def init(state: StateOption = None) -> None:
     """Make the master key file of a new installation. Refused where there is one, or data keys that need one."""
@@ -47,12 +43,12 @@ def init(state: StateOption = None) -> None:
 
     folder, master = _places(state)
     if master.exists():
-        raise _fail(f"{master} is there already; `./troupe keys rotate` adds a version to it")
+        raise fail(f"{master} is there already; `./troupe keys rotate` adds a version to it")
     try:
         require_no_keys(folder, master)
         master_key.create(master)
     except (VaultError, OSError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     out.print(f"made {master}; keep a copy of it apart from the copies of {folder}", soft_wrap=True)
 
 
@@ -82,7 +78,7 @@ def rotate(
                 progress=lambda count, total: bars.update(bar, completed=count, total=total),
             )
     except (VaultError, OSError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     what = "ended the rotation to" if done.resumed else "rotated to"
     out.print(f"{what} version {done.version}: {done.wrapped:,} data keys were wrapped anew")
     if done.dropped:
@@ -92,7 +88,7 @@ def rotate(
     for person, reason in done.failed.items():
         err.print(f"  {person}: {escape(reason)}", soft_wrap=True)
     if done.failed:
-        raise _fail(f"{len(done.failed)} data keys were left as they are: bring their files back from a copy")
+        raise fail(f"{len(done.failed)} data keys were left as they are: bring their files back from a copy")
 
 
 @app.command()
@@ -106,7 +102,7 @@ def status(state: StateOption = None) -> None:
         vault = Vault(*_places(state))
         found = inspect(vault)
     except (VaultError, OSError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     grid.add_column("version", justify="right")
     grid.add_column("data keys", justify="right")
@@ -119,4 +115,4 @@ def status(state: StateOption = None) -> None:
     for person, reason in found.damaged:
         err.print(f"  {person}: {escape(reason)}", soft_wrap=True)
     if found.damaged:
-        raise _fail(f"{len(found.damaged)} data keys do not open: bring their files back from a copy")
+        raise fail(f"{len(found.damaged)} data keys do not open: bring their files back from a copy")

@@ -9,6 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import backend.cli
+import backend.installation
 import backend.vault.cli
 from backend.cli import app
 from backend.remedies import with_state
@@ -44,6 +45,7 @@ def test_a_command_with_a_folder_names_it_and_one_that_has_it_from_the_environme
     for module in (backend.cli, backend.vault.cli):  # wide enough that no table breaks the folder's name
         monkeypatch.setattr(module, "out", Console(highlight=False, width=1000))
         monkeypatch.setattr(module, "err", Console(stderr=True, highlight=False, width=1000))
+    monkeypatch.setattr(backend.installation, "err", Console(stderr=True, highlight=False, width=1000))
     wide = {"COLUMNS": "1000"}
     given = CliRunner().invoke(app, [*command, "--state", str(tmp_path)], env=wide | {"TROUPE_STATE": None})
     named = CliRunner().invoke(app, command, env=wide | {"TROUPE_STATE": str(tmp_path)})
